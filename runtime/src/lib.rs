@@ -1,0 +1,12 @@
+//! Retort: an agent runtime for small boards. See `docs/ARCHITECTURE.md` for the map.
+
+pub use retort_transcript as transcript;
+
+pub mod agent;
+pub mod cancel;
+pub mod cli;
+pub mod corpus;
+pub mod engine;
+pub mod profile;
+pub mod sandbox;
+pub mod store;

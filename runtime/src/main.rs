@@ -1,0 +1,2 @@
+//! The `retort` program.
+fn main() {}

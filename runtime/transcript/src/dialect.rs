@@ -1,0 +1,5 @@
+//! (being built)
+/// Placeholder.
+pub struct Dialect;
+/// Placeholder.
+pub struct DialectError;

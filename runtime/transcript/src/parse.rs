@@ -1,0 +1,3 @@
+//! (being built)
+/// Placeholder.
+pub struct ParseError;

@@ -1,0 +1,1 @@
+//! The trainer: teach -> filter -> dataset -> train -> export -> quantise -> evaluate -> report.

@@ -1,0 +1,2 @@
+//! The `retort-train` program.
+fn main() {}
