@@ -1,1 +1,21 @@
-//! (being built)
+//! The loop: prompt -> sample -> fork, try, vote -> observe, until `final_answer(x)`.
+//!
+//! [`Agent::run`] takes a question to exactly one of six ends ([`Status`]). Model, sandbox,
+//! retriever, clock and event sink are passed in; the loop does no I/O of its own, and knows
+//! neither files nor the store: what happens is told to a [`Sink`].
+//!
+//! Self-consistent action generation follows arXiv 2505.17612 section 3 with one change: every
+//! candidate runs in a fork of the state, and the winner's fork *becomes* the state.
+
+mod attempt;
+mod budget;
+mod run;
+mod tools;
+mod types;
+mod vote;
+
+pub use run::Agent;
+pub use types::{
+    Budget, Budgets, Citation, Clock, Event, Retrieved, Retriever, RetrieverError, Run, Sampled,
+    Seconds, Settings, Sink, Status, StepReport, SystemClock, ToolUse, Usage,
+};

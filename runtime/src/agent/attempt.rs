@@ -1,0 +1,170 @@
+//! The candidates of one step, each tried in its own fork of the state.
+
+use retort_transcript::{Action, Dialect, Observation};
+
+use super::types::{Sampled, ToolUse};
+use super::vote::{self, Ballot, ResultKey};
+use crate::cancel::Cancel;
+use crate::engine::Candidate;
+use crate::sandbox::{Host, Limits, Outcome, SandboxError, Session};
+
+/// What the candidates of a step did. Equal code runs once.
+pub struct Attempts<'a> {
+    dialect: &'a Dialect,
+    base: &'a Session,
+    cancel: &'a Cancel,
+    tried: Vec<Tried>,
+    trials: Vec<Trial>,
+    ballots: Vec<Ballot>,
+}
+
+/// One candidate: its reply parsed, and where to find what its code did.
+struct Tried {
+    candidate: usize,
+    parsed: Result<(Action, usize), String>,
+}
+
+/// One distinct piece of code, run in a fork.
+struct Trial {
+    code: String,
+    outcome: Outcome,
+    state: Session,
+}
+
+/// The chosen candidate with everything the run keeps of it.
+pub struct Chosen {
+    /// Its index among the candidates.
+    pub candidate: usize,
+    /// Its reply parsed; an error when no candidate held code.
+    pub action: Result<Action, String>,
+    /// What its code did and the state after it.
+    pub ran: Option<(Outcome, Session)>,
+    /// How far the candidates came.
+    pub sampled: Sampled,
+}
+
+impl<'a> Attempts<'a> {
+    pub fn new(dialect: &'a Dialect, base: &'a Session, cancel: &'a Cancel) -> Self {
+        let (tried, trials, ballots) = (Vec::new(), Vec::new(), Vec::new());
+        Self { dialect, base, cancel, tried, trials, ballots }
+    }
+
+    /// Parses and runs one reply.
+    ///
+    /// # Errors
+    /// When the state cannot be forked.
+    pub fn add(
+        &mut self,
+        candidate: usize,
+        reply: &Candidate,
+        limits: &Limits,
+        host: &mut dyn Host,
+    ) -> Result<(), SandboxError> {
+        let parsed = match self.dialect.parse_reply(&reply.text) {
+            Ok(action) => {
+                let trial = self.trial(&action.code, limits, host)?;
+                Ok((action, trial))
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        self.ballots.push(Ballot {
+            result: parsed.as_ref().ok().and_then(|(_, trial)| self.result_key(*trial)),
+            mean_logprob: reply.mean_logprob,
+            text: reply.text.clone(),
+        });
+        self.tried.push(Tried { candidate, parsed });
+        Ok(())
+    }
+
+    /// Whether `remaining` further candidates can no longer change the result.
+    pub fn is_decided(&self, remaining: usize) -> bool {
+        vote::is_decided(&self.ballots, remaining)
+    }
+
+    /// Fuel of all actions run so far.
+    pub fn fuel(&self) -> u64 {
+        self.trials.iter().map(|trial| trial.outcome.fuel).sum()
+    }
+
+    /// Seconds of all actions run so far.
+    pub fn seconds(&self) -> f64 {
+        self.trials.iter().map(|trial| trial.outcome.seconds).sum()
+    }
+
+    /// Takes the vote. `None` if no candidate was tried.
+    pub fn choose(mut self) -> Option<Chosen> {
+        let (index, agreed) = vote::winner(&self.ballots)?;
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let sampled = Sampled {
+            sampled: count(self.tried.len()),
+            parsed: count(self.tried.iter().filter(|tried| tried.parsed.is_ok()).count()),
+            ran: count(self.ballots.iter().filter(|ballot| ballot.result.is_some()).count()),
+            agreed,
+        };
+        let tried = self.tried.swap_remove(index);
+        let (action, ran) = match tried.parsed {
+            Ok((action, trial)) => {
+                let trial = self.trials.swap_remove(trial);
+                (Ok(action), Some((trial.outcome, trial.state)))
+            }
+            Err(message) => (Err(message), None),
+        };
+        Some(Chosen { candidate: tried.candidate, action, ran, sampled })
+    }
+
+    fn trial(
+        &mut self,
+        code: &str,
+        limits: &Limits,
+        host: &mut dyn Host,
+    ) -> Result<usize, SandboxError> {
+        if let Some(index) = self.trials.iter().position(|trial| trial.code == code) {
+            return Ok(index);
+        }
+        let mut state = self.base.fork()?;
+        let outcome = state.run(code, limits, host, self.cancel);
+        self.trials.push(Trial { code: code.to_owned(), outcome, state });
+        Ok(self.trials.len() - 1)
+    }
+
+    fn result_key(&self, trial: usize) -> Option<ResultKey> {
+        let outcome = &self.trials.get(trial)?.outcome;
+        let succeeded = outcome.error.is_none() && outcome.limit.is_none();
+        succeeded.then(|| {
+            let answer = outcome.is_final.then(|| outcome.answer.as_deref().unwrap_or("None"));
+            ResultKey::new(&outcome.logs, outcome.value.as_deref(), answer)
+        })
+    }
+}
+
+/// What the model is told of an outcome.
+pub fn observe(outcome: &Outcome) -> Observation {
+    let logs = outcome.logs.clone();
+    if let Some(error) = &outcome.error {
+        let message = format!("{}: {}", error.kind, error.message);
+        return Observation::Error { logs, message, line: error.source_line.clone() };
+    }
+    match outcome.limit {
+        Some(limit) => Observation::Error { logs, message: limit.to_string(), line: None },
+        None => Observation::Output {
+            logs,
+            value: outcome.value.clone(),
+            assigned: outcome.assigned.clone(),
+        },
+    }
+}
+
+/// The tool calls of an outcome, as records keep them.
+pub fn tool_uses(outcome: &Outcome) -> Vec<ToolUse> {
+    outcome
+        .calls
+        .iter()
+        .map(|call| ToolUse {
+            name: call.name.clone(),
+            arguments: call.arguments.clone(),
+            result: match &call.result {
+                Ok(text) | Err(text) => text.clone(),
+            },
+        })
+        .collect()
+}

@@ -1,0 +1,415 @@
+//! The loop itself.
+
+use std::time::Duration;
+
+use retort_transcript::{Dialect, Observation, Segment, Step, Transcript};
+use sha2::{Digest, Sha256};
+
+use super::attempt::{Attempts, Chosen, observe, tool_uses};
+use super::budget;
+use super::tools::StepTools;
+use super::types::{
+    Budget, Citation, Clock, Event, Retrieved, Retriever, Run, Seconds, Settings, Sink, Status,
+    StepReport, Usage,
+};
+use crate::cancel::Cancel;
+use crate::engine::{Candidate, Engine, EngineError, Flow, Prefilled, SampleRequest};
+use crate::sandbox::{Sandbox, SandboxError, Seed, Session};
+
+/// Everything a run needs, borrowed from whoever owns it.
+pub struct Agent<'a> {
+    /// The model.
+    pub engine: &'a mut dyn Engine,
+    /// Where code runs.
+    pub sandbox: &'a Sandbox,
+    /// What `search` searches.
+    pub retriever: &'a dyn Retriever,
+    /// How the transcript becomes text.
+    pub dialect: &'a Dialect,
+    /// Time.
+    pub clock: &'a dyn Clock,
+    /// Sampling and limits.
+    pub settings: Settings,
+    /// Ends the run from another thread.
+    pub cancel: Cancel,
+}
+
+impl Agent<'_> {
+    /// Takes `question` to one of the six ends.
+    pub fn run(&mut self, question: &str, sink: &mut dyn Sink) -> Run {
+        let mut state = RunState::new(question, self.clock.now());
+        let unix_seconds = self.clock.unix_seconds();
+        let started = Event::Started {
+            question,
+            model: self.engine.model(),
+            settings: &self.settings,
+            unix_seconds,
+        };
+        sink.event(&started);
+        let status = self.take_steps(&mut state, unix_seconds, sink).unwrap_or_else(|end| end);
+        let run = self.finish(state, status);
+        sink.event(&Event::Ended(&run));
+        run
+    }
+
+    /// Ok and Err are both ends; Err lets `?` leave early.
+    fn take_steps(
+        &mut self,
+        state: &mut RunState,
+        unix_seconds: i64,
+        sink: &mut dyn Sink,
+    ) -> Result<Status, Status> {
+        check_question(&state.transcript.question, self.settings.budgets.question_bytes_max)?;
+        let seed = Seed { random: self.settings.seed, unix_seconds };
+        let mut session = self.sandbox.session(&seed).map_err(|e| sandbox_failed(&e))?;
+        for index in 0..self.settings.budgets.steps_max {
+            session = self.step(index, state, session, sink)?;
+            if state.is_answered {
+                return Ok(Status::Answered);
+            }
+            if state.repeats >= self.settings.budgets.repeats_max {
+                break;
+            }
+        }
+        state.transcript.answer_requested = true;
+        state.forced = true;
+        let index = u32::try_from(state.steps.len()).unwrap_or(u32::MAX);
+        self.step(index, state, session, sink)?;
+        if state.is_answered || state.answer_from_text() {
+            return Ok(Status::Answered);
+        }
+        state.forced = false;
+        let budget = if state.search_refused { Budget::Searches } else { Budget::Steps };
+        Ok(Status::BudgetExhausted { budget })
+    }
+
+    fn step(
+        &mut self,
+        index: u32,
+        state: &mut RunState,
+        session: Session,
+        sink: &mut dyn Sink,
+    ) -> Result<Session, Status> {
+        self.check_budgets(state)?;
+        let prompt = self.dialect.render_prompt(&state.transcript);
+        let prefilled = self.prefill(&prompt, state)?;
+        let mut tools = StepTools::new(
+            self.retriever,
+            self.dialect,
+            self.clock,
+            self.settings.passages_per_search,
+            self.settings.budgets.searches_max.saturating_sub(state.usage.searches),
+        );
+        let mut attempts = Attempts::new(self.dialect, &session, &self.cancel);
+        let replies = self.sample(index, state, &mut attempts, &mut tools)?;
+        let (fuel, sandbox_seconds) = (attempts.fuel(), attempts.seconds());
+        if self.cancel.is_cancelled() {
+            return Err(Status::Cancelled);
+        }
+        let Some(chosen) = attempts.choose() else {
+            return Err(Status::ModelError { reason: "the model gave no reply".to_owned() });
+        };
+        self.engine.keep(chosen.candidate).map_err(|error| engine_failed(error, state))?;
+        state.account(&replies, &tools, fuel, sandbox_seconds, prefilled);
+        let mut report = report(index, &prompt, prefilled, &replies, &chosen);
+        report.fuel = fuel;
+        let next = state.take(chosen, report, &tools, self.dialect);
+        if let Some(report) = state.steps.last() {
+            sink.event(&Event::Step(report));
+        }
+        Ok(next.unwrap_or(session))
+    }
+
+    fn check_budgets(&self, state: &RunState) -> Result<(), Status> {
+        if self.cancel.is_cancelled() {
+            return Err(Status::Cancelled);
+        }
+        let elapsed = self.clock.now().saturating_sub(state.begun);
+        match budget::spent(&self.settings.budgets, &state.usage, elapsed) {
+            Some(budget) => Err(Status::BudgetExhausted { budget }),
+            None => Ok(()),
+        }
+    }
+
+    fn prefill(&mut self, prompt: &[Segment], state: &mut RunState) -> Result<Prefilled, Status> {
+        let begun = self.clock.now();
+        let prefilled = self.engine.prefill(prompt).map_err(|error| engine_failed(error, state))?;
+        state.seconds.prefill += self.clock.now().saturating_sub(begun).as_secs_f64();
+        Ok(prefilled)
+    }
+
+    /// Draws the candidates and tries each as it ends.
+    fn sample(
+        &mut self,
+        index: u32,
+        state: &mut RunState,
+        attempts: &mut Attempts<'_>,
+        tools: &mut StepTools<'_>,
+    ) -> Result<Vec<Candidate>, Status> {
+        let candidates = self.settings.candidates.max(1);
+        let budgets = &self.settings.budgets;
+        let request = SampleRequest {
+            candidates,
+            sampling: self.settings.sampling,
+            seed: self.settings.seed.wrapping_add(u64::from(index)),
+            stops: self.dialect.stops().to_vec(),
+            reply_tokens_max: budget::reply_tokens(budgets, &state.usage, candidates),
+        };
+        let mut limits = self.settings.action.clone();
+        let elapsed = self.clock.now().saturating_sub(state.begun);
+        limits.wall = limits.wall.min(budgets.wall_max.saturating_sub(elapsed));
+        let mut fuel_left = budgets.fuel_max.saturating_sub(state.usage.fuel);
+
+        let begun = self.clock.now();
+        let mut trying = Duration::ZERO;
+        let mut failure = None;
+        let mut ended = 0;
+        let clock = self.clock;
+        let replies = self.engine.sample(&request, &mut |candidate, reply| {
+            let from = clock.now();
+            limits.fuel_max = limits.fuel_max.min(fuel_left);
+            let fuel_before = attempts.fuel();
+            if let Err(error) = attempts.add(candidate, reply, &limits, tools) {
+                failure = Some(error);
+                return Flow::Stop;
+            }
+            fuel_left = fuel_left.saturating_sub(attempts.fuel() - fuel_before);
+            trying += clock.now().saturating_sub(from);
+            ended += 1;
+            let remaining = usize::from(candidates).saturating_sub(ended);
+            if attempts.is_decided(remaining) { Flow::Stop } else { Flow::Continue }
+        });
+        let sampling = self.clock.now().saturating_sub(begun).saturating_sub(trying);
+        state.seconds.decode += sampling.as_secs_f64();
+        match failure {
+            Some(error) => Err(sandbox_failed(&error)),
+            None => replies.map_err(|error| engine_failed(error, state)),
+        }
+    }
+
+    fn finish(&self, state: RunState, status: Status) -> Run {
+        let mut seconds = state.seconds;
+        seconds.total = self.clock.now().saturating_sub(state.begun).as_secs_f64();
+        let agreement = state.steps.last().map_or(0.0, |step| {
+            f64::from(step.candidates.agreed) / f64::from(step.candidates.sampled.max(1))
+        });
+        Run {
+            question: state.transcript.question,
+            status,
+            answer: state.answer,
+            answer_json: state.answer_json,
+            forced: state.forced,
+            agreement,
+            citations: state.citations,
+            steps: state.steps,
+            usage: state.usage,
+            seconds,
+            model: self.engine.model().clone(),
+            seed: self.settings.seed,
+        }
+    }
+}
+
+/// What grows while a run goes on.
+struct RunState {
+    transcript: Transcript,
+    begun: Duration,
+    steps: Vec<StepReport>,
+    citations: Vec<Citation>,
+    usage: Usage,
+    seconds: Seconds,
+    answer: Option<String>,
+    answer_json: Option<serde_json::Value>,
+    is_answered: bool,
+    forced: bool,
+    search_refused: bool,
+    repeats: u32,
+}
+
+impl RunState {
+    fn new(question: &str, begun: Duration) -> Self {
+        Self {
+            transcript: Transcript { question: question.to_owned(), ..Transcript::default() },
+            begun,
+            steps: Vec::new(),
+            citations: Vec::new(),
+            usage: Usage::default(),
+            seconds: Seconds::default(),
+            answer: None,
+            answer_json: None,
+            is_answered: false,
+            forced: false,
+            search_refused: false,
+            repeats: 0,
+        }
+    }
+
+    fn account(
+        &mut self,
+        replies: &[Candidate],
+        tools: &StepTools<'_>,
+        fuel: u64,
+        sandbox_seconds: f64,
+        prefilled: Prefilled,
+    ) {
+        let search_seconds = tools.search_time.as_secs_f64();
+        self.usage.completion_tokens += replies.iter().map(|r| u64::from(r.tokens)).sum::<u64>();
+        self.usage.prompt_tokens += u64::from(prefilled.prompt_tokens);
+        self.usage.reused_tokens += u64::from(prefilled.reused_tokens);
+        self.usage.searches += tools.searches();
+        self.usage.fuel += fuel;
+        self.seconds.search += search_seconds;
+        self.seconds.sandbox += (sandbox_seconds - search_seconds).max(0.0);
+        self.search_refused |= tools.refused;
+    }
+
+    /// Makes the chosen candidate part of the run; returns the state after its code.
+    fn take(
+        &mut self,
+        chosen: Chosen,
+        mut report: StepReport,
+        tools: &StepTools<'_>,
+        dialect: &Dialect,
+    ) -> Option<Session> {
+        let observation = match (&chosen.action, &chosen.ran) {
+            (_, Some((outcome, _))) => observe(outcome),
+            (Err(message), None) => Observation::ParseError { message: message.clone() },
+            (Ok(_), None) => Observation::ParseError { message: String::new() },
+        };
+        for call in &report.tool_calls {
+            if let Some(query) = call.arguments.get("query").and_then(|query| query.as_str()) {
+                cite(&mut self.citations, tools.passages(query));
+            }
+        }
+        if let Some((outcome, _)) = &chosen.ran
+            && outcome.is_final
+        {
+            self.is_answered = true;
+            self.answer.clone_from(&outcome.answer);
+            self.answer_json.clone_from(&outcome.answer_json);
+        }
+        self.transcript.answer_requested = false;
+        self.transcript.steps.push(Step {
+            reply: report.reply.clone(),
+            observation: (!self.is_answered).then_some(observation),
+        });
+        if !self.is_answered {
+            report.observation = dialect.observation_text(&self.transcript);
+        }
+        self.repeats = if self.is_repeat(&report) { self.repeats + 1 } else { 0 };
+        self.steps.push(report);
+        chosen.ran.map(|(_, session)| session)
+    }
+
+    fn is_repeat(&self, report: &StepReport) -> bool {
+        self.steps.last().is_some_and(|last| {
+            last.code == report.code && last.logs == report.logs && last.error == report.error
+        })
+    }
+
+    /// Asked for an answer, a model may simply write it.
+    fn answer_from_text(&mut self) -> bool {
+        let text = self.steps.last().filter(|step| step.code.is_empty()).map(|s| s.reply.trim());
+        match text {
+            Some(text) if !text.is_empty() => {
+                self.answer = Some(text.to_owned());
+                self.answer_json = Some(serde_json::Value::String(text.to_owned()));
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+fn report(
+    index: u32,
+    prompt: &[Segment],
+    prefilled: Prefilled,
+    replies: &[Candidate],
+    chosen: &Chosen,
+) -> StepReport {
+    let outcome = chosen.ran.as_ref().map(|(outcome, _)| outcome);
+    let (thought, code, parse_error) = match &chosen.action {
+        Ok(action) => (action.thought.clone(), action.code.clone(), None),
+        Err(message) => (String::new(), String::new(), Some(message)),
+    };
+    let error = outcome.and_then(|outcome| outcome.error.clone()).or_else(|| {
+        parse_error.map(|message| crate::sandbox::PythonError {
+            kind: "ParseError".to_owned(),
+            message: message.clone(),
+            line: None,
+            source_line: None,
+        })
+    });
+    StepReport {
+        index,
+        prompt_sha256: hash(prompt),
+        prompt_tokens: prefilled.prompt_tokens,
+        reused_tokens: prefilled.reused_tokens,
+        completion_tokens: replies.iter().map(|reply| reply.tokens).sum(),
+        reply: replies.get(chosen.candidate).map(|reply| reply.text.clone()).unwrap_or_default(),
+        replies: replies.iter().map(|reply| reply.text.clone()).collect(),
+        chosen: chosen.candidate,
+        thought,
+        code,
+        logs: outcome.map(|outcome| outcome.logs.clone()).unwrap_or_default(),
+        value: outcome.and_then(|outcome| outcome.value.clone()),
+        error,
+        limit: outcome.and_then(|outcome| outcome.limit),
+        answer: outcome.filter(|outcome| outcome.is_final).and_then(|o| o.answer.clone()),
+        candidates: chosen.sampled,
+        tool_calls: outcome.map(tool_uses).unwrap_or_default(),
+        observation: String::new(),
+        fuel: 0,
+    }
+}
+
+fn cite(citations: &mut Vec<Citation>, passages: &[Retrieved]) {
+    for hit in passages {
+        let citation = Citation {
+            document: hit.document.clone(),
+            title: hit.passage.title.clone(),
+            source: hit.source.clone(),
+            passage: hit.passage.text.clone(),
+        };
+        if !citations.contains(&citation) {
+            citations.push(citation);
+        }
+    }
+}
+
+fn hash(prompt: &[Segment]) -> String {
+    let mut hasher = Sha256::new();
+    for segment in prompt {
+        hasher.update(segment.text.as_bytes());
+    }
+    hex::encode(hasher.finalize())
+}
+
+fn check_question(question: &str, bytes_max: usize) -> Result<(), Status> {
+    if question.trim().is_empty() {
+        return Err(Status::BadRequest { reason: "the question is empty".to_owned() });
+    }
+    if question.len() > bytes_max {
+        let bytes = question.len();
+        let reason = format!("the question has {bytes} bytes, at most {bytes_max} are taken");
+        return Err(Status::BadRequest { reason });
+    }
+    Ok(())
+}
+
+fn sandbox_failed(error: &SandboxError) -> Status {
+    Status::Overloaded { reason: format!("the sandbox could not be made: {error}") }
+}
+
+/// A context that is full before the first step means the question is too long for the model.
+fn engine_failed(error: EngineError, state: &RunState) -> Status {
+    match error {
+        EngineError::Cancelled => Status::Cancelled,
+        EngineError::ContextFull { .. } if state.steps.is_empty() => {
+            Status::BadRequest { reason: format!("the question is too long: {error}") }
+        }
+        EngineError::ContextFull { .. } => Status::BudgetExhausted { budget: Budget::Context },
+        error => Status::ModelError { reason: error.to_string() },
+    }
+}

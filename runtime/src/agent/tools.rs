@@ -1,0 +1,92 @@
+//! The host functions of one step: `search`, answered once per distinct query.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use retort_transcript::{Dialect, Passage};
+use serde_json::Value;
+
+use super::types::{Clock, Retrieved, Retriever};
+use crate::sandbox::Host;
+
+/// Tools shared by all candidates of a step. A search that two candidates make is made once.
+pub struct StepTools<'a> {
+    retriever: &'a dyn Retriever,
+    dialect: &'a Dialect,
+    clock: &'a dyn Clock,
+    passages_per_search: usize,
+    searches_left: u32,
+    answers: BTreeMap<String, Answer>,
+    /// Time spent searching in this step.
+    pub search_time: Duration,
+    /// A search was refused because the run's budget was spent.
+    pub refused: bool,
+}
+
+struct Answer {
+    result: Result<String, String>,
+    passages: Vec<Retrieved>,
+}
+
+impl<'a> StepTools<'a> {
+    pub fn new(
+        retriever: &'a dyn Retriever,
+        dialect: &'a Dialect,
+        clock: &'a dyn Clock,
+        passages_per_search: usize,
+        searches_left: u32,
+    ) -> Self {
+        Self {
+            retriever,
+            dialect,
+            clock,
+            passages_per_search,
+            searches_left,
+            answers: BTreeMap::new(),
+            search_time: Duration::ZERO,
+            refused: false,
+        }
+    }
+
+    /// Distinct searches made in this step.
+    pub fn searches(&self) -> u32 {
+        u32::try_from(self.answers.len()).unwrap_or(u32::MAX)
+    }
+
+    /// What the search for `query` returned in this step.
+    pub fn passages(&self, query: &str) -> &[Retrieved] {
+        self.answers.get(query).map_or(&[], |answer| &answer.passages)
+    }
+
+    fn search(&mut self, query: &str) -> Result<String, String> {
+        if let Some(answer) = self.answers.get(query) {
+            return answer.result.clone();
+        }
+        if self.searches() >= self.searches_left {
+            self.refused = true;
+            return Err("no searches are left in this run: answer from what was found".to_owned());
+        }
+        let begun = self.clock.now();
+        let answer = match self.retriever.retrieve(query, self.passages_per_search) {
+            Ok(passages) => {
+                let shown: Vec<Passage> = passages.iter().map(|hit| hit.passage.clone()).collect();
+                Answer { result: Ok(self.dialect.render_passages(query, &shown)), passages }
+            }
+            Err(error) => Answer { result: Err(error.to_string()), passages: Vec::new() },
+        };
+        self.search_time += self.clock.now().saturating_sub(begun);
+        let result = answer.result.clone();
+        self.answers.insert(query.to_owned(), answer);
+        result
+    }
+}
+
+impl Host for StepTools<'_> {
+    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+        match (tool, arguments.get("query").and_then(Value::as_str)) {
+            ("search", Some(query)) => self.search(query).map(Value::String),
+            ("search", None) => Err("search needs a query, a string".to_owned()),
+            _ => Err(format!("there is no tool named {tool}")),
+        }
+    }
+}
