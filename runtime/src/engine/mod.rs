@@ -5,8 +5,48 @@
 //! [`ScriptedEngine`] answers from a script, for tests.
 //! The engine knows nothing about actions, Python or documents.
 
+mod client;
+mod family;
+mod generate;
+pub mod gguf;
+mod llama;
+mod model_file;
+mod process;
+mod protocol;
+mod sampling;
+mod scripted;
+mod stops;
+mod tokenizer;
+mod worker;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
 use retort_transcript::Segment;
 use serde::{Deserialize, Serialize};
+
+pub use client::{WorkerEngine, quantise};
+pub use family::Family;
+pub use model_file::ModelFile;
+pub use scripted::{Script, ScriptedEngine, SearchQuestion};
+pub use tokenizer::{PreTokenizer, TokenizeError, Tokenizer};
+pub use worker::serve_if_worker;
+
+/// How the worker process is started and what it may use.
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    /// Program and arguments; the worker's hidden argument is appended. A launcher such as
+    /// `qemu-aarch64-static -L ...` may stand before the program. Default: the current executable.
+    pub command: Vec<PathBuf>,
+    /// Tokens of the context; the model's own limit if that is smaller.
+    pub context_tokens: u32,
+    /// Candidates drawn at once, at most.
+    pub candidates_max: u8,
+    /// Threads of decoding.
+    pub threads: u16,
+    /// A worker that is silent for longer while it works is ended and counts as dead.
+    pub silence_max: Duration,
+}
 
 /// A model under a prompt. Implementations hold one context at a time.
 pub trait Engine {

@@ -1,0 +1,125 @@
+//! An engine that answers from a script: the second implementation of [`Engine`], for tests and
+//! for runs that need no model.
+
+use retort_transcript::{Segment, Source};
+
+use super::{
+    Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, Stop,
+};
+
+/// Says what the model would reply.
+pub trait Script {
+    /// The replies to a prompt, one per candidate; the last is repeated if there are too few.
+    fn replies(&mut self, prompt: &str, candidates: u8) -> Vec<String>;
+}
+
+/// Replies in order, whatever the prompt is.
+impl Script for std::vec::IntoIter<String> {
+    fn replies(&mut self, _prompt: &str, _candidates: u8) -> Vec<String> {
+        self.next().into_iter().collect()
+    }
+}
+
+/// Searches the question as it stands, then answers with the title of the first passage.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SearchQuestion;
+
+impl Script for SearchQuestion {
+    fn replies(&mut self, prompt: &str, _candidates: u8) -> Vec<String> {
+        let question = prompt.lines().find(|line| !line.starts_with('<')).unwrap_or_default();
+        let question = question.trim_end_matches("<|im_end|>");
+        let code = if prompt.contains("<|im_start|>assistant\nI search") {
+            "final_answer(found.strip().split(\"\\n\")[0].split(\" [1]\")[0])".to_owned()
+        } else {
+            let literal = serde_json::Value::from(question);
+            format!("found = search({literal})\nprint(found)")
+        };
+        vec![format!("I search the question as it stands.\n```py\n{code}\n```")]
+    }
+}
+
+/// Runs a [`Script`]; one character counts as one token.
+pub struct ScriptedEngine<S> {
+    script: S,
+    info: ModelInfo,
+    prompt: String,
+    context: String,
+    replies: Vec<String>,
+}
+
+impl<S: Script> ScriptedEngine<S> {
+    /// An engine that holds a million characters.
+    pub fn new(script: S) -> Self {
+        let info = ModelInfo {
+            name: "scripted".to_owned(),
+            sha256: "0".repeat(64),
+            context_tokens: 1 << 20,
+        };
+        let (prompt, context) = (String::new(), String::new());
+        Self { script, info, prompt, context, replies: Vec::new() }
+    }
+}
+
+fn characters(text: &str) -> u32 {
+    u32::try_from(text.chars().count()).unwrap_or(u32::MAX)
+}
+
+impl<S: Script> Engine for ScriptedEngine<S> {
+    fn model(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    fn prefill(&mut self, prompt: &[Segment]) -> Result<Prefilled, EngineError> {
+        // Content that spells a control token is shown broken, as a tokenizer would have it.
+        let text = |segment: &Segment| match segment.source {
+            Source::Template => segment.text.clone(),
+            Source::Content => segment.text.replace("<|", "<\u{200b}|"),
+        };
+        self.prompt = prompt.iter().map(text).collect();
+        let prompt_tokens = characters(&self.prompt);
+        let context_tokens = self.info.context_tokens;
+        if prompt_tokens > context_tokens {
+            return Err(EngineError::ContextFull { prompt_tokens, context_tokens });
+        }
+        let same = self.prompt.chars().zip(self.context.chars()).take_while(|(a, b)| a == b);
+        let reused_tokens = u32::try_from(same.count()).unwrap_or(u32::MAX);
+        self.context.clone_from(&self.prompt);
+        Ok(Prefilled { prompt_tokens, reused_tokens })
+    }
+
+    fn sample(
+        &mut self,
+        request: &SampleRequest,
+        finished: &mut dyn FnMut(usize, &Candidate) -> Flow,
+    ) -> Result<Vec<Candidate>, EngineError> {
+        let mut replies = self.script.replies(&self.prompt, request.candidates);
+        let Some(last) = replies.last().cloned() else {
+            return Err(EngineError::WorkerFailed("the script has ended".to_owned()));
+        };
+        replies.resize(usize::from(request.candidates.max(1)), last);
+        let mut candidates = Vec::new();
+        let mut flow = Flow::Continue;
+        for (index, text) in replies.iter().enumerate() {
+            let is_dropped = flow == Flow::Stop;
+            let candidate = Candidate {
+                text: if is_dropped { String::new() } else { text.clone() },
+                tokens: if is_dropped { 0 } else { characters(text) },
+                mean_logprob: -1.0,
+                stop: if is_dropped { Stop::Dropped } else { Stop::End },
+            };
+            if !is_dropped {
+                flow = finished(index, &candidate);
+            }
+            candidates.push(candidate);
+        }
+        self.replies = replies;
+        Ok(candidates)
+    }
+
+    fn keep(&mut self, candidate: usize) -> Result<(), EngineError> {
+        if let Some(reply) = self.replies.get(candidate) {
+            self.context.push_str(reply);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! Text to token ids, with the vocabulary and merges that stand in the GGUF.
+//!
+//! Control tokens are found in the dialect's own text only: a page that contains `<|im_end|>` is
+//! text. The inner tokenizer therefore knows no special tokens at all.
+
+use retort_transcript::{Segment, Source};
+use tokenizers::models::bpe::BPE;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{SplitDelimiterBehavior, Tokenizer as Bpe};
+
+use super::gguf::{GgufError, Header};
+
+/// The split patterns of `tokenizer.ggml.pre`, as llama.cpp has them. They differ in how digits
+/// group: `llama-bpe` takes up to three, `qwen2` one.
+const LLAMA_BPE: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// ggml's token types of tokens that text never spells.
+const CONTROL: i128 = 3;
+
+/// Why text could not be tokenised.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("tokenizing failed: {0}")]
+pub struct TokenizeError(pub String);
+
+/// How text is cut before merging; the names are those of GGUF's `tokenizer.ggml.pre`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreTokenizer {
+    /// Digits in groups of up to three; a whole word that is a token is taken as it is.
+    LlamaBpe,
+    /// Single digits.
+    Qwen2,
+}
+
+/// A byte-level BPE tokenizer.
+pub struct Tokenizer {
+    bpe: Bpe,
+    control: Vec<(String, u32)>,
+}
+
+impl Tokenizer {
+    /// From a checked header.
+    ///
+    /// # Errors
+    /// Missing keys, or a pre-tokenizer that is not known.
+    pub fn from_header(header: &Header) -> Result<Self, GgufError> {
+        let pre = match header.text("tokenizer.ggml.pre")? {
+            "llama-bpe" | "llama3" => PreTokenizer::LlamaBpe,
+            "qwen2" => PreTokenizer::Qwen2,
+            other => {
+                return Err(GgufError::Malformed(format!(
+                    "tokenizer.ggml.pre is {other}, expected qwen2 or llama-bpe"
+                )));
+            }
+        };
+        let tokens = header.texts("tokenizer.ggml.tokens")?;
+        let kinds = header.integers("tokenizer.ggml.token_type")?;
+        let control = (0..).zip(tokens).zip(kinds).filter(|(_, kind)| **kind == CONTROL);
+        let control = control.map(|((id, token), _)| (token.clone(), id)).collect();
+        let merges = header.texts("tokenizer.ggml.merges")?.iter();
+        let merges = merges.filter_map(|merge| merge.split_once(' '));
+        let merges = merges.map(|(left, right)| (left.to_owned(), right.to_owned())).collect();
+        Self::new(tokens, merges, control, pre).map_err(|e| GgufError::Malformed(e.to_string()))
+    }
+
+    /// From a vocabulary (id = position), merges in order of rank, and control tokens.
+    ///
+    /// # Errors
+    /// When merges and vocabulary do not fit together.
+    pub fn new(
+        tokens: &[String],
+        merges: Vec<(String, String)>,
+        mut control: Vec<(String, u32)>,
+        pre: PreTokenizer,
+    ) -> Result<Self, TokenizeError> {
+        let failed = |error: tokenizers::Error| TokenizeError(error.to_string());
+        let vocabulary = tokens.iter().cloned().zip(0..).collect();
+        let (pattern, ignore_merges) = match pre {
+            PreTokenizer::LlamaBpe => (LLAMA_BPE, true),
+            PreTokenizer::Qwen2 => (QWEN2, false),
+        };
+        let model = BPE::builder()
+            .vocab_and_merges::<tokenizers::models::bpe::Vocab, _>(vocabulary, merges)
+            .ignore_merges(ignore_merges)
+            .build()
+            .map_err(failed)?;
+        let split = Split::new(
+            SplitPattern::Regex(pattern.to_owned()),
+            SplitDelimiterBehavior::Isolated,
+            false,
+        )
+        .map_err(failed)?;
+        let mut bpe = Bpe::new(model);
+        bpe.with_pre_tokenizer(Some(Sequence::new(vec![
+            PreTokenizerWrapper::Split(split),
+            PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, false, false)),
+        ])));
+        // The longest first, so that no control token hides another that starts like it.
+        control.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then(a.0.cmp(&b.0)));
+        Ok(Self { bpe, control })
+    }
+
+    /// Token ids of rendered segments, each tokenised alone.
+    ///
+    /// # Errors
+    /// When the inner tokenizer fails.
+    pub fn encode(&self, segments: &[Segment]) -> Result<Vec<u32>, TokenizeError> {
+        let mut ids = Vec::new();
+        for segment in segments {
+            match segment.source {
+                Source::Content => ids.extend(self.encode_content(&segment.text)?),
+                Source::Template => self.encode_template(&segment.text, &mut ids)?,
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Token ids of text in which no control token is recognised.
+    ///
+    /// # Errors
+    /// When the inner tokenizer fails.
+    pub fn encode_content(&self, text: &str) -> Result<Vec<u32>, TokenizeError> {
+        let encoding = self.bpe.encode_fast(text, false);
+        encoding
+            .map(|encoding| encoding.get_ids().to_vec())
+            .map_err(|error| TokenizeError(error.to_string()))
+    }
+
+    fn encode_template(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizeError> {
+        let mut rest = text;
+        while let Some((at, token, id)) = self.next_control(rest) {
+            let (before, from) = rest.split_at(at);
+            ids.extend(self.encode_content(before)?);
+            ids.push(id);
+            rest = from.strip_prefix(token).unwrap_or_default();
+        }
+        ids.extend(self.encode_content(rest)?);
+        Ok(())
+    }
+
+    fn next_control<'a>(&'a self, text: &str) -> Option<(usize, &'a str, u32)> {
+        let found = self.control.iter().filter_map(|(token, id)| {
+            text.find(token.as_str()).map(|at| (at, token.as_str(), *id))
+        });
+        found.min_by_key(|(at, token, _)| (*at, usize::MAX - token.len()))
+    }
+}
