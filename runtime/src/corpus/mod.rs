@@ -1,1 +1,126 @@
-//! (being built)
+//! Documents in, passages out: ingest, index, search, cite.
+//!
+//! A corpus is a folder: `index/`, a tantivy index that stores the passages, and `corpus.db`, the
+//! [`ledger`] of the files they came from. [`ingest`] brings the folder up to date with files on
+//! disk, [`Corpus`] searches it, [`list`] names the corpora below a folder.
+//! A corpus built on one machine opens unchanged on another.
+//!
+//! The corpus knows nothing about models, prompts or Python. Query text is never parsed as a
+//! query language. Only `index.rs`, `ingest.rs`, `search.rs` and `analyse.rs` name tantivy, only
+//! `ledger.rs` names SQLite.
+
+mod analyse;
+mod index;
+mod ingest;
+mod ledger;
+mod list;
+mod markdown;
+mod report;
+mod rows;
+mod search;
+mod source;
+mod split;
+mod walk;
+
+pub use analyse::{ANALYSER, QUERY_TERMS_MAX};
+pub use ingest::ingest;
+pub use list::{CorpusEntry, CorpusState, list};
+pub use report::{IngestOptions, IngestProgress, IngestReport, Skip};
+pub use search::{Corpus, CorpusStats, HITS_MAX, Hit};
+
+use std::path::{Path, PathBuf};
+
+/// Why a corpus cannot be used or built.
+#[derive(Debug, thiserror::Error)]
+pub enum CorpusError {
+    /// There is no corpus at this path.
+    #[error("{}: no corpus is here; `retort index PATH --corpus NAME` makes one", path.display())]
+    Missing {
+        /// The folder that was named.
+        path: PathBuf,
+    },
+    /// The corpus is sound and holds no passage.
+    #[error("{}: the corpus is empty; index .jsonl, .txt or .md files into it", path.display())]
+    Empty {
+        /// The corpus folder.
+        path: PathBuf,
+    },
+    /// The corpus was made by a version whose format or analyser differs.
+    #[error(
+        "{}: the corpus has {found}, this version reads {expected}; remove it and index its files \
+         again",
+        path.display()
+    )]
+    Incompatible {
+        /// The corpus folder.
+        path: PathBuf,
+        /// What the corpus says.
+        found: String,
+        /// What this version reads.
+        expected: String,
+    },
+    /// The corpus cannot be trusted.
+    #[error(
+        "{}: the corpus is damaged ({reason}); remove it and index its files again",
+        path.display()
+    )]
+    Damaged {
+        /// The corpus folder.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// Another process is indexing into the corpus.
+    #[error("{}: another process is indexing into this corpus; wait for it", path.display())]
+    Busy {
+        /// The corpus folder.
+        path: PathBuf,
+    },
+    /// A file or folder could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The index failed while reading or writing.
+    #[error("{}: the index failed: {reason}", path.display())]
+    Index {
+        /// The corpus folder.
+        path: PathBuf,
+        /// What failed.
+        reason: String,
+    },
+}
+
+impl CorpusError {
+    fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_path_buf(), source }
+    }
+
+    fn damaged(path: &Path, reason: impl ToString) -> Self {
+        Self::Damaged { path: path.to_path_buf(), reason: reason.to_string() }
+    }
+
+    fn index(path: &Path, reason: impl ToString) -> Self {
+        Self::Index { path: path.to_path_buf(), reason: reason.to_string() }
+    }
+}
+
+/// A passage on its way into the index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Passage {
+    /// The line's id, or the path of the file below the indexed folder.
+    document: String,
+    /// Title shown and, four times over, searched; empty when the document has none.
+    title: String,
+    /// Headings above the passage, outermost first.
+    heading: Vec<String>,
+    /// Bytes of the (decompressed) file: the passage itself, or the line that holds it.
+    byte_range: std::ops::Range<u64>,
+    /// Place among the passages of its document.
+    ordinal: u64,
+    /// The text.
+    text: String,
+}

@@ -1,0 +1,110 @@
+//! Finds the files to index.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use walkdir::{DirEntry, WalkDir};
+
+use super::report::IngestReport;
+use super::source::Format;
+
+/// A file to index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The path below the indexed folder, with `/`; for a file named itself, its name.
+    pub document: String,
+    /// How to read it.
+    pub format: Format,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+/// What the inputs hold.
+#[derive(Debug, Default)]
+pub(super) struct Finds {
+    /// Files by absolute path.
+    pub files: BTreeMap<PathBuf, Found>,
+    /// The inputs as absolute paths: what was known below one of them and is gone was deleted.
+    pub roots: Vec<PathBuf>,
+}
+
+/// Looks through files and folders. Hidden entries, links and files of other types are left out
+/// of folders silently; what the user named and cannot be indexed is reported.
+pub(super) fn find(inputs: &[PathBuf], corpus: &Path, report: &mut IngestReport) -> Finds {
+    let corpus = corpus.canonicalize().unwrap_or_else(|_| corpus.to_path_buf());
+    let mut finds = Finds::default();
+    for input in inputs {
+        let root = absolute(input);
+        match std::fs::metadata(&root) {
+            Err(error) => report.skip(&root, error),
+            Ok(data) if data.is_dir() => walk(&root, &corpus, &mut finds, report),
+            Ok(data) => match Format::of(&root) {
+                None => report.skip(&root, "expected a .jsonl, .txt or .md file, or one of them .zst"),
+                Some(format) => add(&mut finds, report, &root, root.parent(), format, data.len()),
+            },
+        }
+        finds.roots.push(root);
+    }
+    finds
+}
+
+/// The path without links; of a path that is gone, as much of it as is there.
+fn absolute(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    match (path.parent().map(Path::canonicalize), path.file_name()) {
+        (Some(Ok(parent)), Some(name)) => parent.join(name),
+        _ => path,
+    }
+}
+
+fn walk(root: &Path, corpus: &Path, finds: &mut Finds, report: &mut IngestReport) {
+    let visible = |entry: &DirEntry| {
+        entry.depth() == 0
+            || (!entry.file_name().to_string_lossy().starts_with('.') && entry.path() != corpus)
+    };
+    for entry in WalkDir::new(root).sort_by_file_name().into_iter().filter_entry(visible) {
+        match entry {
+            Err(error) => report.skip(error.path().unwrap_or(root), &error),
+            Ok(entry) if entry.file_type().is_file() => {
+                if let Some(format) = Format::of(entry.path()) {
+                    let bytes = entry.metadata().map_or(0, |data| data.len());
+                    add(finds, report, entry.path(), Some(root), format, bytes);
+                }
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+fn add(
+    finds: &mut Finds,
+    report: &mut IngestReport,
+    path: &Path,
+    root: Option<&Path>,
+    format: Format,
+    bytes: u64,
+) {
+    let below = root.and_then(|root| path.strip_prefix(root).ok()).unwrap_or(path);
+    match (path.to_str(), below.to_str()) {
+        (Some(_), Some(below)) => {
+            let document = below.replace(std::path::MAIN_SEPARATOR, "/");
+            let found = Found { document, format, bytes };
+            finds.files.entry(path.to_path_buf()).or_insert(found);
+        }
+        _ => report.skip(path, "the name is not UTF-8; rename the file"),
+    }
+}
+
+/// Whether a known file below one of `roots` was deleted. A file that only cannot be read now
+/// (a lost permission, a failing disk) was not.
+pub(super) fn is_deleted(path: &Path, roots: &[PathBuf]) -> bool {
+    roots.iter().any(|root| path.starts_with(root))
+        && matches!(
+            std::fs::symlink_metadata(path),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+        )
+}
