@@ -34,11 +34,12 @@ fn indentation_fits(lines: &[LogicalLine<'_>]) -> bool {
     !opens_block
 }
 
-const COMPOUND: [&str; 14] = [
+const COMPOUND: [&str; 12] = [
     "if", "elif", "else", "for", "while", "def", "class", "with", "try", "except", "finally",
-    "async", "match", "case",
+    "async",
 ];
-/// Words that begin a compound statement only if it ends in a colon, and are names elsewhere.
+/// Words that begin a compound statement only where an operand and a colon follow, and are names
+/// elsewhere.
 const SOFT: [&str; 2] = ["match", "case"];
 /// Keywords between two operands.
 const INFIX: [&str; 8] = ["and", "or", "in", "is", "if", "else", "for", "as"];
@@ -83,7 +84,7 @@ fn line_is_plausible(tokens: &[Token<'_>]) -> bool {
         let previous = position
             .checked_sub(1)
             .and_then(|before| tokens.get(before));
-        let is_soft_header = position == 0 && tokens.last() == Some(&Token::Colon);
+        let is_soft_header = position == 0 && is_soft_header(tokens);
         let Some(next) = step(expect, previous, *token, depth, is_soft_header) else {
             return false;
         };
@@ -165,6 +166,7 @@ fn after_word(expect: Expect, previous: Option<&Token<'_>>, word: &str) -> Optio
         return follows.then_some(Expect::Operand);
     }
     match word {
+        "from" if previous_is("yield") => Some(Expect::Operand),
         // `x not in y`; `raise x from y`; `from x import y`.
         "not" | "from" | "import" | "async" => between.then_some(Expect::Operand),
         // `async def`, `async with`.
@@ -221,19 +223,34 @@ fn may_end(expect: Expect) -> bool {
     !matches!(expect, Expect::Operand | Expect::Attribute)
 }
 
-/// A compound statement has a colon outside brackets, `for` also an `in`; and only a compound
-/// statement ends in a colon.
+/// What one state cannot see: a compound statement has a colon outside brackets, and only a
+/// compound statement ends in one; `for` needs its `in`, `from` its `import`, `->` its `def`.
 fn header_is_whole(tokens: &[Token<'_>]) -> bool {
-    let ends_in_colon = tokens.last() == Some(&Token::Colon);
-    let Some(Token::Word(first)) = tokens.first() else {
-        return !ends_in_colon;
+    let count = |word: &str| {
+        tokens
+            .iter()
+            .filter(|token| **token == Token::Word(word))
+            .count()
     };
-    let is_header = COMPOUND.contains(first) && (!SOFT.contains(first) || ends_in_colon);
-    if !is_header {
-        return !ends_in_colon;
-    }
-    let has_in = tokens.contains(&Token::Word("in"));
-    has_colon_outside_brackets(tokens) && (*first != "for" || has_in)
+    let first = tokens.first();
+    let first_is =
+        |words: &[&str]| matches!(first, Some(Token::Word(word)) if words.contains(word));
+    let is_header = first_is(&COMPOUND) || is_soft_header(tokens);
+    let colon_fits = if is_header {
+        has_colon_outside_brackets(tokens)
+    } else {
+        tokens.last() != Some(&Token::Colon)
+    };
+    let arrow_fits = !tokens.contains(&Token::Operator("->")) || first_is(&["def", "async"]);
+    let import_fits = !first_is(&["from"]) || count("import") == 1;
+    colon_fits && arrow_fits && import_fits && count("for") <= count("in")
+}
+
+fn is_soft_header(tokens: &[Token<'_>]) -> bool {
+    let [Token::Word(first), next, ..] = tokens else {
+        return false;
+    };
+    SOFT.contains(first) && *next != Token::Colon && has_colon_outside_brackets(tokens)
 }
 
 fn has_colon_outside_brackets(tokens: &[Token<'_>]) -> bool {

@@ -104,6 +104,8 @@ mod tests {
             "with open('a') as f:\n    text = (\n'one'\n  'two')\n",
             "a = lambda x, *y: x if x else y\nwhile True:\n    break # out",
             "match x:\n    case 1:\n        print(1)\n    case _:\n        pass",
+            "match 3:\n    case 3: print('x')",
+            "def f():\n    yield from g()\nf()",
             "@cache\ndef g(): yield\nasync def h():\n    await g()",
             "print(*[n for n in a if n], sep='')\nx: int = 0x1F + 1_000.5e-3j\nprint(x[1:], x[:, 0], x[...])",
             "total = 1 + \\\n    2\nassert total == 3, 'no'\ndel total\nreturn_value = 4 if (n := 10) > 3 else 5",
@@ -138,6 +140,9 @@ mod tests {
             "x + * y)",
             "“quoted”",
             "return of the king",
+            "Nothing is stored for it",
+            "from here",
+            "data -> model",
         ] {
             check_python(text, false);
         }
