@@ -1,1 +1,10 @@
 //! The trainer: teach -> filter -> dataset -> train -> export -> quantise -> evaluate -> report.
+//!
+//! [`model`] is the network with its gradients, [`optimise`] changes its parameters,
+//! [`tokenizer`] cuts text into tokens, [`dataset`] turns rendered transcripts into sequences,
+//! [`train`] is the loop, [`checkpoint`] makes it resumable, and [`gguf`] writes what the runtime
+//! reads.
+
+pub mod model;
+pub mod optimise;
+pub mod parallel;

@@ -1,0 +1,437 @@
+//! The network itself: forward over a batch, the loss, and the way back.
+
+use super::attention;
+use super::gemm::{Matrix, MatrixMut, multiply};
+use super::kernels::{Rotary, Turn, rms_norm, rms_norm_backward, swiglu, swiglu_backward};
+use super::lanes::{add_bias, add_column_sums};
+use super::loss;
+use super::shape::{Block, Layout, Shape, ShapeError};
+use super::workspace::{BlockTape, Workspace, fit};
+
+/// Sequences side by side, without padding.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Token ids of all sequences.
+    pub ids: Vec<u32>,
+    /// Tokens of each sequence; they add up to `ids`.
+    pub lengths: Vec<usize>,
+    /// Positions in `ids` with loss, and the token that should follow.
+    pub targets: Vec<Target>,
+}
+
+/// A position with loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Index into [`Batch::ids`].
+    pub position: usize,
+    /// The token that should follow.
+    pub token: u32,
+}
+
+impl Batch {
+    /// Appends a sequence; token `i` has loss when `learned[i]`. What follows the last token with
+    /// loss is left out, for nothing depends on it.
+    pub fn push(&mut self, ids: &[u32], learned: &[bool]) {
+        let Some(last) = learned.iter().take(ids.len()).rposition(|learned| *learned) else {
+            return;
+        };
+        if last == 0 {
+            return;
+        }
+        let start = self.ids.len();
+        let marked = ids.iter().zip(learned).enumerate().skip(1);
+        self.targets
+            .extend(
+                marked
+                    .filter(|(_, (_, learned))| **learned)
+                    .map(|(index, (token, _))| Target {
+                        position: start + index - 1,
+                        token: *token,
+                    }),
+            );
+        self.ids.extend(ids.iter().take(last));
+        self.lengths.push(last);
+    }
+}
+
+/// A batch that the model cannot take.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    /// A token id outside the vocabulary.
+    #[error("token {id} is outside the vocabulary of {vocabulary}")]
+    UnknownToken {
+        /// The id.
+        id: u32,
+        /// Tokens the model has.
+        vocabulary: usize,
+    },
+    /// A sequence longer than the context.
+    #[error("a sequence has {tokens} tokens, the context holds {context_tokens}")]
+    TooLong {
+        /// Its length.
+        tokens: usize,
+        /// Tokens the context holds.
+        context_tokens: usize,
+    },
+    /// Lengths or targets that do not fit the ids.
+    #[error("the batch's lengths or targets do not fit its {tokens} ids")]
+    Inconsistent {
+        /// Ids of the batch.
+        tokens: usize,
+    },
+}
+
+/// A model: its shape, where its tensors lie, and all parameters in one vector.
+pub struct Model {
+    /// Its size.
+    pub shape: Shape,
+    /// Named views of `parameters`.
+    pub layout: Layout,
+    /// All parameters.
+    pub parameters: Vec<f32>,
+    rotary: Rotary,
+}
+
+impl Model {
+    /// A model with all parameters 0.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when the shape's parts do not fit one another.
+    pub fn zeroed(shape: Shape) -> Result<Self, ShapeError> {
+        shape.check()?;
+        let layout = Layout::new(&shape);
+        let parameters = vec![0.0; layout.parameters];
+        let rotary = Rotary::new(shape.context_tokens, shape.head_width, shape.rope_base);
+        Ok(Model {
+            shape,
+            layout,
+            parameters,
+            rotary,
+        })
+    }
+
+    /// Checks that a batch can be given to this model.
+    ///
+    /// # Errors
+    /// [`BatchError`] says what does not fit.
+    pub fn check(&self, batch: &Batch) -> Result<(), BatchError> {
+        let tokens = batch.ids.len();
+        let vocabulary = self.shape.vocabulary;
+        let ids = batch
+            .ids
+            .iter()
+            .copied()
+            .chain(batch.targets.iter().map(|target| target.token));
+        if let Some(id) = ids.into_iter().find(|id| *id as usize >= vocabulary) {
+            return Err(BatchError::UnknownToken { id, vocabulary });
+        }
+        if batch.lengths.iter().sum::<usize>() != tokens
+            || batch.lengths.contains(&0)
+            || batch.targets.iter().any(|target| target.position >= tokens)
+        {
+            return Err(BatchError::Inconsistent { tokens });
+        }
+        let context_tokens = self.shape.context_tokens;
+        match batch
+            .lengths
+            .iter()
+            .copied()
+            .find(|length| *length > context_tokens)
+        {
+            Some(tokens) => Err(BatchError::TooLong {
+                tokens,
+                context_tokens,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The summed cross-entropy of a batch; fills `workspace.predicted`.
+    /// The batch must have passed [`Model::check`].
+    pub fn evaluate(&self, batch: &Batch, workspace: &mut Workspace) -> f64 {
+        self.forward(batch, workspace);
+        loss::forward(self, batch, workspace)
+    }
+
+    /// The summed cross-entropy of a batch; fills `workspace.gradient` with the gradient of that
+    /// sum times `scale`. The batch must have passed [`Model::check`].
+    pub fn differentiate(&self, batch: &Batch, scale: f32, workspace: &mut Workspace) -> f64 {
+        workspace.gradient.resize(self.parameters.len(), 0.0);
+        workspace.gradient.fill(0.0);
+        self.forward(batch, workspace);
+        let loss = loss::forward_backward(self, batch, scale, workspace);
+        self.backward(batch, workspace);
+        loss
+    }
+
+    fn forward(&self, batch: &Batch, workspace: &mut Workspace) {
+        let width = self.shape.width;
+        workspace
+            .blocks
+            .resize_with(self.shape.layers, BlockTape::default);
+        let mut stream = std::mem::take(&mut workspace.output);
+        fit(&mut stream, batch.ids.len() * width);
+        let embedding = &self.parameters[self.layout.embedding.clone()];
+        for (row, id) in stream.chunks_exact_mut(width).zip(&batch.ids) {
+            let start = *id as usize * width;
+            row.copy_from_slice(&embedding[start..start + width]);
+        }
+        for (block, tape) in self.layout.blocks.iter().zip(&mut workspace.blocks) {
+            std::mem::swap(&mut tape.input, &mut stream);
+            fit(&mut stream, tape.input.len());
+            self.block_forward(block, batch, tape, &mut workspace.scratch, &mut stream);
+        }
+        workspace.output = stream;
+    }
+
+    fn block_forward(
+        &self,
+        block: &Block,
+        batch: &Batch,
+        tape: &mut BlockTape,
+        scratch: &mut attention::Scratch,
+        out: &mut [f32],
+    ) {
+        let shape = &self.shape;
+        let (tokens, width, inner) = (batch.ids.len(), shape.width, shape.feed_forward);
+        fit(&mut tape.attention_normed, tokens * width);
+        fit(&mut tape.attention_inverse, tokens);
+        rms_norm(
+            &tape.input,
+            &self.parameters[block.attention_gain.clone()],
+            shape.epsilon,
+            &mut tape.attention_normed,
+            &mut tape.attention_inverse,
+        );
+        fit(&mut tape.qkv, tokens * shape.qkv_width());
+        let qkv = &self.parameters[block.qkv.clone()];
+        linear(&tape.attention_normed, qkv, tokens, 0.0, &mut tape.qkv);
+        add_bias(&mut tape.qkv, &self.parameters[block.qkv_bias.clone()]);
+        self.attend(batch, tape, scratch);
+        fit(&mut tape.middle, tokens * width);
+        tape.middle.copy_from_slice(&tape.input);
+        let output = &self.parameters[block.output.clone()];
+        linear(&tape.attended, output, tokens, 1.0, &mut tape.middle);
+        fit(&mut tape.feed_forward_normed, tokens * width);
+        fit(&mut tape.feed_forward_inverse, tokens);
+        rms_norm(
+            &tape.middle,
+            &self.parameters[block.feed_forward_gain.clone()],
+            shape.epsilon,
+            &mut tape.feed_forward_normed,
+            &mut tape.feed_forward_inverse,
+        );
+        fit(&mut tape.gate_up, tokens * 2 * inner);
+        let gate_up = &self.parameters[block.gate_up.clone()];
+        linear(
+            &tape.feed_forward_normed,
+            gate_up,
+            tokens,
+            0.0,
+            &mut tape.gate_up,
+        );
+        fit(&mut tape.activated, tokens * inner);
+        swiglu(&tape.gate_up, inner, &mut tape.activated);
+        out.copy_from_slice(&tape.middle);
+        linear(
+            &tape.activated,
+            &self.parameters[block.down.clone()],
+            tokens,
+            1.0,
+            out,
+        );
+    }
+
+    fn attend(&self, batch: &Batch, tape: &mut BlockTape, scratch: &mut attention::Scratch) {
+        let shape = &self.shape;
+        fit(&mut tape.attended, batch.ids.len() * shape.query_width());
+        fit(&mut tape.log_sums, batch.ids.len() * shape.heads);
+        let mut qkv = tape.qkv.as_mut_slice();
+        let mut out = tape.attended.as_mut_slice();
+        let mut log_sums = tape.log_sums.as_mut_slice();
+        for tokens in &batch.lengths {
+            let rows = take(&mut qkv, tokens * shape.qkv_width());
+            let turned = shape.heads + shape.kv_heads;
+            self.rotary
+                .apply(rows, shape.qkv_width(), turned, Turn::Forward);
+            let out = take(&mut out, tokens * shape.query_width());
+            let log_sums = take(&mut log_sums, tokens * shape.heads);
+            attention::forward(shape, rows, out, log_sums, scratch);
+        }
+    }
+
+    fn backward(&self, batch: &Batch, workspace: &mut Workspace) {
+        let width = self.shape.width;
+        for index in (0..self.layout.blocks.len()).rev() {
+            self.feed_forward_backward(index, workspace);
+            self.attention_backward(index, batch, workspace);
+        }
+        let embedding = &mut workspace.gradient[self.layout.embedding.clone()];
+        for (row, id) in workspace
+            .derivatives
+            .stream
+            .chunks_exact(width)
+            .zip(&batch.ids)
+        {
+            let start = *id as usize * width;
+            for (sum, d) in embedding[start..start + width].iter_mut().zip(row) {
+                *sum += d;
+            }
+        }
+    }
+
+    fn feed_forward_backward(&self, index: usize, workspace: &mut Workspace) {
+        let (block, inner) = (&self.layout.blocks[index], self.shape.feed_forward);
+        let Workspace {
+            blocks,
+            derivatives: d,
+            gradient,
+            ..
+        } = workspace;
+        let tape = &mut blocks[index];
+        let tokens = d.stream.len() / self.shape.width;
+        fit(&mut d.activated, tokens * inner);
+        linear_backward(
+            &d.stream,
+            &self.parameters[block.down.clone()],
+            tokens,
+            &mut d.activated,
+        );
+        weight_gradient(
+            &d.stream,
+            &tape.activated,
+            tokens,
+            &mut gradient[block.down.clone()],
+        );
+        swiglu_backward(&d.activated, inner, &mut tape.gate_up);
+        fit(&mut d.normed, d.stream.len());
+        let gate_up = &self.parameters[block.gate_up.clone()];
+        linear_backward(&tape.gate_up, gate_up, tokens, &mut d.normed);
+        let d_gate_up = &mut gradient[block.gate_up.clone()];
+        weight_gradient(&tape.gate_up, &tape.feed_forward_normed, tokens, d_gate_up);
+        fit(&mut d.row, self.shape.width);
+        rms_norm_backward(
+            &d.normed,
+            &tape.middle,
+            &self.parameters[block.feed_forward_gain.clone()],
+            &tape.feed_forward_inverse,
+            &mut d.stream,
+            &mut gradient[block.feed_forward_gain.clone()],
+            &mut d.row,
+        );
+    }
+
+    fn attention_backward(&self, index: usize, batch: &Batch, workspace: &mut Workspace) {
+        let (block, shape) = (&self.layout.blocks[index], &self.shape);
+        let Workspace {
+            blocks,
+            derivatives: d,
+            gradient,
+            scratch,
+            ..
+        } = workspace;
+        let tape = &blocks[index];
+        let tokens = batch.ids.len();
+        fit(&mut d.attended, tokens * shape.query_width());
+        linear_backward(
+            &d.stream,
+            &self.parameters[block.output.clone()],
+            tokens,
+            &mut d.attended,
+        );
+        weight_gradient(
+            &d.stream,
+            &tape.attended,
+            tokens,
+            &mut gradient[block.output.clone()],
+        );
+        fit(&mut d.qkv, tokens * shape.qkv_width());
+        let mut start = 0;
+        for tokens in &batch.lengths {
+            let rows = start..start + tokens;
+            let qkv = rows.start * shape.qkv_width()..rows.end * shape.qkv_width();
+            let out = rows.start * shape.query_width()..rows.end * shape.query_width();
+            let d_qkv = &mut d.qkv[qkv.clone()];
+            attention::backward(
+                shape,
+                &tape.qkv[qkv],
+                &tape.attended[out.clone()],
+                &tape.log_sums[rows.start * shape.heads..rows.end * shape.heads],
+                &d.attended[out],
+                d_qkv,
+                scratch,
+            );
+            let turned = shape.heads + shape.kv_heads;
+            self.rotary
+                .apply(d_qkv, shape.qkv_width(), turned, Turn::Backward);
+            start = rows.end;
+        }
+        add_column_sums(&mut gradient[block.qkv_bias.clone()], &d.qkv);
+        weight_gradient(
+            &d.qkv,
+            &tape.attention_normed,
+            tokens,
+            &mut gradient[block.qkv.clone()],
+        );
+        linear_backward(
+            &d.qkv,
+            &self.parameters[block.qkv.clone()],
+            tokens,
+            &mut d.normed,
+        );
+        rms_norm_backward(
+            &d.normed,
+            &tape.input,
+            &self.parameters[block.attention_gain.clone()],
+            &tape.attention_inverse,
+            &mut d.stream,
+            &mut gradient[block.attention_gain.clone()],
+            &mut d.row,
+        );
+    }
+}
+
+/// Splits the first `length` elements off.
+fn take<'a>(rest: &mut &'a mut [f32], length: usize) -> &'a mut [f32] {
+    let (taken, left) = std::mem::take(rest).split_at_mut(length);
+    *rest = left;
+    taken
+}
+
+/// `out = input * weight^T + keep * out`; the weight has one row per output.
+pub(super) fn linear(input: &[f32], weight: &[f32], rows: usize, keep: f32, out: &mut [f32]) {
+    if rows == 0 {
+        return;
+    }
+    let (columns, outputs) = (input.len() / rows, out.len() / rows);
+    let weight = Matrix::new(weight, outputs, columns).transposed();
+    multiply(
+        1.0,
+        Matrix::new(input, rows, columns),
+        weight,
+        keep,
+        MatrixMut::new(out, rows, outputs),
+    );
+}
+
+/// `d_input = d_out * weight`.
+pub(super) fn linear_backward(d_out: &[f32], weight: &[f32], rows: usize, d_input: &mut [f32]) {
+    if rows == 0 {
+        return;
+    }
+    let (columns, outputs) = (d_input.len() / rows, d_out.len() / rows);
+    let weight = Matrix::new(weight, outputs, columns);
+    let d_input = MatrixMut::new(d_input, rows, columns);
+    multiply(1.0, Matrix::new(d_out, rows, outputs), weight, 0.0, d_input);
+}
+
+/// `gradient += d_out^T * input`.
+pub(super) fn weight_gradient(d_out: &[f32], input: &[f32], rows: usize, gradient: &mut [f32]) {
+    if rows == 0 {
+        return;
+    }
+    let (columns, outputs) = (input.len() / rows, d_out.len() / rows);
+    let d_out = Matrix::new(d_out, rows, outputs).transposed();
+    let gradient = MatrixMut::new(gradient, outputs, columns);
+    multiply(1.0, d_out, Matrix::new(input, rows, columns), 1.0, gradient);
+}
