@@ -20,9 +20,6 @@ const FORMAT: u32 = 1;
 pub struct AskArgs {
     /// The question; `-` reads one per line from standard input.
     question: String,
-    /// The corpus [default: the only one there is, else demo].
-    #[arg(long, value_name = "NAME")]
-    corpus: Option<String>,
     #[command(flatten)]
     run: RunArgs,
     /// Show thoughts, code, observations and votes as they happen.
@@ -35,8 +32,7 @@ pub struct AskArgs {
 
 /// Runs the command.
 pub fn run(args: &AskArgs, context: &Context) -> Result<Exit> {
-    let corpus = args.corpus.as_deref();
-    let mut setup = Setup::open(&args.run, corpus, context)?;
+    let mut setup = Setup::open(&args.run, context)?;
     let mut journal = Journal::open(context, &setup);
     let questions: Box<dyn Iterator<Item = std::io::Result<String>>> = if args.question == "-" {
         Box::new(std::io::stdin().lock().lines())

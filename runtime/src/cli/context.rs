@@ -8,6 +8,7 @@ use crate::agent::{Retrieved, Retriever, RetrieverError};
 use crate::cancel::Cancel;
 use crate::corpus::{self, Corpus, CorpusError};
 use crate::engine::{EngineError, ModelFile};
+use crate::profile::Resolved;
 use crate::transcript::Passage;
 
 /// The corpus that is asked when none is named and there are several.
@@ -18,37 +19,21 @@ const DEFAULT_CORPUS: &str = "demo";
 #[error("{0}")]
 pub struct UsageError(pub String);
 
-/// Folders, and the token that ends work.
+/// The settings in force, and the token that ends work.
 pub struct Context {
-    /// Corpora, models and runs; `None` without a home.
-    pub data_dir: Option<PathBuf>,
-    /// Snapshots; `None` without a home.
+    /// Settings, board profile, and where each value came from.
+    pub resolved: Resolved,
+    /// Snapshots of the sandbox; `None` without a home.
     pub cache_dir: Option<PathBuf>,
     /// Set by Ctrl-C.
     pub cancel: Cancel,
 }
 
 impl Context {
-    /// Folders by the XDG base directory specification.
-    pub fn new(data_dir: Option<PathBuf>, cancel: Cancel) -> Self {
-        let home = std::env::var_os("HOME").map(PathBuf::from);
-        let xdg = |variable: &str, below_home: &str| {
-            let named = std::env::var_os(variable).map(PathBuf::from);
-            let fallback = home.as_ref().map(|home| home.join(below_home));
-            named.filter(|path| path.is_absolute()).or(fallback).map(|path| path.join("retort"))
-        };
-        Self {
-            data_dir: data_dir.or_else(|| xdg("XDG_DATA_HOME", ".local/share")),
-            cache_dir: xdg("XDG_CACHE_HOME", ".cache"),
-            cancel,
-        }
-    }
-
     /// The data folder, where one is needed.
     pub fn data_dir(&self) -> Result<&Path> {
-        self.data_dir
-            .as_deref()
-            .context("there is no home directory: name a data folder with --data-dir")
+        let dir = self.resolved.settings.data_dir.as_deref();
+        dir.context("there is no home directory: name a data folder with --data-dir")
     }
 
     /// The folder of a corpus.
@@ -61,10 +46,10 @@ impl Context {
         Ok(self.data_dir()?.join("corpora").join(name))
     }
 
-    /// Opens a corpus; without a name the only one there is, else `demo`.
-    pub fn corpus(&self, name: Option<&str>) -> Result<(String, Corpus)> {
-        let name = match name {
-            Some(name) => name.to_owned(),
+    /// Opens the corpus; if none is set the only one there is, else `demo`.
+    pub fn corpus(&self) -> Result<(String, Corpus)> {
+        let name = match &self.resolved.settings.corpus {
+            Some(name) => name.clone(),
             None => self.only_corpus()?,
         };
         let corpus = Corpus::open(&self.corpus_dir(&name)?)?;
@@ -77,12 +62,6 @@ impl Context {
             Some(only) if entries.is_empty() => Ok(only.name),
             _ => Ok(DEFAULT_CORPUS.to_owned()),
         }
-    }
-
-    /// A corpus as the agent searches it.
-    pub fn retriever(&self, name: &str) -> Result<Box<dyn Retriever>> {
-        let (_, corpus) = self.corpus(Some(name))?;
-        Ok(Box::new(CorpusRetriever(corpus)))
     }
 
     /// A model by path or by its name in the models folder; the bundled student without one.

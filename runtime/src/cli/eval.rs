@@ -21,9 +21,6 @@ use crate::agent::{Event, Run, Sink, Status};
 pub struct EvalArgs {
     /// JSON Lines of {id, question, answer}, with optional aliases and kind; also as .zst.
     tasks: PathBuf,
-    /// The corpus [default: the only one there is, else demo].
-    #[arg(long, value_name = "NAME")]
-    corpus: Option<String>,
     /// Only the first so many tasks.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -49,7 +46,7 @@ struct Task {
 pub fn run(args: &EvalArgs, context: &Context) -> Result<Exit> {
     let mut tasks = read_tasks(&args.tasks)?;
     tasks.truncate(args.limit.unwrap_or(usize::MAX));
-    let mut setup = Setup::open(&args.run, args.corpus.as_deref(), context)?;
+    let mut setup = Setup::open(&args.run, context)?;
     let bar = progress_bar(tasks.len() as u64);
     let mut summary = Summary::default();
     for task in &tasks {

@@ -7,7 +7,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::context::Context;
+use super::context::{Context, UsageError};
 use super::exit::Exit;
 use crate::corpus::{self, IngestOptions, IngestProgress, IngestReport};
 
@@ -17,9 +17,6 @@ pub struct IndexArgs {
     /// Files and folders: .jsonl, .txt, .md, also compressed as .zst.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// The corpus to bring up to date.
-    #[arg(long, value_name = "NAME")]
-    corpus: String,
     /// Fail when anything was passed over.
     #[arg(long)]
     strict: bool,
@@ -30,15 +27,17 @@ pub struct IndexArgs {
 
 /// Runs the command.
 pub fn run(args: &IndexArgs, context: &Context) -> Result<Exit> {
-    let dir = context.corpus_dir(&args.corpus)?;
+    let named = context.resolved.settings.corpus.as_deref();
+    let corpus = named.ok_or_else(|| UsageError("name the corpus with --corpus NAME".to_owned()))?;
+    let dir = context.corpus_dir(corpus)?;
     let options = IngestOptions { cancel: context.cancel.clone() };
     let mut bar = Bar::new();
     let report = corpus::ingest(&dir, &args.paths, &options, &mut bar)?;
     bar.0.finish_and_clear();
     if args.json {
-        println!("{}", report_json(&args.corpus, &report));
+        println!("{}", report_json(corpus, &report));
     } else {
-        print_report(&args.corpus, &report);
+        print_report(corpus, &report);
     }
     Ok(exit(args, &report))
 }

@@ -6,7 +6,9 @@
 mod ask;
 mod context;
 mod eval;
+mod config;
 mod exit;
+mod flags;
 mod index;
 mod journal;
 mod models;
@@ -24,6 +26,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::cancel::Cancel;
 use crate::corpus::CorpusError;
 use crate::engine::EngineError;
+use crate::profile::{ConfigError, Folders};
 use context::Context;
 pub use exit::Exit;
 
@@ -40,9 +43,8 @@ struct Cli {
 /// Flags of every command.
 #[derive(Debug, Args)]
 struct Shared {
-    /// Where corpora, models and the record of runs lie [default: ~/.local/share/retort].
-    #[arg(long, env = "RETORT_DATA_DIR", global = true, value_name = "DIR")]
-    data_dir: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    settings: flags::SettingsArgs,
     /// What to log to standard error, as in `RUST_LOG`.
     #[arg(long, env = "RETORT_LOG", global = true, default_value = "warn", value_name = "FILTER")]
     log: String,
@@ -58,6 +60,9 @@ enum Command {
     /// The record of runs.
     #[command(subcommand)]
     Runs(runs::RunsCommand),
+    /// The settings in force.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Model files.
     #[command(subcommand)]
     Models(models::ModelsCommand),
@@ -93,7 +98,13 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, cancel: Cancel) -> anyhow::Result<Exit> {
-    let context = Context::new(cli.shared.data_dir.clone(), cancel);
+    let folders = Folders::from_environment(|name| std::env::var(name).ok());
+    let cache_dir = folders.cache.clone();
+    let resolved = cli.shared.settings.resolve(folders)?;
+    for warning in &resolved.warnings {
+        tracing::warn!("{warning}");
+    }
+    let context = Context { resolved, cache_dir, cancel };
     match &cli.command {
         Command::Ask(args) => ask::run(args, &context),
         Command::Search(args) => search::run(args, &context),
@@ -101,6 +112,7 @@ fn run(cli: &Cli, cancel: Cancel) -> anyhow::Result<Exit> {
         Command::Python(args) => python::run(args, &context),
         Command::Eval(args) => eval::run(args, &context),
         Command::Runs(command) => runs::run(command, &context),
+        Command::Config(command) => config::run(command, &context),
         Command::Models(command) => models::run(command, &context),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -120,7 +132,7 @@ fn exit_of_error(error: &anyhow::Error) -> Exit {
     if error.is::<CorpusError>() || matches!(engine, Some(EngineError::Refused { .. })) {
         return Exit::Refused;
     }
-    if error.is::<context::UsageError>() { Exit::Usage } else { Exit::Failure }
+    if error.is::<context::UsageError>() || error.is::<ConfigError>() { Exit::Usage } else { Exit::Failure }
 }
 
 fn log_to_stderr(filter: &str) {

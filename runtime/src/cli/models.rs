@@ -65,7 +65,7 @@ fn named(context: &Context, model: &Path) -> Result<ModelFile, EngineError> {
 
 fn all(context: &Context) -> Vec<Result<ModelFile, EngineError>> {
     let bundled = cfg!(feature = "bundled-student").then(crate::bundled::student);
-    let dir = context.data_dir.as_ref().map(|dir| dir.join("models"));
+    let dir = context.data_dir().ok().map(|dir| dir.join("models"));
     let entries = dir.and_then(|dir| std::fs::read_dir(dir).ok()).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries
         .map(|entry| entry.path())

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::context::Context;
+use super::context::{Context, CorpusRetriever};
 use super::exit::Exit;
 use crate::agent::{Retrieved, Retriever};
 use crate::sandbox::{Host, Limits, Outcome, Sandbox, SandboxOptions, Seed};
@@ -20,11 +20,8 @@ pub struct PythonArgs {
     /// Scripts; `-` or none reads standard input. A line `#%%` separates cells, all files share
     /// one session.
     files: Vec<PathBuf>,
-    /// Answer `search` from this corpus.
-    #[arg(long, value_name = "NAME")]
-    corpus: Option<String>,
     /// Answer `search` from a JSON file `{"query": "text"}`.
-    #[arg(long, value_name = "FILE", conflicts_with = "corpus")]
+    #[arg(long, value_name = "FILE")]
     replies: Option<PathBuf>,
     /// Print one JSON object per cell.
     #[arg(long)]
@@ -127,13 +124,15 @@ fn tools(args: &PythonArgs, context: &Context) -> Result<Box<dyn Host>> {
             .with_context(|| format!("{}: expected {{\"query\": \"text\"}}", file.display()))?;
         return Ok(Box::new(CannedReplies(replies)));
     }
-    match &args.corpus {
-        Some(name) => {
-            let dialect = Dialect::named("retort")?;
-            Ok(Box::new(CorpusSearch { retriever: context.retriever(name)?, dialect }))
-        }
-        None => Ok(Box::new(CannedReplies(BTreeMap::new()))),
+    if context.resolved.settings.corpus.is_none() {
+        return Ok(Box::new(CannedReplies(BTreeMap::new())));
     }
+    let (_, corpus) = context.corpus()?;
+    Ok(Box::new(CorpusSearch {
+        retriever: CorpusRetriever(corpus),
+        dialect: Dialect::named("retort")?,
+        passages: usize::from(context.resolved.settings.passages_per_search),
+    }))
 }
 
 struct CannedReplies(BTreeMap<String, String>);
@@ -147,15 +146,15 @@ impl Host for CannedReplies {
 }
 
 struct CorpusSearch {
-    retriever: Box<dyn Retriever>,
+    retriever: CorpusRetriever,
     dialect: Dialect,
+    passages: usize,
 }
 
 impl Host for CorpusSearch {
     fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
-        const PASSAGES: usize = 3;
         let query = query(tool, arguments)?;
-        let found = self.retriever.retrieve(query, PASSAGES).map_err(|error| error.to_string())?;
+        let found = self.retriever.retrieve(query, self.passages).map_err(|error| error.to_string())?;
         let shown: Vec<Passage> = found.into_iter().map(|hit: Retrieved| hit.passage).collect();
         Ok(Value::String(self.dialect.render_passages(query, &shown)))
     }

@@ -15,9 +15,6 @@ use crate::corpus::Hit;
 pub struct SearchArgs {
     /// The query; `-` reads one per line from standard input.
     query: String,
-    /// The corpus [default: the only one there is, else demo].
-    #[arg(long, value_name = "NAME")]
-    corpus: Option<String>,
     /// Passages per query.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     limit: u16,
@@ -28,7 +25,7 @@ pub struct SearchArgs {
 
 /// Runs the command.
 pub fn run(args: &SearchArgs, context: &Context) -> Result<Exit> {
-    let (_, corpus) = context.corpus(args.corpus.as_deref())?;
+    let (_, corpus) = context.corpus()?;
     let queries: Box<dyn Iterator<Item = std::io::Result<String>>> = if args.query == "-" {
         Box::new(std::io::stdin().lock().lines())
     } else {

@@ -1,19 +1,20 @@
 //! Everything a run needs, opened once and used for every question of a command.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
 use super::context::{Context, CorpusRetriever};
-use crate::agent::{Agent, Run, Settings, Sink, SystemClock};
+use crate::agent::{Agent, Budgets, Run, Settings, Sink, SystemClock};
 use crate::cancel::Cancel;
 use crate::engine::{
     Engine, ModelFile, Sampling, ScriptedEngine, SearchQuestion, WorkerEngine, WorkerSettings,
 };
-use crate::sandbox::{Sandbox, SandboxOptions};
-use crate::transcript::{Dialect, ToolDescription, ToolInput};
+use crate::profile::Resolved;
+use crate::sandbox::{Limits, Sandbox, SandboxOptions};
+use crate::transcript::Dialect;
 
 /// GGUF metadata that names the dialect a student was trained on, and the hash of its words.
 const DIALECT_KEY: &str = "retort.dialect";
@@ -32,9 +33,6 @@ pub enum EngineKind {
 /// Flags of a run.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// GGUF file, or name in the models folder [default: the bundled student].
-    #[arg(long, env = "RETORT_MODEL", value_name = "MODEL")]
-    model: Option<PathBuf>,
     /// What answers.
     #[arg(long, value_enum, default_value_t)]
     engine: EngineKind,
@@ -44,34 +42,6 @@ pub struct RunArgs {
     /// System prompt as a Jinja template over the tools (dialect smolagents).
     #[arg(long, value_name = "FILE")]
     system_prompt: Option<PathBuf>,
-    /// Replies drawn per step; above 1 they vote on what their code does.
-    #[arg(long, env = "RETORT_SAMPLES", default_value_t = 1,
-          value_parser = clap::value_parser!(u8).range(1..=16))]
-    samples: u8,
-    /// Temperature of sampling.
-    #[arg(long, default_value_t = 0.4)]
-    temperature: f32,
-    /// Nucleus of sampling.
-    #[arg(long, default_value_t = 0.8)]
-    top_p: f32,
-    /// Seed of sampling and of Python's random numbers.
-    #[arg(long, env = "RETORT_SEED", default_value_t = 42)]
-    seed: u64,
-    /// Steps before an answer is asked for.
-    #[arg(long, default_value_t = 5)]
-    steps: u32,
-    /// Passages a search returns.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=20))]
-    passages: u16,
-    /// Wall time of a run in seconds.
-    #[arg(long, default_value_t = 600)]
-    seconds: u64,
-    /// Threads of the model [default: all cores].
-    #[arg(long, env = "RETORT_THREADS")]
-    threads: Option<u16>,
-    /// Tokens of the model's context.
-    #[arg(long, default_value_t = 8192)]
-    context: u32,
 }
 
 /// The opened parts.
@@ -90,8 +60,8 @@ pub struct Setup {
 
 impl Setup {
     /// Opens corpus, model and sandbox, in the order of what it costs to find a mistake.
-    pub fn open(args: &RunArgs, corpus: Option<&str>, context: &Context) -> Result<Self> {
-        let (corpus, opened) = context.corpus(corpus)?;
+    pub fn open(args: &RunArgs, context: &Context) -> Result<Self> {
+        let (corpus, opened) = context.corpus()?;
         let (engine, dialect) = args.engine(context)?;
         let sandbox = Sandbox::open(&SandboxOptions { cache_dir: context.cache_dir.clone() })?;
         Ok(Self {
@@ -101,7 +71,7 @@ impl Setup {
             cancel: context.cancel.clone(),
             dialect,
             corpus,
-            settings: args.settings(),
+            settings: run_settings(&context.resolved),
         })
     }
 
@@ -132,15 +102,16 @@ impl RunArgs {
             let dialect = self.dialect(None)?;
             return Ok((Box::new(ScriptedEngine::new(SearchQuestion)), dialect));
         }
-        let file = context.model(self.model.as_deref())?;
+        let settings = &context.resolved.settings;
+        let file = context.model(settings.model.as_deref().map(Path::new))?;
         let dialect = self.dialect(Some(&file))?;
-        let mut settings = WorkerSettings {
-            context_tokens: self.context,
-            candidates_max: self.samples,
+        let worker = WorkerSettings {
+            context_tokens: settings.context_tokens,
+            candidates_max: settings.samples,
+            threads: settings.threads,
             ..WorkerSettings::default()
         };
-        settings.threads = self.threads.unwrap_or(settings.threads).max(1);
-        let engine = WorkerEngine::load(file, settings, context.cancel.clone())?;
+        let engine = WorkerEngine::load(file, worker, context.cancel.clone())?;
         Ok((Box::new(engine), dialect))
     }
 
@@ -159,50 +130,44 @@ impl RunArgs {
             Some(path) => {
                 let template = std::fs::read_to_string(path)
                     .with_context(|| format!("{} cannot be read", path.display()))?;
-                Ok(dialect.with_system_prompt(&template, &tools())?)
+                let tools = dialect.tools().to_vec();
+                Ok(dialect.with_system_prompt(&template, &tools)?)
             }
             None => Ok(dialect),
         }
     }
-
-    fn settings(&self) -> Settings {
-        let mut settings = Settings {
-            candidates: self.samples,
-            sampling: if self.samples == 1 {
-                Sampling::Greedy
-            } else {
-                Sampling::Nucleus { temperature: self.temperature, top_p: self.top_p }
-            },
-            seed: self.seed,
-            passages_per_search: usize::from(self.passages),
-            ..Settings::default()
-        };
-        settings.budgets.steps_max = self.steps;
-        settings.budgets.wall_max = Duration::from_secs(self.seconds);
-        settings
-    }
 }
 
-/// The tools as a system prompt's template lists them.
-fn tools() -> [ToolDescription; 2] {
-    let input = |name: &str, kind: &str, description: &str| ToolInput {
-        name: name.to_owned(),
-        kind: kind.to_owned(),
-        description: description.to_owned(),
-    };
-    [
-        ToolDescription {
-            name: "web_search".to_owned(),
-            description: "Searches the local corpus for the passages closest to a query."
-                .to_owned(),
-            inputs: vec![input("query", "string", "The query.")],
-            output_type: "string".to_owned(),
+/// A run's settings from those in force and the board's limits.
+fn run_settings(resolved: &Resolved) -> Settings {
+    let (set, sandbox) = (&resolved.settings, &resolved.profile.sandbox);
+    let is_greedy = set.samples == 1 || set.temperature <= 0.0;
+    Settings {
+        candidates: if is_greedy { 1 } else { set.samples },
+        sampling: if is_greedy {
+            Sampling::Greedy
+        } else {
+            Sampling::Nucleus { temperature: set.temperature, top_p: set.top_p }
         },
-        ToolDescription {
-            name: "final_answer".to_owned(),
-            description: "Gives the final answer to the task.".to_owned(),
-            inputs: vec![input("answer", "any", "The answer.")],
-            output_type: "any".to_owned(),
+        seed: set.seed,
+        passages_per_search: usize::from(set.passages_per_search),
+        budgets: Budgets {
+            steps_max: u32::from(set.steps_max),
+            reply_tokens_max: set.reply_tokens_max,
+            run_tokens_max: set.run_tokens_max,
+            searches_max: set.searches_max,
+            fuel_max: set.run_fuel_max,
+            wall_max: Duration::from_secs(u64::from(set.wall_seconds_max)),
+            ..Budgets::default()
         },
-    ]
+        action: Limits {
+            wall: Duration::from_secs(u64::from(sandbox.wall_seconds_max)),
+            fuel_max: sandbox.fuel_max,
+            memory_bytes_max: sandbox.memory_bytes_max,
+            output_bytes_max: sandbox.output_bytes_max,
+            host_calls_max: sandbox.host_calls_max,
+            query_bytes_max: u64::from(sandbox.query_bytes_max),
+            source_bytes_max: sandbox.source_bytes_max,
+        },
+    }
 }
