@@ -6,6 +6,8 @@
 //! reads.
 
 pub mod dataset;
+pub mod durable;
+pub mod gguf;
 pub mod model;
 pub mod optimise;
 pub mod parallel;
