@@ -5,6 +5,10 @@
 //! [`train`] is the loop, [`checkpoint`] makes it resumable, and [`gguf`] writes what the runtime
 //! reads.
 
+pub mod dataset;
+pub mod durable;
+pub mod gguf;
 pub mod model;
 pub mod optimise;
 pub mod parallel;
+pub mod tokenizer;
