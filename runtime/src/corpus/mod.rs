@@ -96,15 +96,24 @@ pub enum CorpusError {
 
 impl CorpusError {
     fn io(path: &Path, source: std::io::Error) -> Self {
-        Self::Io { path: path.to_path_buf(), source }
+        Self::Io {
+            path: path.to_path_buf(),
+            source,
+        }
     }
 
     fn damaged(path: &Path, reason: impl ToString) -> Self {
-        Self::Damaged { path: path.to_path_buf(), reason: reason.to_string() }
+        Self::Damaged {
+            path: path.to_path_buf(),
+            reason: reason.to_string(),
+        }
     }
 
     fn index(path: &Path, reason: impl ToString) -> Self {
-        Self::Index { path: path.to_path_buf(), reason: reason.to_string() }
+        Self::Index {
+            path: path.to_path_buf(),
+            reason: reason.to_string(),
+        }
     }
 }
 
@@ -124,3 +133,10 @@ struct Passage {
     /// The text.
     text: String,
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod gates;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;

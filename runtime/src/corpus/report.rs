@@ -62,7 +62,13 @@ impl IngestReport {
     pub(super) fn skip(&mut self, path: &Path, reason: impl ToString) {
         let reason = reason.to_string();
         let skip = FileSkip { line: None, reason };
-        self.skip_lines(path, &FileSkips { listed: vec![skip], total: 1 });
+        self.skip_lines(
+            path,
+            &FileSkips {
+                listed: vec![skip],
+                total: 1,
+            },
+        );
     }
 
     pub(super) fn skip_lines(&mut self, path: &Path, skips: &FileSkips) {
@@ -99,15 +105,26 @@ impl FileSkips {
     pub(super) fn push(&mut self, line: Option<u64>, reason: impl ToString) {
         self.total += 1;
         if self.listed.len() < SKIPS_OF_FILE_MAX {
-            self.listed.push(FileSkip { line, reason: reason.to_string() });
+            self.listed.push(FileSkip {
+                line,
+                reason: reason.to_string(),
+            });
         }
     }
 
     /// Says once that a file of `lines` lines held nothing.
     pub(super) fn collapse(&mut self, lines: u64) {
-        let Some(first) = self.listed.first() else { return };
-        let at = first.line.map(|line| format!("line {line}: ")).unwrap_or_default();
-        let reason = format!("none of its {lines} lines is a document; {at}{}", first.reason);
+        let Some(first) = self.listed.first() else {
+            return;
+        };
+        let at = first
+            .line
+            .map(|line| format!("line {line}: "))
+            .unwrap_or_default();
+        let reason = format!(
+            "none of its {lines} lines is a document; {at}{}",
+            first.reason
+        );
         *self = Self::default();
         self.push(None, reason);
     }
