@@ -1,1 +1,3 @@
 //! The trainer: teach -> filter -> dataset -> train -> export -> quantise -> evaluate -> report.
+
+pub mod world;
