@@ -47,12 +47,24 @@ pub enum Observation {
         message: String,
         /// The source line the error came from, if known.
         line: Option<String>,
+        /// Where in the code, when it is not Python.
+        #[serde(default)]
+        syntax: Option<SyntaxPlace>,
     },
     /// The reply held no code that could be run.
     ParseError {
         /// What was wrong, worded by the parser.
         message: String,
     },
+}
+
+/// Where CPython found a syntax error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyntaxPlace {
+    /// Line of the code, from 1 (`SyntaxError.lineno`).
+    pub line_number: u32,
+    /// Character of the line, from 1 (`SyntaxError.offset`).
+    pub column: u32,
 }
 
 /// What the parser found in a reply.
@@ -73,6 +85,54 @@ pub struct Passage {
     pub text: String,
     /// Similarity in 0..=1.
     pub score: f32,
+}
+
+/// A tool as a system prompt describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolDescription {
+    /// The function's name in Python.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// Its parameters, in order.
+    pub inputs: Vec<ToolInput>,
+    /// Type of what it returns, as the prompt names it.
+    pub output_type: String,
+}
+
+/// One parameter of a tool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolInput {
+    /// Name of the parameter.
+    pub name: String,
+    /// Its type, as the prompt names it.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What to pass.
+    pub description: String,
+}
+
+/// Who speaks in a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The dialect's instructions.
+    System,
+    /// The question and the observations.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// One message of the conversation, as HTTP chat interfaces take it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// The text, without control tokens of the dialect.
+    pub content: String,
 }
 
 /// A piece of rendered text. Each segment is tokenised alone.
