@@ -12,3 +12,5 @@ pub mod model;
 pub mod optimise;
 pub mod parallel;
 pub mod tokenizer;
+pub mod teach;
+pub mod world;
