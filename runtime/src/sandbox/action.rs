@@ -1,0 +1,140 @@
+//! One action while it runs, and what is made of its end.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Host;
+use super::limits::{Limit, Limits};
+use super::outcome::{Outcome, PythonError, Report, ToolCall};
+use super::wasm::{End, Ended, Interruption, Request, Surroundings};
+use crate::cancel::Cancel;
+
+/// Answers a running action's calls and watches its limits.
+pub struct Running<'a> {
+    limits: &'a Limits,
+    host: &'a mut dyn Host,
+    cancel: &'a Cancel,
+    clock: &'a dyn Fn() -> Duration,
+    deadline: Duration,
+    calls: Vec<ToolCall>,
+}
+
+impl<'a> Running<'a> {
+    /// The action begins now.
+    pub fn new(
+        limits: &'a Limits,
+        host: &'a mut dyn Host,
+        cancel: &'a Cancel,
+        clock: &'a dyn Fn() -> Duration,
+    ) -> Self {
+        let deadline = clock().saturating_add(limits.wall);
+        Self { limits, host, cancel, clock, deadline, calls: Vec::new() }
+    }
+
+    /// The calls that were made.
+    pub fn into_calls(self) -> Vec<ToolCall> {
+        self.calls
+    }
+
+    fn ask(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+        let query = arguments.get("query").and_then(Value::as_str).map_or(0, str::len);
+        let max = self.limits.query_bytes_max;
+        if u64::try_from(query).is_ok_and(|bytes| bytes > max) {
+            return Err(format!("the query is {query} bytes long, at most {max} are allowed"));
+        }
+        self.host.call(tool, arguments)
+    }
+}
+
+impl Surroundings for Running<'_> {
+    fn call(&mut self, request: &Request) -> Result<Result<String, String>, Limit> {
+        let made = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
+        if made >= self.limits.host_calls_max {
+            return Err(Limit::HostCalls);
+        }
+        let arguments = match serde_json::from_slice(&request.arguments) {
+            Ok(arguments) => arguments,
+            Err(error) => return Ok(Err(format!("the arguments are not JSON: {error}"))),
+        };
+        let result = self.ask(&request.tool, &arguments);
+        let name = request.tool.clone();
+        let text = match &result {
+            Ok(Value::String(text)) => Ok(text.clone()),
+            Ok(value) => Ok(value.to_string()),
+            Err(message) => Err(message.clone()),
+        };
+        self.calls.push(ToolCall { name, arguments, result: text });
+        Ok(result.map(|value| value.to_string()))
+    }
+
+    fn interruption(&mut self) -> Option<Interruption> {
+        if self.cancel.is_cancelled() {
+            return Some(Interruption::Cancelled);
+        }
+        let late = (self.clock)() >= self.deadline;
+        late.then_some(Interruption::Limit(Limit::Wall))
+    }
+}
+
+/// What an ended action amounts to, and whether the state it left is kept.
+pub fn outcome(ended: Ended, limits: &Limits, calls: Vec<ToolCall>) -> (Outcome, bool) {
+    let output_bytes_max = usize::try_from(limits.output_bytes_max).unwrap_or(usize::MAX);
+    let mut outcome = Outcome { fuel: ended.fuel, calls, ..Outcome::default() };
+    outcome.logs = text(&ended.printed, output_bytes_max);
+    let reported = matches!(ended.end, End::Reported(_));
+    match ended.end {
+        End::Reported(json) => report(&json, output_bytes_max, &mut outcome),
+        End::Interrupted(Interruption::Limit(limit)) => reach(limit, &mut outcome),
+        End::Interrupted(Interruption::Cancelled) => {
+            outcome.error = Some(PythonError::new("KeyboardInterrupt", "the run was cancelled"));
+        }
+        End::StackExhausted => {
+            let message = "maximum recursion depth exceeded";
+            outcome.error = Some(PythonError::new("RecursionError", message));
+        }
+        End::Exited(status) => {
+            outcome.error = Some(PythonError::new("SystemExit", status.to_string()));
+        }
+        End::Aborted(reason) => {
+            let message = format!("the interpreter broke down: {reason}");
+            outcome.error = Some(PythonError::new("SystemError", message));
+        }
+    }
+    let keeps_state = reported && outcome.limit.is_none();
+    (outcome, keeps_state)
+}
+
+/// Fills in what the guest reported, unless that is more than may be shown.
+fn report(json: &[u8], output_bytes_max: usize, outcome: &mut Outcome) {
+    match serde_json::from_slice::<Report>(json) {
+        Ok(report) if report.output_bytes() + outcome.logs.len() > output_bytes_max => {
+            reach(Limit::Output, outcome);
+        }
+        Ok(report) => {
+            if report.is_out_of_memory() {
+                outcome.limit = Some(Limit::Memory);
+            }
+            report.fill(outcome, output_bytes_max);
+        }
+        Err(error) => {
+            let message = format!("the interpreter's report cannot be read: {error}");
+            outcome.error = Some(PythonError::new("SystemError", message));
+        }
+    }
+}
+
+/// Notes a limit, in CPython's words too where it has them.
+fn reach(limit: Limit, outcome: &mut Outcome) {
+    outcome.limit = Some(limit);
+    if limit == Limit::Memory {
+        outcome.error = Some(PythonError::new("MemoryError", ""));
+    }
+}
+
+/// What was printed, as text of at most `bytes_max` bytes.
+fn text(printed: &[u8], bytes_max: usize) -> String {
+    let mut text = String::from_utf8_lossy(printed).into_owned();
+    text.truncate(text.floor_char_boundary(bytes_max));
+    text
+}
