@@ -16,19 +16,13 @@ struct RawQuestion {
 
 /// The folder of shared test data, or `None` with a note where it is not there.
 fn data() -> Option<PathBuf> {
-    let shared = std::env::var_os("RETORT_SHARED").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
-        PathBuf::from,
-    );
+    let shared = std::env::var_os("RETORT_SHARED")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
     let data = shared.join("data");
     if data.is_dir() {
         return Some(data);
     }
-    assert!(
-        std::env::var("CI").as_deref() != Ok("true"),
-        "{}: missing",
-        data.display()
-    );
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{}: missing", data.display());
     println!("skipped: {} is not here", data.display());
     None
 }
@@ -47,11 +41,7 @@ fn recall_at_5(set: &Path) -> f64 {
         let question: RawQuestion = serde_json::from_str(&line.unwrap()).unwrap();
         let hits = corpus.search(&question.question, 5).unwrap();
         let found: HashSet<String> = hits.into_iter().map(|hit| hit.document).collect();
-        let right = question
-            .gold
-            .iter()
-            .filter(|id| found.contains(&id.to_string()))
-            .count();
+        let right = question.gold.iter().filter(|id| found.contains(&id.to_string())).count();
         total += right as f64 / question.gold.len() as f64;
         count += 1.0;
     }

@@ -44,10 +44,7 @@ fn schema() -> Schema {
         .set_tokenizer(ANALYSER)
         .set_index_option(IndexRecordOption::WithFreqs)
         .set_fieldnorms(true);
-    schema.add_text_field(
-        "search",
-        TextOptions::default().set_indexing_options(searched),
-    );
+    schema.add_text_field("search", TextOptions::default().set_indexing_options(searched));
     schema.add_text_field("source", STRING | STORED);
     for name in ["document", "title", "heading", "text"] {
         schema.add_text_field(name, STORED);
@@ -94,29 +91,16 @@ impl Fields {
     /// The passage of a stored document, and the path of its file.
     pub(super) fn read_document(self, stored: &TantivyDocument) -> (String, Passage) {
         let text = |field| {
-            stored
-                .get_first(field)
-                .and_then(|value| value.as_str())
-                .unwrap_or_default()
-                .to_owned()
+            stored.get_first(field).and_then(|value| value.as_str()).unwrap_or_default().to_owned()
         };
-        let number = |field| {
-            stored
-                .get_first(field)
-                .and_then(|value| value.as_u64())
-                .unwrap_or_default()
-        };
-        let heading = stored
-            .get_all(self.heading)
-            .filter_map(|value| value.as_str());
+        let number =
+            |field| stored.get_first(field).and_then(|value| value.as_u64()).unwrap_or_default();
+        let heading = stored.get_all(self.heading).filter_map(|value| value.as_str());
         let passage = Passage {
             document: text(self.document),
             title: text(self.title),
             heading: heading.map(str::to_owned).collect(),
-            byte_range: Range {
-                start: number(self.start),
-                end: number(self.end),
-            },
+            byte_range: Range { start: number(self.start), end: number(self.end) },
             ordinal: number(self.ordinal),
             text: text(self.text),
         };
@@ -127,16 +111,8 @@ impl Fields {
 /// What a passage is found by: its title, weighted, its headings and its text.
 fn searched_text(passage: &Passage) -> String {
     let title = std::iter::repeat_n(passage.title.as_str(), TITLE_WEIGHT);
-    let headings = passage
-        .heading
-        .iter()
-        .map(String::as_str)
-        .filter(|text| *text != passage.title);
-    title
-        .chain(headings)
-        .chain([passage.text.as_str()])
-        .collect::<Vec<_>>()
-        .join("\n")
+    let headings = passage.heading.iter().map(String::as_str).filter(|text| *text != passage.title);
+    title.chain(headings).chain([passage.text.as_str()]).collect::<Vec<_>>().join("\n")
 }
 
 /// An open index with its fields.
@@ -181,10 +157,7 @@ impl PassageIndex {
     fn with_analyser(index: Index, corpus: &Path) -> Result<Self, CorpusError> {
         index.tokenizers().register(ANALYSER, document_analyser());
         if index.schema() != schema() {
-            return Err(CorpusError::damaged(
-                corpus,
-                "the fields of the index are not a corpus's",
-            ));
+            return Err(CorpusError::damaged(corpus, "the fields of the index are not a corpus's"));
         }
         let fields = Fields::of(&index.schema());
         let fields = fields.map_err(|error| CorpusError::damaged(corpus, error))?;
@@ -207,15 +180,12 @@ impl PassageIndex {
 
     /// The number that the last commit carries; 0 before the first.
     pub(super) fn generation(&self, corpus: &Path) -> Result<u64, CorpusError> {
-        let metas = self
-            .index
-            .load_metas()
-            .map_err(|error| CorpusError::damaged(corpus, error))?;
+        let metas = self.index.load_metas().map_err(|error| CorpusError::damaged(corpus, error))?;
         match metas.payload {
             None => Ok(0),
-            Some(payload) => payload
-                .parse()
-                .map_err(|_| CorpusError::damaged(corpus, "meta.json has no number")),
+            Some(payload) => {
+                payload.parse().map_err(|_| CorpusError::damaged(corpus, "meta.json has no number"))
+            }
         }
     }
 }
@@ -235,10 +205,7 @@ pub(super) fn sync_folder(corpus: &Path) -> Result<(), CorpusError> {
 struct SearchDirectory(MmapDirectory);
 
 fn refused() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::PermissionDenied,
-        "the corpus is open for searching only",
-    )
+    io::Error::new(io::ErrorKind::PermissionDenied, "the corpus is open for searching only")
 }
 
 impl Directory for SearchDirectory {
@@ -247,10 +214,7 @@ impl Directory for SearchDirectory {
     }
 
     fn delete(&self, path: &Path) -> Result<(), DeleteError> {
-        Err(DeleteError::IoError {
-            io_error: Arc::new(refused()),
-            filepath: path.to_path_buf(),
-        })
+        Err(DeleteError::IoError { io_error: Arc::new(refused()), filepath: path.to_path_buf() })
     }
 
     fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
@@ -258,10 +222,7 @@ impl Directory for SearchDirectory {
     }
 
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
-        Err(OpenWriteError::IoError {
-            io_error: Arc::new(refused()),
-            filepath: path.to_path_buf(),
-        })
+        Err(OpenWriteError::IoError { io_error: Arc::new(refused()), filepath: path.to_path_buf() })
     }
 
     fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
@@ -291,8 +252,5 @@ impl Directory for SearchDirectory {
 }
 
 fn is_read_only(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-    )
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }

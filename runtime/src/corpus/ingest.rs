@@ -73,17 +73,13 @@ const LOCK_FILE: &str = "ingest.lock";
 fn lock(dir: &Path) -> Result<File, CorpusError> {
     std::fs::create_dir_all(dir).map_err(|error| CorpusError::io(dir, error))?;
     let path = dir.join(LOCK_FILE);
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|error| CorpusError::io(&path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(CorpusError::Busy {
-            path: dir.to_path_buf(),
-        }),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(CorpusError::Busy { path: dir.to_path_buf() })
+        }
         Err(std::fs::TryLockError::Error(error)) => Err(CorpusError::io(&path, error)),
     }
 }
@@ -93,10 +89,7 @@ pub(super) fn is_running(dir: &Path) -> bool {
     let Ok(file) = File::open(dir.join(LOCK_FILE)) else {
         return false;
     };
-    matches!(
-        file.try_lock_shared(),
-        Err(std::fs::TryLockError::WouldBlock)
-    )
+    matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
 }
 
 /// One ingest under way.
@@ -119,10 +112,7 @@ impl<'a> Job<'a> {
         let index = PassageIndex::open_or_create(dir)?;
         let generation = index.generation(dir)?;
         if generation < totals.generation {
-            return Err(CorpusError::damaged(
-                dir,
-                "the index is older than corpus.db",
-            ));
+            return Err(CorpusError::damaged(dir, "the index is older than corpus.db"));
         }
         if !totals.clean {
             ledger.quick_check()?;
@@ -130,16 +120,7 @@ impl<'a> Job<'a> {
         }
         ledger.set_clean(false)?;
         let writer = writer(&index, dir)?;
-        Ok(Self {
-            dir,
-            options,
-            index,
-            writer,
-            ledger,
-            generation,
-            batch: vec![],
-            batch_bytes: 0,
-        })
+        Ok(Self { dir, options, index, writer, ledger, generation, batch: vec![], batch_bytes: 0 })
     }
 
     fn remove(&mut self, path: String) -> Result<(), CorpusError> {
@@ -198,17 +179,10 @@ impl<'a> Job<'a> {
                 return Ok(());
             }
             let added = writer.add_document(fields.to_document(&name, &passage));
-            added
-                .map(drop)
-                .map_err(|error| CorpusError::index(dir, error))
+            added.map(drop).map_err(|error| CorpusError::index(dir, error))
         };
-        let outcome = source::read(
-            file,
-            path,
-            found,
-            &mut |bytes| progress.advanced(bytes),
-            &mut sink,
-        )?;
+        let outcome =
+            source::read(file, path, found, &mut |bytes| progress.advanced(bytes), &mut sink)?;
         if cancelled {
             self.delete_passages(&name);
             return self.done(name, Some(Outcome::default()));
@@ -220,8 +194,7 @@ impl<'a> Job<'a> {
     }
 
     fn delete_passages(&mut self, path: &str) {
-        self.writer
-            .delete_term(Term::from_field_text(self.index.fields.source, path));
+        self.writer.delete_term(Term::from_field_text(self.index.fields.source, path));
     }
 
     fn done(&mut self, path: String, outcome: Option<Outcome>) -> Result<(), CorpusError> {
@@ -238,8 +211,7 @@ impl<'a> Job<'a> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        self.ledger
-            .mark_pending(self.batch.iter().map(|(path, _)| path.as_str()))?;
+        self.ledger.mark_pending(self.batch.iter().map(|(path, _)| path.as_str()))?;
         self.generation += 1;
         let prepared = self.writer.prepare_commit();
         let committed = prepared.and_then(|mut prepared| {
@@ -272,10 +244,7 @@ fn writer(index: &PassageIndex, dir: &Path) -> Result<IndexWriter, CorpusError> 
         .num_worker_threads(1)
         .num_merge_threads(1)
         .build();
-    index
-        .index
-        .writer_with_options(options)
-        .map_err(|error| CorpusError::index(dir, error))
+    index.index.writer_with_options(options).map_err(|error| CorpusError::index(dir, error))
 }
 
 /// Writes segments anew without their deleted passages, which would still count in the scores.

@@ -93,9 +93,7 @@ impl Ledger {
     /// Opens the ledger for reading.
     pub(super) fn open(corpus: &Path) -> Result<Self, CorpusError> {
         if !path(corpus).is_file() {
-            return Err(CorpusError::Missing {
-                path: corpus.to_path_buf(),
-            });
+            return Err(CorpusError::Missing { path: corpus.to_path_buf() });
         }
         let opened = Connection::open_with_flags(path(corpus), OpenFlags::SQLITE_OPEN_READ_ONLY);
         let ledger = Self::guard(corpus, opened)?;
@@ -111,10 +109,7 @@ impl Ledger {
             Ok(connection)
         });
         match guarded {
-            Ok(connection) => Ok(Self {
-                connection,
-                corpus: corpus.to_path_buf(),
-            }),
+            Ok(connection) => Ok(Self { connection, corpus: corpus.to_path_buf() }),
             Err(error) => Err(failure(corpus, &error)),
         }
     }
@@ -131,10 +126,7 @@ impl Ledger {
 
     fn check_version(&self) -> Result<(), CorpusError> {
         if self.get(|connection| pragma(connection, "application_id"))? != APPLICATION_ID {
-            return Err(CorpusError::damaged(
-                &self.corpus,
-                "corpus.db is not a corpus's ledger",
-            ));
+            return Err(CorpusError::damaged(&self.corpus, "corpus.db is not a corpus's ledger"));
         }
         let format = self.get(|connection| pragma(connection, "user_version"))?;
         if format != FORMAT {
@@ -151,11 +143,7 @@ impl Ledger {
     }
 
     fn incompatible(&self, found: String, expected: String) -> CorpusError {
-        CorpusError::Incompatible {
-            path: self.corpus.clone(),
-            found,
-            expected,
-        }
+        CorpusError::Incompatible { path: self.corpus.clone(), found, expected }
     }
 
     /// SQLite's own check of the file, for use after an unclean stop.
@@ -166,10 +154,7 @@ impl Ledger {
         if verdict == "ok" {
             return Ok(());
         }
-        Err(CorpusError::damaged(
-            &self.corpus,
-            format!("corpus.db: {verdict}"),
-        ))
+        Err(CorpusError::damaged(&self.corpus, format!("corpus.db: {verdict}")))
     }
 
     /// The state and the sums over all files.
@@ -223,10 +208,7 @@ impl Ledger {
                 .prepare_cached("SELECT line, reason FROM skips WHERE path = ?1 ORDER BY rowid")?;
             let listed = statement.query_map([path], |row| {
                 let line: Option<i64> = row.get(0)?;
-                Ok(FileSkip {
-                    line: line.map(unsigned),
-                    reason: row.get(1)?,
-                })
+                Ok(FileSkip { line: line.map(unsigned), reason: row.get(1)? })
             })?;
             Ok(FileSkips {
                 listed: listed.collect::<rusqlite::Result<_>>()?,
@@ -238,9 +220,7 @@ impl Ledger {
     /// Marks the start or the good end of an ingest.
     pub(super) fn set_clean(&mut self, clean: bool) -> Result<(), CorpusError> {
         self.change(|transaction| {
-            transaction
-                .execute("UPDATE state SET clean = ?1", [clean])
-                .map(drop)
+            transaction.execute("UPDATE state SET clean = ?1", [clean]).map(drop)
         })
     }
 
@@ -254,9 +234,7 @@ impl Ledger {
                 "INSERT INTO sources VALUES (?1, NULL, 0, 0, 0, 0)
                  ON CONFLICT (path) DO UPDATE SET sha256 = NULL",
             )?;
-            paths
-                .into_iter()
-                .try_for_each(|path| statement.execute([path]).map(drop))
+            paths.into_iter().try_for_each(|path| statement.execute([path]).map(drop))
         })
     }
 
@@ -283,9 +261,7 @@ impl Ledger {
     /// Leaves one plain file behind, which a read-only medium can hold. Another reader may be in
     /// the way; then the write-ahead log stays, which is as sound.
     pub(super) fn close(self) {
-        let plain = self
-            .connection
-            .pragma_update(None, "journal_mode", "DELETE");
+        let plain = self.connection.pragma_update(None, "journal_mode", "DELETE");
         if let Err(error) = plain {
             tracing::debug!(%error, "corpus.db keeps its write-ahead log");
         }
@@ -315,16 +291,16 @@ fn insert_source(
     path: &str,
     outcome: &Outcome,
 ) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("INSERT INTO sources VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-        .execute(params![
+    transaction.prepare_cached("INSERT INTO sources VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(
+        params![
             path,
             outcome.sha256,
             signed(outcome.bytes),
             signed(outcome.documents),
             signed(outcome.passages),
             signed(outcome.skips.total),
-        ])?;
+        ],
+    )?;
     let mut statement = transaction.prepare_cached("INSERT INTO skips VALUES (?1, ?2, ?3)")?;
     for skip in &outcome.skips.listed {
         statement.execute(params![path, skip.line.map(signed), skip.reason])?;
@@ -353,9 +329,7 @@ fn failure(corpus: &Path, error: &rusqlite::Error) -> CorpusError {
     };
     let reason = format!("corpus.db: {error}");
     match error.sqlite_error_code() {
-        Some(DatabaseBusy | DatabaseLocked) => CorpusError::Busy {
-            path: corpus.to_path_buf(),
-        },
+        Some(DatabaseBusy | DatabaseLocked) => CorpusError::Busy { path: corpus.to_path_buf() },
         Some(CannotOpen | DiskFull | PermissionDenied | ReadOnly | SystemIoFailure) => {
             CorpusError::index(corpus, reason)
         }

@@ -42,20 +42,14 @@ pub fn list(corpora_dir: &Path) -> Result<Vec<CorpusEntry>, CorpusError> {
         Err(error) => return Err(CorpusError::io(corpora_dir, error)),
     };
     let paths = entries.flatten().map(|entry| entry.path());
-    let mut corpora: Vec<CorpusEntry> = paths
-        .filter(|path| ledger::path(path).is_file())
-        .map(entry)
-        .collect();
+    let mut corpora: Vec<CorpusEntry> =
+        paths.filter(|path| ledger::path(path).is_file()).map(entry).collect();
     corpora.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(corpora)
 }
 
 fn entry(path: PathBuf) -> CorpusEntry {
-    let name = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let state = match stats_of(&path) {
         Err(error) => CorpusState::Unusable(error.to_string()),
         Ok((stats, _)) if ingest::is_running(&path) => CorpusState::Ingesting(stats),

@@ -14,10 +14,7 @@ pub(super) struct Section {
 impl Section {
     /// A whole text without headings.
     pub(super) fn all(text: &str) -> Self {
-        Self {
-            heading: Vec::new(),
-            range: 0..text.len(),
-        }
+        Self { heading: Vec::new(), range: 0..text.len() }
     }
 }
 
@@ -33,11 +30,7 @@ pub(super) struct Outline {
 /// Reads headings (`#` to `######`) outside fenced code.
 pub(super) fn outline(text: &str) -> Outline {
     let (front_title, start) = front_matter(text);
-    let mut walk = Walk {
-        front: true,
-        title: front_title,
-        ..Walk::default()
-    };
+    let mut walk = Walk { front: true, title: front_title, ..Walk::default() };
     walk.section.range = start..start;
     let mut at = start;
     for line in text.get(start..).unwrap_or_default().split_inclusive('\n') {
@@ -45,10 +38,7 @@ pub(super) fn outline(text: &str) -> Outline {
         at += line.len();
     }
     walk.close(at);
-    Outline {
-        title: walk.title,
-        sections: walk.sections,
-    }
+    Outline { title: walk.title, sections: walk.sections }
 }
 
 /// State between two lines.
@@ -73,9 +63,7 @@ impl Walk {
             (Some(_), _) => {}
             (None, Some((level, text))) => self.open(level, text, at, line.len()),
             (None, None) => {
-                self.fence = ["```", "~~~"]
-                    .into_iter()
-                    .find(|mark| trimmed.starts_with(mark));
+                self.fence = ["```", "~~~"].into_iter().find(|mark| trimmed.starts_with(mark));
             }
         }
         self.front &= trimmed.is_empty();
@@ -145,12 +133,7 @@ mod tests {
         let sections: Vec<String> = outline
             .sections
             .iter()
-            .map(|section| {
-                (
-                    section.heading.join("/"),
-                    text[section.range.clone()].trim(),
-                )
-            })
+            .map(|section| (section.heading.join("/"), text[section.range.clone()].trim()))
             .filter(|(_, body)| !body.is_empty())
             .map(|(heading, body)| format!("{heading}: {body}"))
             .collect();
@@ -162,12 +145,7 @@ mod tests {
         check(
             "# Bridge\nintro\n## Span\nlong\n### Arch\nstone\n## Cost ##\nhigh\n",
             Some("Bridge"),
-            &[
-                "Bridge: intro",
-                "Bridge/Span: long",
-                "Bridge/Span/Arch: stone",
-                "Bridge/Cost: high",
-            ],
+            &["Bridge: intro", "Bridge/Span: long", "Bridge/Span/Arch: stone", "Bridge/Cost: high"],
         );
     }
 
@@ -182,16 +160,8 @@ mod tests {
 
     #[test]
     fn front_matter_is_not_text() {
-        check(
-            "---\ntitle: \"A b\"\ntags: x\n---\n# H\nbody",
-            Some("A b"),
-            &["H: body"],
-        );
+        check("---\ntitle: \"A b\"\ntags: x\n---\n# H\nbody", Some("A b"), &["H: body"]);
         check("---\nnever closed", None, &[": ---\nnever closed"]);
-        check(
-            "---\ntitle: x\nnever closed",
-            None,
-            &[": ---\ntitle: x\nnever closed"],
-        );
+        check("---\ntitle: x\nnever closed", None, &[": ---\ntitle: x\nnever closed"]);
     }
 }

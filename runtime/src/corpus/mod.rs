@@ -96,24 +96,15 @@ pub enum CorpusError {
 
 impl CorpusError {
     fn io(path: &Path, source: std::io::Error) -> Self {
-        Self::Io {
-            path: path.to_path_buf(),
-            source,
-        }
+        Self::Io { path: path.to_path_buf(), source }
     }
 
     fn damaged(path: &Path, reason: impl ToString) -> Self {
-        Self::Damaged {
-            path: path.to_path_buf(),
-            reason: reason.to_string(),
-        }
+        Self::Damaged { path: path.to_path_buf(), reason: reason.to_string() }
     }
 
     fn index(path: &Path, reason: impl ToString) -> Self {
-        Self::Index {
-            path: path.to_path_buf(),
-            reason: reason.to_string(),
-        }
+        Self::Index { path: path.to_path_buf(), reason: reason.to_string() }
     }
 }
 

@@ -62,13 +62,7 @@ impl IngestReport {
     pub(super) fn skip(&mut self, path: &Path, reason: impl ToString) {
         let reason = reason.to_string();
         let skip = FileSkip { line: None, reason };
-        self.skip_lines(
-            path,
-            &FileSkips {
-                listed: vec![skip],
-                total: 1,
-            },
-        );
+        self.skip_lines(path, &FileSkips { listed: vec![skip], total: 1 });
     }
 
     pub(super) fn skip_lines(&mut self, path: &Path, skips: &FileSkips) {
@@ -105,10 +99,7 @@ impl FileSkips {
     pub(super) fn push(&mut self, line: Option<u64>, reason: impl ToString) {
         self.total += 1;
         if self.listed.len() < SKIPS_OF_FILE_MAX {
-            self.listed.push(FileSkip {
-                line,
-                reason: reason.to_string(),
-            });
+            self.listed.push(FileSkip { line, reason: reason.to_string() });
         }
     }
 
@@ -117,14 +108,8 @@ impl FileSkips {
         let Some(first) = self.listed.first() else {
             return;
         };
-        let at = first
-            .line
-            .map(|line| format!("line {line}: "))
-            .unwrap_or_default();
-        let reason = format!(
-            "none of its {lines} lines is a document; {at}{}",
-            first.reason
-        );
+        let at = first.line.map(|line| format!("line {line}: ")).unwrap_or_default();
+        let reason = format!("none of its {lines} lines is a document; {at}{}", first.reason);
         *self = Self::default();
         self.push(None, reason);
     }

@@ -45,9 +45,7 @@ pub(super) fn read(
             Ok(0) => break,
             Ok(bytes) => bytes,
             Err(error) => {
-                outcome
-                    .skips
-                    .push(Some(number + 1), format!("the rest is unreadable: {error}"));
+                outcome.skips.push(Some(number + 1), format!("the rest is unreadable: {error}"));
                 break;
             }
         };
@@ -84,10 +82,7 @@ fn pass_over_line(reader: &mut dyn BufRead) -> io::Result<u64> {
     let mut passed = 0;
     loop {
         let buffer = reader.fill_buf()?;
-        let end = buffer
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .map(|at| at + 1);
+        let end = buffer.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
         let bytes = end.unwrap_or(buffer.len());
         let last = end.is_some() || bytes == 0;
         reader.consume(bytes);
@@ -108,9 +103,8 @@ fn parse(line: &[u8], bytes: u64, file_name: &str, number: u64) -> Result<Option
         return Ok(None);
     }
     let row: RawRow = serde_json::from_slice(line).map_err(|error| json_reason(&error))?;
-    let text = row
-        .text
-        .ok_or("the field `text` is missing; expected {\"id\", \"title\", \"text\"}")?;
+    let text =
+        row.text.ok_or("the field `text` is missing; expected {\"id\", \"title\", \"text\"}")?;
     if text.trim().is_empty() {
         return Err("the field `text` is empty".to_owned());
     }
@@ -119,25 +113,14 @@ fn parse(line: &[u8], bytes: u64, file_name: &str, number: u64) -> Result<Option
         Some(RawId::Text(id)) => id,
         None => format!("{file_name}:{number}"),
     };
-    let title = row
-        .title
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
-    Ok(Some(Row {
-        document,
-        title,
-        text,
-    }))
+    let title = row.title.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    Ok(Some(Row { document, title, text }))
 }
 
 /// The parser's words without its line, which is always 1.
 fn json_reason(error: &serde_json::Error) -> String {
     let message = error.to_string();
-    let message = message
-        .rsplit_once(" at line ")
-        .map_or(message.as_str(), |(reason, _)| reason);
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason);
     format!("column {}: {message}", error.column())
 }
 
@@ -169,15 +152,10 @@ mod tests {
 
     fn rows(bytes: &[u8]) -> (Vec<Passage>, Outcome) {
         let (mut outcome, mut passages) = (Outcome::default(), Vec::new());
-        read(
-            &mut io::Cursor::new(bytes),
-            "d.jsonl",
-            &mut outcome,
-            &mut |passage| {
-                passages.push(passage);
-                Ok(())
-            },
-        )
+        read(&mut io::Cursor::new(bytes), "d.jsonl", &mut outcome, &mut |passage| {
+            passages.push(passage);
+            Ok(())
+        })
         .unwrap();
         (passages, outcome)
     }
@@ -191,10 +169,7 @@ mod tests {
         assert_eq!(documents, ["7", "q", "d.jsonl:4"]);
         assert_eq!(passages[0].title, "A b");
         let last = &passages[2].byte_range;
-        assert_eq!(
-            &text[last.start as usize..last.end as usize],
-            "{\"text\": \"z\"}"
-        );
+        assert_eq!(&text[last.start as usize..last.end as usize], "{\"text\": \"z\"}");
         assert_eq!((outcome.documents, outcome.skips.total), (3, 0));
     }
 
@@ -214,18 +189,14 @@ mod tests {
         let (_, outcome) = rows(b"{}\n{}\n{}\n");
         assert_eq!(outcome.skips.total, 1);
         assert!(
-            outcome.skips.listed[0]
-                .reason
-                .starts_with("none of its 3 lines is a document; line 1")
+            outcome.skips.listed[0].reason.starts_with("none of its 3 lines is a document; line 1")
         );
     }
 
     #[test]
     fn a_long_row_becomes_passages_of_one_document() {
-        let text = format!(
-            "{{\"id\": 1, \"text\": \"{}\"}}",
-            "One more sentence here. ".repeat(200)
-        );
+        let text =
+            format!("{{\"id\": 1, \"text\": \"{}\"}}", "One more sentence here. ".repeat(200));
         let (passages, outcome) = rows(text.as_bytes());
         assert_eq!(outcome.documents, 1);
         assert!(passages.len() >= 6);

@@ -101,9 +101,7 @@ impl Corpus {
         let totals = ledger.totals()?;
         let ingesting = ingest::is_running(dir);
         if totals.generation == 0 && !ingesting {
-            return Err(CorpusError::Empty {
-                path: dir.to_path_buf(),
-            });
+            return Err(CorpusError::Empty { path: dir.to_path_buf() });
         }
         let index = PassageIndex::open(dir)?;
         let index_bytes = folder_bytes(&index::folder(dir));
@@ -114,21 +112,12 @@ impl Corpus {
         if thorough || unclean || (index_bytes <= CHECKED_BYTES_MAX && !ingesting) {
             index.validate(dir)?;
         }
-        let reader = index
-            .index
-            .reader_builder()
-            .reload_policy(ReloadPolicy::Manual)
-            .try_into();
+        let reader = index.index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
         let reader: IndexReader = reader.map_err(|error| CorpusError::damaged(dir, error))?;
         let settled = totals.clean && !ingesting;
         check_agreement(dir, &totals, &index, reader.searcher().num_docs(), settled)?;
         let stats = stats(&totals, index_bytes);
-        Ok(Self {
-            dir: dir.to_path_buf(),
-            index,
-            reader,
-            stats,
-        })
+        Ok(Self { dir: dir.to_path_buf(), index, reader, stats })
     }
 
     /// What the corpus holds.
@@ -157,10 +146,7 @@ impl Corpus {
     fn query(&self, terms: &[String]) -> BooleanQuery {
         let clause = |term: &String| -> (Occur, Box<dyn Query>) {
             let term = Term::from_field_text(self.index.fields.search, term);
-            (
-                Occur::Should,
-                Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)),
-            )
+            (Occur::Should, Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)))
         };
         BooleanQuery::new(terms.iter().map(clause).collect())
     }
@@ -180,21 +166,14 @@ impl Corpus {
             b_score.total_cmp(a_score).then(by_place)
         });
         found.truncate(limit);
-        Ok(found
-            .into_iter()
-            .map(|(score, source, passage)| hit(score, source, passage))
-            .collect())
+        Ok(found.into_iter().map(|(score, source, passage)| hit(score, source, passage)).collect())
     }
 }
 
 fn hit(score: f32, source: String, passage: super::Passage) -> Hit {
     let named = !passage.title.is_empty();
     Hit {
-        title: if named {
-            passage.title
-        } else {
-            passage.document.clone()
-        },
+        title: if named { passage.title } else { passage.document.clone() },
         document: passage.document,
         passage: passage.text,
         score,
@@ -215,10 +194,8 @@ fn best_with_ties(
     let mut room = limit + TIE_ROOM;
     loop {
         let best = searcher.search(query, &TopDocs::with_limit(room).order_by_score())?;
-        let mut best: Vec<_> = best
-            .into_iter()
-            .map(|(score, address)| (similarity(score), address))
-            .collect();
+        let mut best: Vec<_> =
+            best.into_iter().map(|(score, address)| (similarity(score), address)).collect();
         let cut = best.get(limit - 1).map_or(0.0, |(score, _)| *score);
         let crossed = best.len() == room && best.last().is_some_and(|(score, _)| *score >= cut);
         if !crossed || room >= TIE_MAX {
@@ -244,19 +221,14 @@ fn check_agreement(
     settled: bool,
 ) -> Result<(), CorpusError> {
     if index.generation(dir)? < totals.generation {
-        return Err(CorpusError::damaged(
-            dir,
-            "the index is older than corpus.db",
-        ));
+        return Err(CorpusError::damaged(dir, "the index is older than corpus.db"));
     }
     if settled && passages != totals.passages {
         let reason = format!("{} passages expected, {passages} found", totals.passages);
         return Err(CorpusError::damaged(dir, reason));
     }
     if passages == 0 {
-        return Err(CorpusError::Empty {
-            path: dir.to_path_buf(),
-        });
+        return Err(CorpusError::Empty { path: dir.to_path_buf() });
     }
     Ok(())
 }
@@ -275,19 +247,12 @@ fn stats(totals: &Totals, index_bytes: u64) -> CorpusStats {
 /// What the ledger alone says, for lists.
 pub(super) fn stats_of(dir: &Path) -> Result<(CorpusStats, bool), CorpusError> {
     let totals = Ledger::open(dir)?.totals()?;
-    Ok((
-        stats(&totals, folder_bytes(&index::folder(dir))),
-        totals.clean,
-    ))
+    Ok((stats(&totals, folder_bytes(&index::folder(dir))), totals.clean))
 }
 
 fn folder_bytes(folder: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return 0;
     };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.metadata().ok())
-        .map(|data| data.len())
-        .sum()
+    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
 }

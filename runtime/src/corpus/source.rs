@@ -87,13 +87,7 @@ pub(super) fn read(
     advanced: &mut dyn FnMut(u64),
     sink: &mut Sink<'_>,
 ) -> Result<Outcome, CorpusError> {
-    let mut tap = Tap {
-        file,
-        hash: Sha256::new(),
-        bytes: 0,
-        failed: false,
-        advanced,
-    };
+    let mut tap = Tap { file, hash: Sha256::new(), bytes: 0, failed: false, advanced };
     let mut outcome = Outcome::default();
     if found.format.compressed {
         match zstd::Decoder::new(&mut tap) {
@@ -118,10 +112,7 @@ fn parse(
     sink: &mut Sink<'_>,
 ) -> Result<(), CorpusError> {
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, reader);
-    let file_name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
+    let file_name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     match found.format.kind {
         Kind::JsonLines => rows::read(&mut reader, file_name, outcome, sink),
         Kind::Text | Kind::Markdown => match read_text(&mut reader) {
@@ -136,21 +127,12 @@ fn parse(
 
 fn read_text(reader: &mut dyn Read) -> Result<String, String> {
     let mut bytes = Vec::new();
-    reader
-        .take(TEXT_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| error.to_string())?;
+    reader.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > TEXT_BYTES_MAX {
-        return Err(format!(
-            "longer than {} MiB; split the file",
-            TEXT_BYTES_MAX >> 20
-        ));
+        return Err(format!("longer than {} MiB; split the file", TEXT_BYTES_MAX >> 20));
     }
     String::from_utf8(bytes).map_err(|error| {
-        format!(
-            "not UTF-8 at byte {}; expected UTF-8 text",
-            error.utf8_error().valid_up_to()
-        )
+        format!("not UTF-8 at byte {}; expected UTF-8 text", error.utf8_error().valid_up_to())
     })
 }
 
@@ -162,18 +144,11 @@ fn text_passages(
     sink: &mut Sink<'_>,
 ) -> Result<(), CorpusError> {
     // A byte order mark is white space to nobody else.
-    let skipped_bytes = if text.starts_with('\u{feff}') {
-        '\u{feff}'.len_utf8()
-    } else {
-        0
-    };
+    let skipped_bytes = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let text = text.get(skipped_bytes..).unwrap_or_default();
     let outline = match found.format.kind {
         Kind::Markdown => markdown::outline(text),
-        _ => markdown::Outline {
-            title: None,
-            sections: vec![markdown::Section::all(text)],
-        },
+        _ => markdown::Outline { title: None, sections: vec![markdown::Section::all(text)] },
     };
     let title = outline.title.unwrap_or_else(|| stem(file_name).to_owned());
     for section in &outline.sections {
@@ -236,28 +211,16 @@ mod tests {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         let format = Format::of(&path).unwrap();
-        let found = Found {
-            document: format!("below/{name}"),
-            format,
-            bytes: 0,
-        };
+        let found = Found { document: format!("below/{name}"), format, bytes: 0 };
         let mut passages = Vec::new();
-        let outcome = read(
-            File::open(&path).unwrap(),
-            &path,
-            &found,
-            &mut |_| {},
-            &mut |passage| {
+        let outcome =
+            read(File::open(&path).unwrap(), &path, &found, &mut |_| {}, &mut |passage| {
                 passages.push(passage);
                 Ok(())
-            },
-        )
-        .unwrap();
+            })
+            .unwrap();
         assert_eq!(outcome.passages, passages.len() as u64);
-        assert_eq!(
-            outcome.sha256,
-            Some(hash(&mut File::open(&path).unwrap()).unwrap())
-        );
+        assert_eq!(outcome.sha256, Some(hash(&mut File::open(&path).unwrap()).unwrap()));
         (passages, outcome)
     }
 
@@ -292,15 +255,9 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_reported() {
+        assert!(passages("a.txt", b"ab\xff").1.skips.listed[0].reason.contains("byte 2"));
         assert!(
-            passages("a.txt", b"ab\xff").1.skips.listed[0]
-                .reason
-                .contains("byte 2")
-        );
-        assert!(
-            passages("a.md", b"# Only a heading\n").1.skips.listed[0]
-                .reason
-                .contains("no text")
+            passages("a.md", b"# Only a heading\n").1.skips.listed[0].reason.contains("no text")
         );
     }
 

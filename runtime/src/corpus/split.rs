@@ -27,21 +27,14 @@ pub(super) fn split_row(text: &str) -> Vec<Range<usize>> {
     if whole.is_empty() {
         return Vec::new();
     }
-    if words(text) <= ROW_WORDS_MAX {
-        vec![whole]
-    } else {
-        split(text)
-    }
+    if words(text) <= ROW_WORDS_MAX { vec![whole] } else { split(text) }
 }
 
 /// Byte ranges of passages of about [`PASSAGE_WORDS`] words, in order, without the white space
 /// between them.
 pub(super) fn split(text: &str) -> Vec<Range<usize>> {
     let mut passages: Vec<(Range<usize>, usize)> = Vec::new();
-    for sentence in sentences(text)
-        .into_iter()
-        .flat_map(|range| cut_long(text, range))
-    {
+    for sentence in sentences(text).into_iter().flat_map(|range| cut_long(text, range)) {
         let sentence = trim(text, sentence);
         let count = words(slice(text, &sentence));
         match passages.last_mut() {
@@ -58,11 +51,7 @@ pub(super) fn split(text: &str) -> Vec<Range<usize>> {
 }
 
 fn join_short_tail(passages: &mut Vec<(Range<usize>, usize)>) {
-    if passages.len() < 2
-        || passages
-            .last()
-            .is_none_or(|(_, count)| *count >= TAIL_WORDS_MIN)
-    {
+    if passages.len() < 2 || passages.last().is_none_or(|(_, count)| *count >= TAIL_WORDS_MIN) {
         return;
     }
     if let (Some((tail, _)), Some((before, _))) = (passages.pop(), passages.last_mut()) {
@@ -144,8 +133,7 @@ fn terminators_bytes(text: &str, at: usize) -> usize {
         (is_terminator(character) && character != '\n')
             || matches!(character, '"' | '\'' | ')' | ']' | '”' | '’' | '»' | '」')
     };
-    rest.find(|character| !closes(character))
-        .unwrap_or(rest.len())
+    rest.find(|character| !closes(character)).unwrap_or(rest.len())
 }
 
 fn ends_sentence(text: &str, terminator: usize, end: usize) -> bool {
@@ -164,17 +152,12 @@ fn ends_sentence(text: &str, terminator: usize, end: usize) -> bool {
 fn starts_block(rest: &str) -> bool {
     let line = rest.trim_start_matches([' ', '\t', '\r']);
     line.starts_with('\n')
-        || ["- ", "* ", "+ ", "|", "> "]
-            .iter()
-            .any(|mark| line.starts_with(mark))
+        || ["- ", "* ", "+ ", "|", "> "].iter().any(|mark| line.starts_with(mark))
 }
 
 fn is_abbreviation(text: &str, full_stop: usize) -> bool {
     let before = text.get(..full_stop).unwrap_or_default();
-    let word = before
-        .rsplit(char::is_whitespace)
-        .next()
-        .unwrap_or_default();
+    let word = before.rsplit(char::is_whitespace).next().unwrap_or_default();
     let word = word.trim_start_matches(['(', '[', '"', '\'', '“', '‘']);
     let mut characters = word.chars();
     let initial = characters.next().is_some_and(char::is_uppercase) && characters.next().is_none();
@@ -187,35 +170,19 @@ mod tests {
     use super::*;
 
     fn sentence_texts(text: &str) -> Vec<&str> {
-        sentences(text)
-            .into_iter()
-            .map(|range| text[range].trim())
-            .collect()
+        sentences(text).into_iter().map(|range| text[range].trim()).collect()
     }
 
     #[test]
     fn sentences_end_where_a_reader_ends_them() {
         assert_eq!(
             sentence_texts("Dr. J. Smith came. \"Why?\" he said. It cost 3.5 euros (e.g. once)."),
-            [
-                "Dr. J. Smith came.",
-                "\"Why?\" he said.",
-                "It cost 3.5 euros (e.g. once)."
-            ]
+            ["Dr. J. Smith came.", "\"Why?\" he said.", "It cost 3.5 euros (e.g. once)."]
         );
-        assert_eq!(
-            sentence_texts("One line\nwraps. Next"),
-            ["One line\nwraps.", "Next"]
-        );
+        assert_eq!(sentence_texts("One line\nwraps. Next"), ["One line\nwraps.", "Next"]);
         assert_eq!(sentence_texts("A head\n\nA body"), ["A head", "A body"]);
-        assert_eq!(
-            sentence_texts("list:\n- one\n- two"),
-            ["list:", "- one", "- two"]
-        );
-        assert_eq!(
-            sentence_texts("橋は古い。川は長い。"),
-            ["橋は古い。", "川は長い。"]
-        );
+        assert_eq!(sentence_texts("list:\n- one\n- two"), ["list:", "- one", "- two"]);
+        assert_eq!(sentence_texts("橋は古い。川は長い。"), ["橋は古い。", "川は長い。"]);
     }
 
     #[test]
@@ -234,10 +201,8 @@ mod tests {
             .collect();
         let text = text.replace(" w", " W");
         let passages = split(&text);
-        let joined: Vec<&str> = passages
-            .iter()
-            .flat_map(|range| text[range.clone()].split_whitespace())
-            .collect();
+        let joined: Vec<&str> =
+            passages.iter().flat_map(|range| text[range.clone()].split_whitespace()).collect();
         assert_eq!(joined, text.split_whitespace().collect::<Vec<_>>());
         for range in &passages {
             let count = words(&text[range.clone()]);
@@ -247,16 +212,8 @@ mod tests {
 
     #[test]
     fn text_without_spaces_or_full_stops_is_cut_too() {
-        for text in [
-            "あ".repeat(50_000),
-            "word ".repeat(10_000),
-            ".".repeat(100_000),
-        ] {
-            let longest = split(&text)
-                .into_iter()
-                .map(|range| range.len())
-                .max()
-                .unwrap();
+        for text in ["あ".repeat(50_000), "word ".repeat(10_000), ".".repeat(100_000)] {
+            let longest = split(&text).into_iter().map(|range| range.len()).max().unwrap();
             assert!(longest <= 2 * SENTENCE_WORDS_MAX * WORD_BYTES, "{longest}");
         }
     }

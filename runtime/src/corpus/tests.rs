@@ -35,12 +35,7 @@ impl World {
     }
 
     fn try_ingest(&self) -> Result<IngestReport, CorpusError> {
-        ingest(
-            &self.corpus(),
-            &[self.files()],
-            &IngestOptions::default(),
-            &mut (),
-        )
+        ingest(&self.corpus(), &[self.files()], &IngestOptions::default(), &mut ())
     }
 
     fn ingest(&self) -> IngestReport {
@@ -48,26 +43,18 @@ impl World {
     }
 
     fn hits(&self, question: &str) -> Vec<Hit> {
-        Corpus::open(&self.corpus())
-            .unwrap()
-            .search(question, 10)
-            .unwrap()
+        Corpus::open(&self.corpus()).unwrap().search(question, 10).unwrap()
     }
 
     fn documents(&self, question: &str) -> Vec<String> {
-        self.hits(question)
-            .into_iter()
-            .map(|hit| hit.document)
-            .collect()
+        self.hits(question).into_iter().map(|hit| hit.document).collect()
     }
 
     /// A file of the index whose name ends so.
     fn index_file(&self, end: &str) -> PathBuf {
         let entries = std::fs::read_dir(index::folder(&self.corpus())).unwrap();
         let mut paths = entries.map(|entry| entry.unwrap().path());
-        paths
-            .find(|path| path.to_string_lossy().ends_with(end))
-            .unwrap()
+        paths.find(|path| path.to_string_lossy().ends_with(end)).unwrap()
     }
 }
 
@@ -78,30 +65,19 @@ const BRIDGES: &str = "{\"id\": 7, \"title\": \"Heahi Bridge\", \"text\": \"It w
 
 #[test]
 fn a_hit_says_where_it_comes_from() {
-    let world = World::new(&[
-        ("b.jsonl", BRIDGES),
-        ("sub/n.md", "# Notes\n## Tide\nThe tide rose."),
-    ]);
+    let world =
+        World::new(&[("b.jsonl", BRIDGES), ("sub/n.md", "# Notes\n## Tide\nThe tide rose.")]);
     let report = world.ingest();
-    assert_eq!(
-        (report.indexed, report.passages, report.skipped_total),
-        (2, 3, 0)
-    );
+    assert_eq!((report.indexed, report.passages, report.skipped_total), (2, 3, 0));
     let hits = world.hits("Who designed the Heahi Bridge?");
     let files = world.files().canonicalize().unwrap();
     assert_eq!(hits[0].document, "7");
     assert_eq!(hits[0].title, "Heahi Bridge");
-    assert_eq!(
-        hits[0].passage,
-        "It was designed by Ann Boll. It opened in 1931."
-    );
+    assert_eq!(hits[0].passage, "It was designed by Ann Boll. It opened in 1931.");
     assert_eq!(Path::new(&hits[0].source), files.join("b.jsonl"));
     assert!(hits[0].score > hits[1].score && hits[0].score < 1.0 && hits[1].score > 0.0);
     let tide = &world.hits("tide")[0];
-    assert_eq!(
-        (tide.document.as_str(), tide.title.as_str()),
-        ("sub/n.md", "Notes")
-    );
+    assert_eq!((tide.document.as_str(), tide.title.as_str()), ("sub/n.md", "Notes"));
     assert_eq!(tide.heading, ["Notes", "Tide"]);
     assert_eq!(tide.byte_range, 16..30);
     let stats = Corpus::check(&world.corpus()).unwrap();
@@ -115,30 +91,17 @@ fn only_what_changed_is_read_again() {
     world.write("b.txt", "delta");
     std::fs::remove_file(world.files().join("c.txt")).unwrap();
     let report = world.ingest();
-    assert_eq!(
-        (report.indexed, report.unchanged, report.removed),
-        (1, 1, 1)
-    );
-    assert_eq!(
-        world.documents("alpha beta gamma delta"),
-        ["a.txt", "b.txt"]
-    );
+    assert_eq!((report.indexed, report.unchanged, report.removed), (1, 1, 1));
+    assert_eq!(world.documents("alpha beta gamma delta"), ["a.txt", "b.txt"]);
     let report = world.ingest();
-    assert_eq!(
-        (report.indexed, report.unchanged, report.removed),
-        (0, 2, 0)
-    );
+    assert_eq!((report.indexed, report.unchanged, report.removed), (0, 2, 0));
 }
 
 #[test]
 fn an_updated_corpus_answers_as_a_fresh_one() {
-    let files: Vec<(String, String)> = (0..40)
-        .map(|n| (format!("{n}.txt"), format!("stone bridge number {n}")))
-        .collect();
-    let named: Vec<_> = files
-        .iter()
-        .map(|(name, text)| (name.as_str(), text.as_str()))
-        .collect();
+    let files: Vec<(String, String)> =
+        (0..40).map(|n| (format!("{n}.txt"), format!("stone bridge number {n}"))).collect();
+    let named: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let (grown, fresh) = (World::new(&named[..25]), World::new(&named));
     grown.ingest();
     grown.write("3.txt", "nothing of the kind");
@@ -149,11 +112,7 @@ fn an_updated_corpus_answers_as_a_fresh_one() {
     grown.ingest();
     fresh.ingest();
     let answers = |world: &World| -> Vec<(String, f32)> {
-        world
-            .hits("which stone bridge")
-            .into_iter()
-            .map(|hit| (hit.document, hit.score))
-            .collect()
+        world.hits("which stone bridge").into_iter().map(|hit| (hit.document, hit.score)).collect()
     };
     assert_eq!(answers(&grown), answers(&fresh));
     // All forty tie: the first ten by name, whatever the index was built from.
@@ -165,13 +124,7 @@ fn another_folder_adds_and_removes_nothing() {
     let world = World::new(&[("one/a.txt", "alpha"), ("two/b.txt", "beta")]);
     let index = |name: &str| {
         let input = world.files().join(name);
-        ingest(
-            &world.corpus(),
-            &[input],
-            &IngestOptions::default(),
-            &mut (),
-        )
-        .unwrap()
+        ingest(&world.corpus(), &[input], &IngestOptions::default(), &mut ()).unwrap()
     };
     index("one");
     std::fs::remove_file(world.files().join("one/a.txt")).unwrap();
@@ -184,18 +137,11 @@ fn another_folder_adds_and_removes_nothing() {
 
 #[test]
 fn what_is_passed_over_is_told_each_time() {
-    let world = World::new(&[
-        ("a.jsonl", "{\"text\": \"x\"}\noops\n"),
-        ("b.txt", ""),
-        ("c.pdf", "%"),
-    ]);
+    let world =
+        World::new(&[("a.jsonl", "{\"text\": \"x\"}\noops\n"), ("b.txt", ""), ("c.pdf", "%")]);
     let told = |report: IngestReport| -> Vec<(String, Option<u64>)> {
         let name = |path: PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
-        report
-            .skipped
-            .into_iter()
-            .map(|skip| (name(skip.path), skip.line))
-            .collect()
+        report.skipped.into_iter().map(|skip| (name(skip.path), skip.line)).collect()
     };
     let expected = [("a.jsonl".to_owned(), Some(2)), ("b.txt".to_owned(), None)];
     assert_eq!(told(world.ingest()), expected);
@@ -210,31 +156,16 @@ fn what_is_passed_over_is_told_each_time() {
 #[test]
 fn missing_empty_and_damaged_differ() {
     let world = World::new(&[]);
-    assert!(matches!(
-        Corpus::open(&world.corpus()),
-        Err(CorpusError::Missing { .. })
-    ));
+    assert!(matches!(Corpus::open(&world.corpus()), Err(CorpusError::Missing { .. })));
     world.ingest();
-    assert!(matches!(
-        Corpus::open(&world.corpus()),
-        Err(CorpusError::Empty { .. })
-    ));
+    assert!(matches!(Corpus::open(&world.corpus()), Err(CorpusError::Empty { .. })));
     world.write("a.txt", "alpha");
     world.ingest();
     assert!(Corpus::open(&world.corpus()).is_ok());
-    std::fs::write(
-        ledger::path(&world.corpus()),
-        "no database, but long enough to be one",
-    )
-    .unwrap();
-    assert!(matches!(
-        Corpus::open(&world.corpus()),
-        Err(CorpusError::Damaged { .. })
-    ));
-    assert!(matches!(
-        world.try_ingest(),
-        Err(CorpusError::Damaged { .. })
-    ));
+    std::fs::write(ledger::path(&world.corpus()), "no database, but long enough to be one")
+        .unwrap();
+    assert!(matches!(Corpus::open(&world.corpus()), Err(CorpusError::Damaged { .. })));
+    assert!(matches!(world.try_ingest(), Err(CorpusError::Damaged { .. })));
 }
 
 #[test]
@@ -253,10 +184,7 @@ fn faults_in_the_index_are_found() {
         std::fs::remove_file(&path).unwrap();
         let gone = Corpus::open(&world.corpus()).err();
         for error in [flipped, cut, gone] {
-            assert!(
-                matches!(error, Some(CorpusError::Damaged { .. })),
-                "{end}: {error:?}"
-            );
+            assert!(matches!(error, Some(CorpusError::Damaged { .. })), "{end}: {error:?}");
         }
     }
 }
@@ -269,10 +197,7 @@ fn an_index_older_than_the_ledger_is_damage() {
     world.write("b.txt", "beta");
     world.ingest();
     std::fs::write(world.index_file("meta.json"), old).unwrap();
-    assert!(matches!(
-        Corpus::open(&world.corpus()),
-        Err(CorpusError::Damaged { .. })
-    ));
+    assert!(matches!(Corpus::open(&world.corpus()), Err(CorpusError::Damaged { .. })));
 }
 
 #[test]
@@ -321,21 +246,13 @@ fn one_ingest_at_a_time() {
     impl IngestProgress for Second<'_> {
         fn started(&mut self, _path: &Path) {
             self.1 = matches!(self.0.try_ingest(), Err(CorpusError::Busy { .. }));
-            let state = list(self.0.corpus().parent().unwrap()).unwrap()[0]
-                .state
-                .clone();
+            let state = list(self.0.corpus().parent().unwrap()).unwrap()[0].state.clone();
             assert!(matches!(state, CorpusState::Ingesting(_)), "{state:?}");
         }
     }
     let world = World::new(&[("a.txt", "alpha")]);
     let mut second = Second(&world, false);
-    ingest(
-        &world.corpus(),
-        &[world.files()],
-        &IngestOptions::default(),
-        &mut second,
-    )
-    .unwrap();
+    ingest(&world.corpus(), &[world.files()], &IngestOptions::default(), &mut second).unwrap();
     assert!(second.1);
 }
 
@@ -346,20 +263,8 @@ fn a_huge_or_hostile_question_is_only_text() {
     let corpus = Corpus::open(&world.corpus()).unwrap();
     let huge: String = (0..150_000).map(|n| format!("bridge{n} ")).collect();
     assert_eq!(corpus.search(&huge, 5).unwrap(), []);
-    assert_eq!(
-        corpus.search(&"bridge ".repeat(150_000), 5).unwrap().len(),
-        2
-    );
-    for question in [
-        "",
-        " ",
-        "?",
-        "\0",
-        "title:\"",
-        "((((",
-        "-bridge~3 AND [a TO",
-        "\u{202e}*",
-    ] {
+    assert_eq!(corpus.search(&"bridge ".repeat(150_000), 5).unwrap().len(), 2);
+    for question in ["", " ", "?", "\0", "title:\"", "((((", "-bridge~3 AND [a TO", "\u{202e}*"] {
         corpus.search(question, 5).unwrap();
     }
     assert_eq!(corpus.search("bridge", 0).unwrap(), []);
@@ -395,13 +300,7 @@ fn corpora_are_listed_by_name() {
     let folder = world.0.path().join("corpora");
     assert_eq!(list(&folder).unwrap(), []);
     world.ingest();
-    ingest(
-        &folder.join("bare"),
-        &[],
-        &IngestOptions::default(),
-        &mut (),
-    )
-    .unwrap();
+    ingest(&folder.join("bare"), &[], &IngestOptions::default(), &mut ()).unwrap();
     std::fs::create_dir(folder.join("broken")).unwrap();
     std::fs::write(folder.join("broken/corpus.db"), "x".repeat(200)).unwrap();
     std::fs::create_dir(folder.join("other")).unwrap();

@@ -32,9 +32,7 @@ pub(super) struct Finds {
 /// Looks through files and folders. Hidden entries, links and files of other types are left out
 /// of folders silently; what the user named and cannot be indexed is reported.
 pub(super) fn find(inputs: &[PathBuf], corpus: &Path, report: &mut IngestReport) -> Finds {
-    let corpus = corpus
-        .canonicalize()
-        .unwrap_or_else(|_| corpus.to_path_buf());
+    let corpus = corpus.canonicalize().unwrap_or_else(|_| corpus.to_path_buf());
     let mut finds = Finds::default();
     for input in inputs {
         let root = absolute(input);
@@ -42,10 +40,9 @@ pub(super) fn find(inputs: &[PathBuf], corpus: &Path, report: &mut IngestReport)
             Err(error) => report.skip(&root, error),
             Ok(data) if data.is_dir() => walk(&root, &corpus, &mut finds, report),
             Ok(data) => match Format::of(&root) {
-                None => report.skip(
-                    &root,
-                    "expected a .jsonl, .txt or .md file, or one of them .zst",
-                ),
+                None => {
+                    report.skip(&root, "expected a .jsonl, .txt or .md file, or one of them .zst")
+                }
                 Some(format) => add(&mut finds, report, &root, root.parent(), format, data.len()),
             },
         }
@@ -71,11 +68,7 @@ fn walk(root: &Path, corpus: &Path, finds: &mut Finds, report: &mut IngestReport
         entry.depth() == 0
             || (!entry.file_name().to_string_lossy().starts_with('.') && entry.path() != corpus)
     };
-    for entry in WalkDir::new(root)
-        .sort_by_file_name()
-        .into_iter()
-        .filter_entry(visible)
-    {
+    for entry in WalkDir::new(root).sort_by_file_name().into_iter().filter_entry(visible) {
         match entry {
             Err(error) => report.skip(error.path().unwrap_or(root), &error),
             Ok(entry) if entry.file_type().is_file() => {
@@ -97,17 +90,11 @@ fn add(
     format: Format,
     bytes: u64,
 ) {
-    let below = root
-        .and_then(|root| path.strip_prefix(root).ok())
-        .unwrap_or(path);
+    let below = root.and_then(|root| path.strip_prefix(root).ok()).unwrap_or(path);
     match (path.to_str(), below.to_str()) {
         (Some(_), Some(below)) => {
             let document = below.replace(std::path::MAIN_SEPARATOR, "/");
-            let found = Found {
-                document,
-                format,
-                bytes,
-            };
+            let found = Found { document, format, bytes };
             finds.files.entry(path.to_path_buf()).or_insert(found);
         }
         _ => report.skip(path, "the name is not UTF-8; rename the file"),
