@@ -5,7 +5,7 @@
 
 use retort_transcript::{Segment, Source};
 
-use crate::parallel::Sequence;
+pub use crate::parallel::Sequence;
 use crate::tokenizer::{Encoder, TokenizerError};
 
 /// Encodes the segments of one transcript.
