@@ -75,11 +75,6 @@ impl Setup {
         })
     }
 
-    /// What answers.
-    pub fn model(&self) -> &crate::engine::ModelInfo {
-        self.engine.model()
-    }
-
     /// Takes a question to its end.
     pub fn ask(&mut self, question: &str, sink: &mut dyn Sink) -> Run {
         let clock = SystemClock::default();
