@@ -99,10 +99,10 @@ impl Corpus {
     fn open_with(dir: &Path, thorough: bool) -> Result<Self, CorpusError> {
         let ledger = Ledger::open(dir)?;
         let totals = ledger.totals()?;
-        let ingesting = ingest::is_running(dir);
-        if totals.generation == 0 && !ingesting {
+        if totals.generation == 0 {
             return Err(CorpusError::Empty { path: dir.to_path_buf() });
         }
+        let ingesting = ingest::is_running(dir);
         let index = PassageIndex::open(dir)?;
         let index_bytes = folder_bytes(&index::folder(dir));
         let unclean = !totals.clean && !ingesting;
