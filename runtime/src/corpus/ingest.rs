@@ -172,21 +172,22 @@ impl<'a> Job<'a> {
         self.delete_passages(&name);
         let (fields, writer, dir) = (self.index.fields, &self.writer, self.dir);
         let cancel = &self.options.cancel;
-        let mut cancelled = false;
         let mut sink = |passage: Passage| {
-            cancelled |= cancel.is_cancelled();
-            if cancelled {
-                return Ok(());
+            if cancel.is_cancelled() {
+                return Err(CorpusError::Cancelled);
             }
             let added = writer.add_document(fields.to_document(&name, &passage));
             added.map(drop).map_err(|error| CorpusError::index(dir, error))
         };
-        let outcome =
-            source::read(file, path, found, &mut |bytes| progress.advanced(bytes), &mut sink)?;
-        if cancelled {
-            self.delete_passages(&name);
-            return self.done(name, Some(Outcome::default()));
-        }
+        let read =
+            source::read(file, path, found, &mut |bytes| progress.advanced(bytes), &mut sink);
+        let outcome = match read {
+            Err(CorpusError::Cancelled) => {
+                self.delete_passages(&name);
+                return self.done(name, Some(Outcome::default()));
+            }
+            other => other?,
+        };
         report.indexed += 1;
         report.passages += outcome.passages;
         report.skip_lines(path, &outcome.skips);

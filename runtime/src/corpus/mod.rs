@@ -76,6 +76,9 @@ pub enum CorpusError {
         /// The corpus folder.
         path: PathBuf,
     },
+    /// The cancel token was set. [`ingest`] keeps what it finished and does not return this.
+    #[error("cancelled")]
+    Cancelled,
     /// A file or folder could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {

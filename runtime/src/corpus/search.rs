@@ -16,7 +16,8 @@ use super::{CorpusError, ingest};
 /// Hits a search returns at most.
 pub const HITS_MAX: usize = 1_000;
 
-/// BM25 score that maps to 0.5. The best hit of a question about names scores 15 to 40.
+/// BM25 score that maps to 0.5. With it the best hits of the four measured sets map to 0.49 to 0.87
+/// (5th to 95th percentile).
 const SCORE_HALF: f32 = 10.0;
 /// Mapped scores are rounded to this: processors differ in the last bits of a sum, and the order
 /// of hits must not.
@@ -25,8 +26,8 @@ const SCORE_STEPS: f32 = 10_000.0;
 const TIE_ROOM: usize = 8;
 /// Passages looked at for a tie at most.
 const TIE_MAX: usize = 4 * HITS_MAX;
-/// An index up to this size is compared with its checksums whenever it is opened (about 10 ms);
-/// a larger one after an unclean stop and by [`Corpus::check`].
+/// An index up to this size is compared with its checksums whenever it is opened (4 MiB: 2 ms
+/// with all of opening); a larger one after an unclean stop and by [`Corpus::check`].
 const CHECKED_BYTES_MAX: u64 = 16 << 20;
 
 /// A corpus open for searching. It shows the corpus as it was when it was opened.
@@ -99,10 +100,10 @@ impl Corpus {
     fn open_with(dir: &Path, thorough: bool) -> Result<Self, CorpusError> {
         let ledger = Ledger::open(dir)?;
         let totals = ledger.totals()?;
-        let ingesting = ingest::is_running(dir);
-        if totals.generation == 0 && !ingesting {
+        if totals.generation == 0 {
             return Err(CorpusError::Empty { path: dir.to_path_buf() });
         }
+        let ingesting = ingest::is_running(dir);
         let index = PassageIndex::open(dir)?;
         let index_bytes = folder_bytes(&index::folder(dir));
         let unclean = !totals.clean && !ingesting;

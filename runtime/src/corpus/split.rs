@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_row_stays_whole_up_to_its_limit() {
         let short = format!(" {} ", "word ".repeat(ROW_WORDS_MAX).trim());
-        assert_eq!(split_row(&short), [1..short.len() - 1]);
+        assert_eq!(split_row(&short), vec![trim(&short, 0..short.len())]);
         assert!(split_row(&"A word here. ".repeat(200)).len() > 3);
         assert!(split_row(" \n ").is_empty());
     }

@@ -240,6 +240,49 @@ fn a_cancelled_ingest_keeps_what_was_done_and_goes_on_later() {
 }
 
 #[test]
+fn an_ingest_that_was_cut_off_is_taken_up_again() {
+    /// Copies the corpus when the second file begins: what a killed process leaves.
+    struct Copy<'a>(&'a World, &'a World, u32);
+    impl IngestProgress for Copy<'_> {
+        fn started(&mut self, _path: &Path) {
+            self.2 += 1;
+            if self.2 == 2 {
+                copy_folder(&self.0.corpus(), &self.1.corpus());
+            }
+        }
+    }
+    let files = [("a.txt", "alpha"), ("b.txt", "beta")];
+    let (world, cut) = (World::new(&files), World::new(&files));
+    ingest(&world.corpus(), &[cut.files()], &IngestOptions::default(), &mut ()).unwrap();
+    for at in [&world, &cut] {
+        at.write("a.txt", "gamma");
+        at.write("b.txt", "delta");
+    }
+    let mut copy = Copy(&world, &cut, 0);
+    ingest(&world.corpus(), &[cut.files()], &IngestOptions::default(), &mut copy).unwrap();
+    let state = list(cut.corpus().parent().unwrap()).unwrap()[0].state.clone();
+    assert!(matches!(state, CorpusState::Interrupted(_)), "{state:?}");
+    assert_eq!(cut.documents("alpha beta gamma delta"), ["a.txt", "b.txt"]);
+    assert_eq!(cut.hits("alpha").len(), 1);
+    assert_eq!(cut.ingest().indexed, 2);
+    assert_eq!(cut.hits("alpha").len(), 0);
+    assert_eq!(cut.documents("gamma delta"), ["a.txt", "b.txt"]);
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_folder(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+#[test]
 fn one_ingest_at_a_time() {
     /// Tries to index into the same corpus meanwhile.
     struct Second<'a>(&'a World, bool);
