@@ -6,12 +6,14 @@
 //! reads. [`world`] makes documents and questions, [`teach`] answers them through the agent loop.
 
 pub mod checkpoint;
+pub mod collect;
 pub mod dataset;
 pub mod durable;
 pub mod gguf;
 pub mod model;
 pub mod optimise;
 pub mod parallel;
+pub mod recipe;
 pub mod teach;
 pub mod tokenizer;
 pub mod train;

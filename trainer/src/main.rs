@@ -1,7 +1,7 @@
 //! The `retort-train` program.
 
 use clap::{Parser, Subcommand};
-use retort_train::world;
+use retort_train::{recipe, world};
 
 /// Makes small agents: generates worlds, teaches, trains, exports, measures.
 #[derive(Parser)]
@@ -14,10 +14,12 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     World(world::WorldArgs),
+    Run(recipe::RecipeArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::World(args) => world::run(&args),
+        Command::Run(args) => recipe::run(&args),
     }
 }

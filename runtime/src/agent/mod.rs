@@ -9,6 +9,7 @@
 
 mod attempt;
 mod budget;
+mod corpus;
 mod run;
 mod tools;
 mod types;

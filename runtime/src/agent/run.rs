@@ -195,7 +195,8 @@ impl Agent<'_> {
             f64::from(step.candidates.agreed) / f64::from(step.candidates.sampled.max(1))
         });
         Run {
-            question: state.transcript.question,
+            question: state.transcript.question.clone(),
+            transcript: state.transcript,
             status,
             answer: state.answer,
             answer_json: state.answer_json,

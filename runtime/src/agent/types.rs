@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use retort_transcript::Passage;
+use retort_transcript::{Passage, Transcript};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{ModelInfo, Sampling};
@@ -350,6 +350,8 @@ pub struct Run {
     pub citations: Vec<Citation>,
     /// The steps.
     pub steps: Vec<StepReport>,
+    /// What a student would learn from.
+    pub transcript: Transcript,
     /// What it used.
     pub usage: Usage,
     /// Where the time went.

@@ -4,12 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::agent::{Retrieved, Retriever, RetrieverError};
 use crate::cancel::Cancel;
-use crate::corpus::{self, Corpus, CorpusError};
+use crate::corpus::{self, Corpus};
 use crate::engine::{EngineError, ModelFile};
 use crate::profile::Resolved;
-use crate::transcript::Passage;
 
 /// The corpus that is asked when none is named and there are several.
 const DEFAULT_CORPUS: &str = "demo";
@@ -77,22 +75,5 @@ impl Context {
         }
         let reason = format!("no such file, and no such model in {}", models.display());
         Err(EngineError::Refused { path: named.display().to_string(), reason }.into())
-    }
-}
-
-/// The corpus as the agent sees it.
-pub struct CorpusRetriever(pub Corpus);
-
-impl Retriever for CorpusRetriever {
-    fn retrieve(&self, query: &str, limit: usize) -> Result<Vec<Retrieved>, RetrieverError> {
-        let hits = self.0.search(query, limit).map_err(|error: CorpusError| {
-            RetrieverError(error.to_string())
-        })?;
-        let retrieved = hits.into_iter().map(|hit| Retrieved {
-            passage: Passage { title: hit.title, text: hit.passage, score: hit.score },
-            document: hit.document,
-            source: hit.source,
-        });
-        Ok(retrieved.collect())
     }
 }

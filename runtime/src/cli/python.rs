@@ -8,9 +8,10 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::context::{Context, CorpusRetriever};
+use super::context::Context;
 use super::exit::Exit;
 use crate::agent::{Retrieved, Retriever};
+use crate::corpus::Corpus;
 use crate::sandbox::{Host, Limits, Outcome, Sandbox, SandboxOptions, Seed};
 use crate::transcript::{Dialect, Passage};
 
@@ -129,7 +130,7 @@ fn tools(args: &PythonArgs, context: &Context) -> Result<Box<dyn Host>> {
     }
     let (_, corpus) = context.corpus()?;
     Ok(Box::new(CorpusSearch {
-        retriever: CorpusRetriever(corpus),
+        retriever: corpus,
         dialect: Dialect::named("retort")?,
         passages: usize::from(context.resolved.settings.passages_per_search),
     }))
@@ -146,7 +147,7 @@ impl Host for CannedReplies {
 }
 
 struct CorpusSearch {
-    retriever: CorpusRetriever,
+    retriever: Corpus,
     dialect: Dialect,
     passages: usize,
 }

@@ -49,7 +49,7 @@ fn hit_json(hit: &Hit) -> Value {
         "document": hit.document,
         "title": hit.title,
         "passage": hit.passage,
-        "score": hit.score,
+        "score": (f64::from(hit.score) * 1e4).round() / 1e4,
         "source": hit.source,
         "via": hit.via,
     })

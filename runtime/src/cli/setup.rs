@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
-use super::context::{Context, CorpusRetriever};
+use super::context::Context;
 use crate::agent::{Agent, Budgets, Run, Settings, Sink, SystemClock};
 use crate::cancel::Cancel;
+use crate::corpus::Corpus;
 use crate::engine::{
     Engine, ModelFile, Sampling, ScriptedEngine, SearchQuestion, WorkerEngine, WorkerSettings,
 };
@@ -48,7 +49,7 @@ pub struct RunArgs {
 pub struct Setup {
     engine: Box<dyn Engine>,
     sandbox: Sandbox,
-    retriever: CorpusRetriever,
+    retriever: Corpus,
     cancel: Cancel,
     /// How transcripts become text.
     pub dialect: Dialect,
@@ -67,7 +68,7 @@ impl Setup {
         Ok(Self {
             engine,
             sandbox,
-            retriever: CorpusRetriever(opened),
+            retriever: opened,
             cancel: context.cancel.clone(),
             dialect,
             corpus,

@@ -1,0 +1,209 @@
+//! `retort-train run recipe.toml`: data -> train -> export, resumable by stage. What a stage wrote
+//! is not made again while the recipe stays the same.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use retort_transcript::{Dialect, Segment, Source, TRANSCRIPT_ROW_VERSION, Transcript};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::collect::{self, CollectConfig, Collected};
+use crate::dataset::{Sequence, encode_segments};
+use crate::durable::replace_file;
+use crate::gguf::{self, Labels, Weights};
+use crate::model::{Model, Shape};
+use crate::teach::{Drill, DrillSource};
+use crate::tokenizer::{Encoder, MESSAGE_END, Vocabulary, train_tokenizer};
+use crate::train::{Console, MixtureSource, TrainConfig, TrainData, train};
+use crate::world;
+
+/// Run a recipe: collect trajectories, train, export.
+#[derive(Debug, Args)]
+pub struct RecipeArgs {
+    /// The recipe.
+    recipe: PathBuf,
+    /// Folder of everything it makes.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// A recipe as it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Name of the student.
+    pub name: String,
+    /// SPDX expression of the student's licence.
+    pub license: String,
+    /// Dialect it is taught in.
+    pub dialect: String,
+    /// Tokens of the vocabulary at most.
+    pub vocabulary_max: usize,
+    /// Width of the model; heads are 32 wide.
+    pub width: usize,
+    /// Layers of the model.
+    pub layers: usize,
+    /// Width inside the feed-forward part.
+    pub feed_forward: usize,
+    /// Tokens to train on.
+    pub tokens_budget: u64,
+    /// Seed of initial values and order.
+    pub seed: u64,
+    /// Exercises of each skill.
+    pub drills: usize,
+    /// Where the trajectories come from.
+    pub collect: CollectConfig,
+}
+
+/// Shares of trajectories and of each drill in the first and the second half of the budget, as
+/// measured for a student of 0.8 M parameters.
+const TRACE_SHARES: [f32; 2] = [0.50, 0.72];
+const DRILLS: [(Drill, &str, [f32; 2]); 3] = [
+    (Drill::Copy, "copy", [0.05, 0.015]),
+    (Drill::Recall, "recall", [0.05, 0.015]),
+    (Drill::Lookup, "lookup", [0.40, 0.25]),
+];
+
+/// Runs the command.
+///
+/// # Errors
+/// A recipe that is refused, or a stage that failed.
+pub fn run(args: &RecipeArgs) -> Result<()> {
+    let text = fs::read_to_string(&args.recipe)
+        .with_context(|| format!("{} cannot be read", args.recipe.display()))?;
+    let recipe: Recipe = toml::from_str(&text)
+        .with_context(|| format!("{} is no recipe", args.recipe.display()))?;
+    let dir = args.out.join(&hex(&Sha256::digest(text.as_bytes()))[..16]);
+    fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+    let dialect = Dialect::named(&recipe.dialect)?;
+    let collected = collected(&recipe, &dialect, &dir)?;
+    let rendered: Vec<Vec<Segment>> =
+        collected.train.iter().map(|transcript| dialect.render_training(transcript)).collect();
+    let drills = drills(&recipe, &dialect)?;
+    let vocabulary = vocabulary(&recipe, &rendered, &drills)?;
+    let encoder = vocabulary.encoder()?;
+    let mut data = TrainData { turn_end: vocabulary.id(MESSAGE_END), ..TrainData::default() };
+    data.sources.push(MixtureSource {
+        name: "trajectories".to_owned(),
+        sequences: encode(&encoder, &rendered)?,
+        shares: TRACE_SHARES,
+    });
+    for (segments, (_, name, shares)) in drills.iter().zip(DRILLS) {
+        let sequences = encode(&encoder, segments)?;
+        data.sources.push(MixtureSource { name: name.to_owned(), sequences, shares });
+    }
+    let held_out: Vec<Vec<Segment>> =
+        collected.held_out.iter().map(|transcript| dialect.render_training(transcript)).collect();
+    data.held_out = encode(&encoder, &held_out)?;
+
+    let config = train_config(&recipe, &vocabulary, &dir);
+    let mut console = Console::new(Some(&dir.join("metrics.jsonl")))?;
+    let model = train(&config, &data, &mut console)?;
+    let path = export(&recipe, &dialect, &model, &vocabulary, &args.out)?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The trajectories of an earlier run of the same recipe, or new ones.
+fn collected(recipe: &Recipe, dialect: &Dialect, dir: &Path) -> Result<Collected> {
+    let (train, held_out) = (dir.join("train.json"), dir.join("held_out.json"));
+    if let (Ok(train), Ok(held_out)) = (fs::read(&train), fs::read(&held_out)) {
+        let train = serde_json::from_slice(&train)?;
+        let held_out = serde_json::from_slice(&held_out)?;
+        return Ok(Collected { train, held_out, dropped: 0 });
+    }
+    let style = ProgressStyle::with_template("collecting {bar:30} {pos}/{len} worlds {eta}")?;
+    let bar = ProgressBar::new(recipe.collect.worlds as u64).with_style(style);
+    let collected = collect::collect(&recipe.collect, dialect, &|| bar.inc(1))?;
+    bar.finish_and_clear();
+    eprintln!(
+        "{} trajectories for training, {} held out, {} dropped",
+        collected.train.len(),
+        collected.held_out.len(),
+        collected.dropped
+    );
+    write_json(&train, &collected.train)?;
+    write_json(&held_out, &collected.held_out)?;
+    Ok(collected)
+}
+
+fn write_json(path: &Path, transcripts: &[Transcript]) -> Result<()> {
+    replace_file(path, |file| serde_json::to_writer(file, transcripts).map_err(std::io::Error::from))
+        .with_context(|| format!("{} cannot be written", path.display()))
+}
+
+fn drills(recipe: &Recipe, dialect: &Dialect) -> Result<Vec<Vec<Vec<Segment>>>> {
+    let mut random = ChaCha8Rng::seed_from_u64(recipe.seed);
+    let mut all = vec![Vec::new(); DRILLS.len()];
+    let per_world = recipe.drills.div_ceil(recipe.collect.worlds.max(1));
+    for index in 0..recipe.collect.worlds {
+        let world = collect::world(&recipe.collect, index)?;
+        let source = DrillSource::new(&world, dialect);
+        for (drills, (drill, _, _)) in all.iter_mut().zip(DRILLS) {
+            drills.extend((0..per_world).map(|_| source.draw(drill, &mut random)));
+        }
+    }
+    Ok(all)
+}
+
+fn vocabulary(
+    recipe: &Recipe,
+    rendered: &[Vec<Segment>],
+    drills: &[Vec<Vec<Segment>>],
+) -> Result<Vocabulary> {
+    const TEXTS_MAX: usize = 4000;
+    let sample = rendered.iter().take(TEXTS_MAX);
+    let sample = sample.chain(drills.iter().flat_map(|drills| drills.iter().take(TEXTS_MAX / 4)));
+    let content = sample.flatten().filter(|segment| segment.source == Source::Content);
+    let texts: Vec<&str> = content.map(|segment| segment.text.as_str()).collect();
+    Ok(train_tokenizer(texts, &world::syllables(), recipe.vocabulary_max)?)
+}
+
+fn encode(encoder: &Encoder, rendered: &[Vec<Segment>]) -> Result<Vec<Sequence>> {
+    let encoded = rendered.iter().map(|segments| encode_segments(encoder, segments));
+    Ok(encoded.collect::<Result<_, _>>()?)
+}
+
+fn train_config(recipe: &Recipe, vocabulary: &Vocabulary, dir: &Path) -> TrainConfig {
+    let small = TrainConfig::small(vocabulary.len(), recipe.tokens_budget, recipe.seed);
+    let heads = recipe.width / small.shape.head_width;
+    let shape = Shape {
+        width: recipe.width,
+        layers: recipe.layers,
+        heads,
+        kv_heads: heads,
+        feed_forward: recipe.feed_forward,
+        ..small.shape
+    };
+    TrainConfig { shape, checkpoint: Some(dir.join("checkpoint")), ..small }
+}
+
+fn export(
+    recipe: &Recipe,
+    dialect: &Dialect,
+    model: &Model,
+    vocabulary: &Vocabulary,
+    out: &Path,
+) -> Result<PathBuf> {
+    let labels = Labels {
+        name: recipe.name.clone(),
+        license: Some(recipe.license.clone()),
+        dialect: Some(dialect.name().to_owned()),
+        dialect_hash: Some(dialect.hash()),
+        transcript_version: Some(TRANSCRIPT_ROW_VERSION),
+        chat_template: None,
+    };
+    let path = out.join(format!("{}.gguf", recipe.name));
+    gguf::export(&path, model, vocabulary, &labels, Weights::Q8_0)?;
+    Ok(path)
+}
