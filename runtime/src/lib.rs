@@ -3,6 +3,7 @@
 pub use retort_transcript as transcript;
 
 pub mod agent;
+pub mod bundled;
 pub mod cancel;
 pub mod cli;
 pub mod corpus;

@@ -3,8 +3,16 @@
 //! [`model`] is the network with its gradients, [`optimise`] changes its parameters,
 //! [`tokenizer`] cuts text into tokens, [`dataset`] turns rendered transcripts into sequences,
 //! [`train`] is the loop, [`checkpoint`] makes it resumable, and [`gguf`] writes what the runtime
-//! reads.
+//! reads. [`world`] makes documents and questions, [`teach`] answers them through the agent loop.
 
+pub mod checkpoint;
+pub mod dataset;
+pub mod durable;
+pub mod gguf;
 pub mod model;
 pub mod optimise;
 pub mod parallel;
+pub mod teach;
+pub mod tokenizer;
+pub mod train;
+pub mod world;

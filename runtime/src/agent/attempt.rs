@@ -142,10 +142,14 @@ pub fn observe(outcome: &Outcome) -> Observation {
     let logs = outcome.logs.clone();
     if let Some(error) = &outcome.error {
         let message = format!("{}: {}", error.kind, error.message);
-        return Observation::Error { logs, message, line: error.source_line.clone() };
+        let line = error.source_line.clone();
+        return Observation::Error { logs, message, line, syntax: None };
     }
     match outcome.limit {
-        Some(limit) => Observation::Error { logs, message: limit.to_string(), line: None },
+        Some(limit) => {
+            let message = limit.to_string();
+            Observation::Error { logs, message, line: None, syntax: None }
+        }
         None => Observation::Output {
             logs,
             value: outcome.value.clone(),

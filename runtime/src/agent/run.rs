@@ -100,7 +100,8 @@ impl Agent<'_> {
             self.settings.passages_per_search,
             self.settings.budgets.searches_max.saturating_sub(state.usage.searches),
         );
-        let mut attempts = Attempts::new(self.dialect, &session, &self.cancel);
+        let cancel = self.cancel.clone();
+        let mut attempts = Attempts::new(self.dialect, &session, &cancel);
         let replies = self.sample(index, state, &mut attempts, &mut tools)?;
         let (fuel, sandbox_seconds) = (attempts.fuel(), attempts.seconds());
         if self.cancel.is_cancelled() {
@@ -294,7 +295,7 @@ impl RunState {
             observation: (!self.is_answered).then_some(observation),
         });
         if !self.is_answered {
-            report.observation = dialect.observation_text(&self.transcript);
+            report.observation = dialect.last_observation(&self.transcript);
         }
         self.repeats = if self.is_repeat(&report) { self.repeats + 1 } else { 0 };
         self.steps.push(report);

@@ -1,1 +1,163 @@
-//! (being built)
+//! The commands of `retort`: parse, resolve, one `match`, exit code.
+//!
+//! Answers go to standard output, progress and logs to standard error. Only this module turns
+//! flags, environment and files into the values the rest of the library takes.
+
+mod ask;
+mod context;
+mod eval;
+mod config;
+mod exit;
+mod flags;
+mod index;
+mod journal;
+mod models;
+mod python;
+mod runs;
+mod score;
+mod search;
+mod setup;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::cancel::Cancel;
+use crate::corpus::CorpusError;
+use crate::engine::EngineError;
+use crate::profile::{ConfigError, Folders};
+use context::Context;
+pub use exit::Exit;
+
+/// Answer questions from local documents with a small model that acts: offline, in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "retort", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+struct Shared {
+    #[command(flatten)]
+    settings: flags::SettingsArgs,
+    /// What to log to standard error, as in `RUST_LOG`.
+    #[arg(long, env = "RETORT_LOG", global = true, default_value = "warn", value_name = "FILTER")]
+    log: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Ask(ask::AskArgs),
+    Search(search::SearchArgs),
+    Index(index::IndexArgs),
+    Python(python::PythonArgs),
+    Eval(eval::EvalArgs),
+    /// The record of runs.
+    #[command(subcommand)]
+    Runs(runs::RunsCommand),
+    /// The settings in force.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Model files.
+    #[command(subcommand)]
+    Models(models::ModelsCommand),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages into a folder.
+    Man {
+        /// The folder.
+        dir: std::path::PathBuf,
+    },
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    log_to_stderr(&cli.shared.log);
+    let cancel = Cancel::default();
+    cancel_on_interrupt(&cancel);
+    match run(&cli, cancel) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "retort: {error:#}");
+            exit_of_error(&error).into()
+        }
+    }
+}
+
+fn run(cli: &Cli, cancel: Cancel) -> anyhow::Result<Exit> {
+    let folders = Folders::from_environment(|name| std::env::var(name).ok());
+    let cache_dir = folders.cache.clone();
+    let resolved = cli.shared.settings.resolve(folders)?;
+    for warning in &resolved.warnings {
+        tracing::warn!("{warning}");
+    }
+    let context = Context { resolved, cache_dir, cancel };
+    match &cli.command {
+        Command::Ask(args) => ask::run(args, &context),
+        Command::Search(args) => search::run(args, &context),
+        Command::Index(args) => index::run(args, &context),
+        Command::Python(args) => python::run(args, &context),
+        Command::Eval(args) => eval::run(args, &context),
+        Command::Runs(command) => runs::run(command, &context),
+        Command::Config(command) => config::run(command, &context),
+        Command::Models(command) => models::run(command, &context),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "retort", &mut script);
+            std::io::stdout().write_all(&script)?;
+            Ok(Exit::Success)
+        }
+        Command::Man { dir } => {
+            clap_mangen::generate_to(Cli::command(), dir)?;
+            Ok(Exit::Success)
+        }
+    }
+}
+
+fn exit_of_error(error: &anyhow::Error) -> Exit {
+    let engine = error.downcast_ref::<EngineError>();
+    if error.is::<CorpusError>() || matches!(engine, Some(EngineError::Refused { .. })) {
+        return Exit::Refused;
+    }
+    if error.is::<context::UsageError>() || error.is::<ConfigError>() { Exit::Usage } else { Exit::Failure }
+}
+
+fn log_to_stderr(filter: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .try_init();
+}
+
+/// The first Ctrl-C asks the run to end, the second ends the program.
+fn cancel_on_interrupt(cancel: &Cancel) {
+    let cancel = cancel.clone();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let Ok(runtime) = runtime else { return };
+        runtime.block_on(async {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                if cancel.is_cancelled() {
+                    std::process::exit(130);
+                }
+                cancel.cancel();
+            }
+        });
+    });
+}

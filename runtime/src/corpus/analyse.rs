@@ -10,7 +10,7 @@ use tantivy::tokenizer::{
 pub const ANALYSER: &str = "retort-en-1";
 
 /// Distinct terms of a question that are searched for; those after are ignored. The longest
-/// question of the four measured sets has fewer than 50, and a 1 MB question costs no more than
+/// question of the four measured sets has 37, and a 1 MB question costs no more than
 /// reading it.
 pub const QUERY_TERMS_MAX: usize = 64;
 

@@ -77,14 +77,18 @@ fn lock(dir: &Path) -> Result<File, CorpusError> {
     let file = file.map_err(|error| CorpusError::io(&path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(CorpusError::Busy { path: dir.to_path_buf() }),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(CorpusError::Busy { path: dir.to_path_buf() })
+        }
         Err(std::fs::TryLockError::Error(error)) => Err(CorpusError::io(&path, error)),
     }
 }
 
 /// Whether an ingest runs at this moment.
 pub(super) fn is_running(dir: &Path) -> bool {
-    let Ok(file) = File::open(dir.join(LOCK_FILE)) else { return false };
+    let Ok(file) = File::open(dir.join(LOCK_FILE)) else {
+        return false;
+    };
     matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
 }
 
@@ -132,7 +136,9 @@ impl<'a> Job<'a> {
         progress: &mut dyn IngestProgress,
         report: &mut IngestReport,
     ) -> Result<(), CorpusError> {
-        let Some(name) = path.to_str() else { return Ok(()) };
+        let Some(name) = path.to_str() else {
+            return Ok(());
+        };
         let known = self.ledger.sha256(name)?;
         let opened = File::open(path).and_then(|mut file| {
             let same = known.is_some() && Some(source::hash(&mut file)?) == known;

@@ -210,7 +210,10 @@ impl Ledger {
                 let line: Option<i64> = row.get(0)?;
                 Ok(FileSkip { line: line.map(unsigned), reason: row.get(1)? })
             })?;
-            Ok(FileSkips { listed: listed.collect::<rusqlite::Result<_>>()?, total: unsigned(total) })
+            Ok(FileSkips {
+                listed: listed.collect::<rusqlite::Result<_>>()?,
+                total: unsigned(total),
+            })
         })
     }
 

@@ -105,7 +105,9 @@ impl FileSkips {
 
     /// Says once that a file of `lines` lines held nothing.
     pub(super) fn collapse(&mut self, lines: u64) {
-        let Some(first) = self.listed.first() else { return };
+        let Some(first) = self.listed.first() else {
+            return;
+        };
         let at = first.line.map(|line| format!("line {line}: ")).unwrap_or_default();
         let reason = format!("none of its {lines} lines is a document; {at}{}", first.reason);
         *self = Self::default();

@@ -103,7 +103,8 @@ fn parse(line: &[u8], bytes: u64, file_name: &str, number: u64) -> Result<Option
         return Ok(None);
     }
     let row: RawRow = serde_json::from_slice(line).map_err(|error| json_reason(&error))?;
-    let text = row.text.ok_or("the field `text` is missing; expected {\"id\", \"title\", \"text\"}")?;
+    let text =
+        row.text.ok_or("the field `text` is missing; expected {\"id\", \"title\", \"text\"}")?;
     if text.trim().is_empty() {
         return Err("the field `text` is empty".to_owned());
     }
@@ -187,12 +188,15 @@ mod tests {
     fn a_file_without_documents_is_one_skip() {
         let (_, outcome) = rows(b"{}\n{}\n{}\n");
         assert_eq!(outcome.skips.total, 1);
-        assert!(outcome.skips.listed[0].reason.starts_with("none of its 3 lines is a document; line 1"));
+        assert!(
+            outcome.skips.listed[0].reason.starts_with("none of its 3 lines is a document; line 1")
+        );
     }
 
     #[test]
     fn a_long_row_becomes_passages_of_one_document() {
-        let text = format!("{{\"id\": 1, \"text\": \"{}\"}}", "One more sentence here. ".repeat(200));
+        let text =
+            format!("{{\"id\": 1, \"text\": \"{}\"}}", "One more sentence here. ".repeat(200));
         let (passages, outcome) = rows(text.as_bytes());
         assert_eq!(outcome.documents, 1);
         assert!(passages.len() >= 6);

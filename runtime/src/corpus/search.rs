@@ -161,7 +161,8 @@ impl Corpus {
             found.push((score, source, passage));
         }
         found.sort_by(|(a_score, a_source, a), (b_score, b_source, b)| {
-            let by_place = (&a.document, a_source, a.ordinal).cmp(&(&b.document, b_source, b.ordinal));
+            let by_place =
+                (&a.document, a_source, a.ordinal).cmp(&(&b.document, b_source, b.ordinal));
             b_score.total_cmp(a_score).then(by_place)
         });
         found.truncate(limit);
@@ -250,6 +251,8 @@ pub(super) fn stats_of(dir: &Path) -> Result<(CorpusStats, bool), CorpusError> {
 }
 
 fn folder_bytes(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return 0;
+    };
     entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
 }

@@ -213,11 +213,12 @@ mod tests {
         let format = Format::of(&path).unwrap();
         let found = Found { document: format!("below/{name}"), format, bytes: 0 };
         let mut passages = Vec::new();
-        let outcome = read(File::open(&path).unwrap(), &path, &found, &mut |_| {}, &mut |passage| {
-            passages.push(passage);
-            Ok(())
-        })
-        .unwrap();
+        let outcome =
+            read(File::open(&path).unwrap(), &path, &found, &mut |_| {}, &mut |passage| {
+                passages.push(passage);
+                Ok(())
+            })
+            .unwrap();
         assert_eq!(outcome.passages, passages.len() as u64);
         assert_eq!(outcome.sha256, Some(hash(&mut File::open(&path).unwrap()).unwrap()));
         (passages, outcome)
@@ -255,7 +256,9 @@ mod tests {
     #[test]
     fn what_is_no_text_is_reported() {
         assert!(passages("a.txt", b"ab\xff").1.skips.listed[0].reason.contains("byte 2"));
-        assert!(passages("a.md", b"# Only a heading\n").1.skips.listed[0].reason.contains("no text"));
+        assert!(
+            passages("a.md", b"# Only a heading\n").1.skips.listed[0].reason.contains("no text")
+        );
     }
 
     #[test]

@@ -151,7 +151,8 @@ fn ends_sentence(text: &str, terminator: usize, end: usize) -> bool {
 /// Whether what follows a line end is a blank line, a list item or a table row.
 fn starts_block(rest: &str) -> bool {
     let line = rest.trim_start_matches([' ', '\t', '\r']);
-    line.starts_with('\n') || ["- ", "* ", "+ ", "|", "> "].iter().any(|mark| line.starts_with(mark))
+    line.starts_with('\n')
+        || ["- ", "* ", "+ ", "|", "> "].iter().any(|mark| line.starts_with(mark))
 }
 
 fn is_abbreviation(text: &str, full_stop: usize) -> bool {

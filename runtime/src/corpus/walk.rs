@@ -40,7 +40,9 @@ pub(super) fn find(inputs: &[PathBuf], corpus: &Path, report: &mut IngestReport)
             Err(error) => report.skip(&root, error),
             Ok(data) if data.is_dir() => walk(&root, &corpus, &mut finds, report),
             Ok(data) => match Format::of(&root) {
-                None => report.skip(&root, "expected a .jsonl, .txt or .md file, or one of them .zst"),
+                None => {
+                    report.skip(&root, "expected a .jsonl, .txt or .md file, or one of them .zst")
+                }
                 Some(format) => add(&mut finds, report, &root, root.parent(), format, data.len()),
             },
         }

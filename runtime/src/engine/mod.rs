@@ -124,7 +124,7 @@ pub struct SampleRequest {
 
 /// How a token is drawn from the model's distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "method", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Sampling {
     /// The most probable token.
     Greedy,

@@ -62,7 +62,8 @@ impl Tokenizer {
         let control = control.map(|((id, token), _)| (token.clone(), id)).collect();
         let merges = header.texts("tokenizer.ggml.merges")?.iter();
         let merges = merges.filter_map(|merge| merge.split_once(' '));
-        let merges = merges.map(|(left, right)| (left.to_owned(), right.to_owned())).collect();
+        let merges: Vec<_> =
+            merges.map(|(left, right)| (left.to_owned(), right.to_owned())).collect();
         Self::new(tokens, merges, control, pre).map_err(|e| GgufError::Malformed(e.to_string()))
     }
 
@@ -77,13 +78,13 @@ impl Tokenizer {
         pre: PreTokenizer,
     ) -> Result<Self, TokenizeError> {
         let failed = |error: tokenizers::Error| TokenizeError(error.to_string());
-        let vocabulary = tokens.iter().cloned().zip(0..).collect();
+        let vocabulary: tokenizers::models::bpe::Vocab = tokens.iter().cloned().zip(0..).collect();
         let (pattern, ignore_merges) = match pre {
             PreTokenizer::LlamaBpe => (LLAMA_BPE, true),
             PreTokenizer::Qwen2 => (QWEN2, false),
         };
         let model = BPE::builder()
-            .vocab_and_merges::<tokenizers::models::bpe::Vocab, _>(vocabulary, merges)
+            .vocab_and_merges(vocabulary, merges)
             .ignore_merges(ignore_merges)
             .build()
             .map_err(failed)?;

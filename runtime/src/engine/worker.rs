@@ -189,12 +189,21 @@ impl Pipes {
 /// Passes requests on; a cancel only raises the flag, so that it overtakes the work.
 fn read_requests(sender: &Sender<Request>, cancelled: &AtomicBool) {
     let mut stdin = BufReader::new(io::stdin());
-    while let Ok(request) = read_frame::<Request>(&mut stdin) {
-        if request == Request::Cancel {
-            cancelled.store(true, Ordering::Release);
-        }
-        if sender.send(request).is_err() {
-            return;
+    loop {
+        match read_frame::<Request>(&mut stdin) {
+            Ok(request) => {
+                if request == Request::Cancel {
+                    cancelled.store(true, Ordering::Release);
+                }
+                if sender.send(request).is_err() {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+            Err(error) => {
+                tracing::error!("a request cannot be read: {error}");
+                break;
+            }
         }
     }
     // The parent is gone: an operation under way has nobody to answer.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
+use crate::observation;
 use crate::parse::{self, ParseError};
 use crate::passages;
 use crate::prompt;
@@ -148,6 +149,14 @@ impl Dialect {
     #[must_use]
     pub fn message_sequence(&self, transcript: &Transcript) -> Vec<Message> {
         render::messages(&self.words, self.system_prompt.as_deref(), transcript)
+    }
+
+    /// What the model was told after the last step; empty if it was told nothing.
+    #[must_use]
+    pub fn last_observation(&self, transcript: &Transcript) -> String {
+        let told = transcript.steps.last().and_then(|step| step.observation.as_ref());
+        told.map(|told| observation::render(&self.words.observation, told, transcript.steps.len()))
+            .unwrap_or_default()
     }
 
     /// The action in a reply (given without the stop text that ended it).

@@ -1,0 +1,35 @@
+# `make demo` and `make test` work on a fresh Debian or Ubuntu with only Rust: both install what
+# is missing first.
+
+PACKAGES := build-essential cmake ccache libclang-dev
+CARGO_FLAGS := --release -j2
+# Where cargo puts programs; CARGO_TARGET_DIR may be set.
+PROGRAMS = $(shell cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release
+
+.PHONY: demo test setup build lint guest clean-demo
+
+demo: build
+	@sh models/demo.sh $(PROGRAMS)/retort
+
+test: build
+	cargo test $(CARGO_FLAGS) --workspace
+
+build: setup
+	cargo build $(CARGO_FLAGS) --workspace
+
+# Installs packages only when one is missing; asks for root only then.
+setup:
+	@missing=""; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ]; then run=""; else run="sudo"; fi; \
+	  $$run apt-get update -qq && $$run apt-get install -y --no-install-recommends $$missing; \
+	fi
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps
+
+# Rebuilds the Python guest (CPython for WebAssembly); needs Debian's source packages.
+guest:
+	bash runtime/python/build.sh

@@ -1,0 +1,27 @@
+//! The student that is part of the program.
+
+use crate::engine::{EngineError, ModelFile};
+
+#[cfg(feature = "bundled-student")]
+const STUDENT: &[u8] = include_bytes!("../../models/student.gguf");
+
+/// The bundled student.
+///
+/// # Errors
+/// When the program was built without it.
+#[cfg(feature = "bundled-student")]
+pub fn student() -> Result<ModelFile, EngineError> {
+    ModelFile::embedded("student", STUDENT)
+}
+
+/// The bundled student.
+///
+/// # Errors
+/// When the program was built without it.
+#[cfg(not(feature = "bundled-student"))]
+pub fn student() -> Result<ModelFile, EngineError> {
+    Err(EngineError::Refused {
+        path: "the bundled model".to_owned(),
+        reason: "this program was built without one: name a GGUF file with --model".to_owned(),
+    })
+}

@@ -1,0 +1,98 @@
+//! Where things lie, and how the parts of a run are opened by name.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::agent::{Retrieved, Retriever, RetrieverError};
+use crate::cancel::Cancel;
+use crate::corpus::{self, Corpus, CorpusError};
+use crate::engine::{EngineError, ModelFile};
+use crate::profile::Resolved;
+use crate::transcript::Passage;
+
+/// The corpus that is asked when none is named and there are several.
+const DEFAULT_CORPUS: &str = "demo";
+
+/// Wrong usage that clap cannot see.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// The settings in force, and the token that ends work.
+pub struct Context {
+    /// Settings, board profile, and where each value came from.
+    pub resolved: Resolved,
+    /// Snapshots of the sandbox; `None` without a home.
+    pub cache_dir: Option<PathBuf>,
+    /// Set by Ctrl-C.
+    pub cancel: Cancel,
+}
+
+impl Context {
+    /// The data folder, where one is needed.
+    pub fn data_dir(&self) -> Result<&Path> {
+        let dir = self.resolved.settings.data_dir.as_deref();
+        dir.context("there is no home directory: name a data folder with --data-dir")
+    }
+
+    /// The folder of a corpus.
+    pub fn corpus_dir(&self, name: &str) -> Result<PathBuf> {
+        let is_plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
+        if !is_plain {
+            let message = format!("{name:?} is no name of a corpus: expected a plain word");
+            return Err(UsageError(message).into());
+        }
+        Ok(self.data_dir()?.join("corpora").join(name))
+    }
+
+    /// Opens the corpus; if none is set the only one there is, else `demo`.
+    pub fn corpus(&self) -> Result<(String, Corpus)> {
+        let name = match &self.resolved.settings.corpus {
+            Some(name) => name.clone(),
+            None => self.only_corpus()?,
+        };
+        let corpus = Corpus::open(&self.corpus_dir(&name)?)?;
+        Ok((name, corpus))
+    }
+
+    fn only_corpus(&self) -> Result<String> {
+        let mut entries = corpus::list(&self.data_dir()?.join("corpora"))?;
+        match entries.pop() {
+            Some(only) if entries.is_empty() => Ok(only.name),
+            _ => Ok(DEFAULT_CORPUS.to_owned()),
+        }
+    }
+
+    /// A model by path or by its name in the models folder; the bundled student without one.
+    pub fn model(&self, named: Option<&Path>) -> Result<ModelFile> {
+        let Some(named) = named else { return crate::bundled::student().map_err(Into::into) };
+        if named.exists() {
+            return Ok(ModelFile::open(named)?);
+        }
+        let models = self.data_dir()?.join("models");
+        let path = models.join(named).with_added_extension("gguf");
+        if path.exists() {
+            return Ok(ModelFile::open(&path)?);
+        }
+        let reason = format!("no such file, and no such model in {}", models.display());
+        Err(EngineError::Refused { path: named.display().to_string(), reason }.into())
+    }
+}
+
+/// The corpus as the agent sees it.
+pub struct CorpusRetriever(pub Corpus);
+
+impl Retriever for CorpusRetriever {
+    fn retrieve(&self, query: &str, limit: usize) -> Result<Vec<Retrieved>, RetrieverError> {
+        let hits = self.0.search(query, limit).map_err(|error: CorpusError| {
+            RetrieverError(error.to_string())
+        })?;
+        let retrieved = hits.into_iter().map(|hit| Retrieved {
+            passage: Passage { title: hit.title, text: hit.passage, score: hit.score },
+            document: hit.document,
+            source: hit.source,
+        });
+        Ok(retrieved.collect())
+    }
+}

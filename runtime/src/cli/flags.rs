@@ -1,0 +1,125 @@
+//! The settings as flags of every command, and their resolution.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use crate::profile::{
+    Boards, Folders, Machine, PROJECT_SETTINGS_FILE, RawSettings, Resolved, Sources,
+};
+
+/// Settings; each may also stand in a settings file or a `RETORT_*` variable.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Settings")]
+pub struct SettingsArgs {
+    /// GGUF file, or name in the models folder [default: the bundled student].
+    #[arg(long, global = true, value_name = "MODEL")]
+    model: Option<String>,
+    /// The corpus [default: the only one there is, else demo].
+    #[arg(long, global = true, value_name = "NAME")]
+    corpus: Option<String>,
+    /// Folder of corpora, models and the record of runs.
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Board whose limits hold [default: detected].
+    #[arg(long, global = true, value_name = "NAME")]
+    board: Option<String>,
+    /// Replies drawn per step; one is drawn greedily, more vote on what their code does.
+    #[arg(long, global = true, value_name = "N")]
+    samples: Option<u8>,
+    /// Temperature of sampling; 0 is greedy.
+    #[arg(long, global = true, value_name = "T")]
+    temperature: Option<f32>,
+    /// Probability mass that sampling keeps.
+    #[arg(long, global = true, value_name = "P")]
+    top_p: Option<f32>,
+    /// Seed of sampling and of Python's random numbers.
+    #[arg(long, global = true, value_name = "SEED")]
+    seed: Option<u64>,
+    /// Steps before an answer is asked for.
+    #[arg(long, global = true, value_name = "N")]
+    steps_max: Option<u16>,
+    /// Tokens of one reply.
+    #[arg(long, global = true, value_name = "N")]
+    reply_tokens_max: Option<u32>,
+    /// Tokens sampled in a run.
+    #[arg(long, global = true, value_name = "N")]
+    run_tokens_max: Option<u32>,
+    /// Searches of a run.
+    #[arg(long, global = true, value_name = "N")]
+    searches_max: Option<u32>,
+    /// Fuel of all actions of a run.
+    #[arg(long, global = true, value_name = "N")]
+    run_fuel_max: Option<u64>,
+    /// Wall time of a run in seconds.
+    #[arg(long, global = true, value_name = "SECONDS")]
+    wall_seconds_max: Option<u32>,
+    /// Passages a search returns.
+    #[arg(long, global = true, value_name = "N")]
+    passages_per_search: Option<u8>,
+    /// Threads of the model.
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<u16>,
+    /// Tokens of the model's context.
+    #[arg(long, global = true, value_name = "N")]
+    context_tokens: Option<u32>,
+}
+
+impl SettingsArgs {
+    /// The settings in force, from flags, environment, files and the board.
+    pub fn resolve(&self, folders: Folders) -> Result<Resolved> {
+        let boards = match folders.boards() {
+            Some(folder) if folder.is_dir() => Boards::embedded()?.with_folder(&folder)?,
+            _ => Boards::embedded()?,
+        };
+        let user_file = folders.settings_file();
+        let processors = std::thread::available_parallelism().ok();
+        let sources = Sources {
+            flags: self.raw(),
+            environment: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
+            project_file: read_if_there(Some(Path::new(PROJECT_SETTINGS_FILE)))?,
+            user_file: read_if_there(user_file.as_deref())?,
+            folders,
+            machine: Machine {
+                model: std::fs::read_to_string("/proc/device-tree/model").ok(),
+                processors: processors.and_then(|count| u16::try_from(count.get()).ok()),
+            },
+        };
+        Ok(sources.resolve(&boards)?)
+    }
+
+    fn raw(&self) -> RawSettings {
+        let flags = self.clone();
+        RawSettings {
+            model: flags.model,
+            corpus: flags.corpus,
+            data_dir: flags.data_dir,
+            board: flags.board,
+            samples: flags.samples,
+            temperature: flags.temperature,
+            top_p: flags.top_p,
+            seed: flags.seed,
+            steps_max: flags.steps_max,
+            reply_tokens_max: flags.reply_tokens_max,
+            run_tokens_max: flags.run_tokens_max,
+            searches_max: flags.searches_max,
+            run_fuel_max: flags.run_fuel_max,
+            wall_seconds_max: flags.wall_seconds_max,
+            passages_per_search: flags.passages_per_search,
+            threads: flags.threads,
+            context_tokens: flags.context_tokens,
+        }
+    }
+}
+
+fn read_if_there(path: Option<&Path>) -> Result<Option<(PathBuf, String)>> {
+    let Some(path) = path else { return Ok(None) };
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some((path.to_path_buf(), text))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    }
+}

@@ -1,0 +1,143 @@
+//! The sink that records runs in the store. A run that cannot be recorded still answers.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::setup::Setup;
+use crate::agent::{Event, Run, Settings, Sink, StepReport};
+use crate::engine::ModelInfo;
+use crate::store::{NewRun, RunEnd, RunId, StepRecord, Store, StoreError};
+
+/// Records each event before the run goes on.
+pub struct Journal {
+    store: Option<Store>,
+    run: Option<RunId>,
+    corpus: String,
+    dialect: String,
+    dialect_hash: String,
+}
+
+impl Journal {
+    /// Opens the store; where it cannot be written, says so once and records nothing.
+    pub fn open(context: &Context, setup: &Setup) -> Self {
+        let path = context.data_dir().map(|dir| dir.join("runs.db"));
+        let opened = path.and_then(|path| Ok(Store::open(&path)?));
+        let store = match opened {
+            Ok(store) => Some(store),
+            Err(error) => {
+                tracing::warn!("runs are not recorded: {error}");
+                None
+            }
+        };
+        Self {
+            store,
+            run: None,
+            corpus: setup.corpus.clone(),
+            dialect: setup.dialect.name().to_owned(),
+            dialect_hash: setup.dialect.hash(),
+        }
+    }
+
+    /// Id of the current run, if it is recorded.
+    pub fn run_id(&self) -> Option<&str> {
+        self.run.as_ref().map(RunId::as_str)
+    }
+
+    /// A failure ends the recording of this run, not the run.
+    fn record(&mut self, write: impl FnOnce(&mut Store, Option<&RunId>) -> Result<(), StoreError>) {
+        let Some(store) = &mut self.store else { return };
+        if let Err(error) = write(store, self.run.as_ref()) {
+            tracing::warn!("this run is no longer recorded: {error}");
+            self.run = None;
+        }
+    }
+
+    fn begin(&mut self, question: &str, model: &ModelInfo, settings: &Settings) {
+        let Some(store) = &mut self.store else { return };
+        let begun = store.begin_run(&NewRun {
+            session: None,
+            question: question.to_owned(),
+            model_name: model.name.clone(),
+            model_sha256: model.sha256.clone(),
+            corpus: Some(self.corpus.clone()),
+            dialect: self.dialect.clone(),
+            dialect_hash: self.dialect_hash.clone(),
+            seed: settings.seed,
+            settings_json: json!(settings),
+            started_unix_ms: unix_ms(),
+        });
+        self.run = begun
+            .inspect_err(|error| tracing::warn!("this run is not recorded: {error}"))
+            .ok();
+    }
+}
+
+impl Sink for Journal {
+    fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Started { question, model, settings, .. } => {
+                self.begin(question, model, settings);
+            }
+            Event::Step(step) => self.record(|store, run| match run {
+                Some(run) => store.append_step(run, &step_record(step)),
+                None => Ok(()),
+            }),
+            Event::Ended(ended) => self.record(|store, run| match run {
+                Some(run) => store.finish_run(run, &run_end(ended)),
+                None => Ok(()),
+            }),
+        }
+    }
+}
+
+fn step_record(step: &StepReport) -> StepRecord {
+    StepRecord {
+        index: step.index,
+        prompt_sha256: step.prompt_sha256.clone(),
+        prompt_tokens: step.prompt_tokens,
+        reply: step.reply.clone(),
+        candidates_json: json!(step.replies),
+        tool_calls_json: json!(step.tool_calls),
+        outcome_json: json!({
+            "thought": step.thought,
+            "code": step.code,
+            "logs": step.logs,
+            "value": step.value,
+            "error": step.error,
+            "limit": step.limit,
+            "answer": step.answer,
+            "candidates": step.candidates,
+            "observation": step.observation,
+            "fuel": step.fuel,
+        }),
+        chosen: u32::try_from(step.chosen).unwrap_or(u32::MAX),
+    }
+}
+
+fn run_end(run: &Run) -> RunEnd {
+    RunEnd {
+        status: run.status.name().to_owned(),
+        answer: run.answer.clone(),
+        answer_json: run.answer_json.clone(),
+        finished_unix_ms: unix_ms(),
+        usage_json: json!(run.usage),
+        citations_json: json!(run.citations),
+        detail_json: detail(run),
+    }
+}
+
+fn detail(run: &Run) -> Value {
+    json!({
+        "status": run.status,
+        "forced": run.forced,
+        "agreement": run.agreement,
+        "seconds": run.seconds,
+    })
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

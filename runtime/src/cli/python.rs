@@ -1,0 +1,179 @@
+//! `retort python`: a script in the sandbox, cell by cell.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::context::{Context, CorpusRetriever};
+use super::exit::Exit;
+use crate::agent::{Retrieved, Retriever};
+use crate::sandbox::{Host, Limits, Outcome, Sandbox, SandboxOptions, Seed};
+use crate::transcript::{Dialect, Passage};
+
+/// Run Python in the sandbox.
+#[derive(Debug, Args)]
+pub struct PythonArgs {
+    /// Scripts; `-` or none reads standard input. A line `#%%` separates cells, all files share
+    /// one session.
+    files: Vec<PathBuf>,
+    /// Answer `search` from a JSON file `{"query": "text"}`.
+    #[arg(long, value_name = "FILE")]
+    replies: Option<PathBuf>,
+    /// Print one JSON object per cell.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &PythonArgs, context: &Context) -> Result<Exit> {
+    let mut sources = Vec::new();
+    if args.files.is_empty() {
+        sources.push(read(Path::new("-"))?);
+    }
+    for file in &args.files {
+        sources.push(read(file)?);
+    }
+    let sandbox = Sandbox::open(&SandboxOptions { cache_dir: context.cache_dir.clone() })?;
+    let mut session = sandbox.session(&Seed::default())?;
+    let mut tools = tools(args, context)?;
+    let mut failed = false;
+    for cell in sources.iter().flat_map(|source| cells(source)) {
+        if context.cancel.is_cancelled() {
+            return Ok(Exit::Interrupted);
+        }
+        let outcome = session.run(&cell, &Limits::default(), tools.as_mut(), &context.cancel);
+        failed |= outcome.error.is_some() || outcome.limit.is_some();
+        if args.json {
+            println!("{}", report(&outcome));
+        } else {
+            print_outcome(&outcome)?;
+        }
+    }
+    Ok(if failed && !args.json { Exit::Failure } else { Exit::Success })
+}
+
+fn read(file: &Path) -> Result<String> {
+    let mut bytes = Vec::new();
+    if file == Path::new("-") {
+        std::io::stdin().read_to_end(&mut bytes).context("standard input cannot be read")?;
+    } else {
+        bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The non-empty cells of a script.
+fn cells(source: &str) -> Vec<String> {
+    let mut cells = vec![String::new()];
+    for line in source.split_inclusive('\n') {
+        match cells.last_mut() {
+            Some(cell) if line.trim_end_matches(['\r', '\n']) != "#%%" => cell.push_str(line),
+            _ => cells.push(String::new()),
+        }
+    }
+    cells.retain(|cell| !cell.trim().is_empty());
+    cells
+}
+
+fn report(outcome: &Outcome) -> Value {
+    let error = outcome.error.as_ref();
+    json!({
+        "logs": outcome.logs,
+        "value": outcome.value,
+        "is_final": outcome.is_final,
+        "answer": outcome.answer,
+        "answer_json": outcome.answer_json,
+        "error": error.map(|error| json!({"type": error.kind, "message": error.message})),
+        "limit": outcome.limit,
+        "fuel": outcome.fuel,
+        "seconds": outcome.seconds,
+        "memory_bytes": outcome.memory_bytes,
+    })
+}
+
+fn print_outcome(outcome: &Outcome) -> Result<()> {
+    print!("{}", outcome.logs);
+    if let Some(value) = &outcome.value {
+        println!("{value}");
+    }
+    if outcome.is_final {
+        println!("final answer: {}", outcome.answer.as_deref().unwrap_or("None"));
+    }
+    std::io::stdout().flush()?;
+    if let Some(error) = &outcome.error {
+        if let (Some(line), Some(text)) = (error.line, &error.source_line) {
+            eprintln!("  line {line}: {}", text.trim());
+        }
+        eprintln!("{}: {}", error.kind, error.message);
+    }
+    if let Some(limit) = outcome.limit {
+        eprintln!("{limit}");
+    }
+    Ok(())
+}
+
+fn tools(args: &PythonArgs, context: &Context) -> Result<Box<dyn Host>> {
+    if let Some(file) = &args.replies {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("{} cannot be read", file.display()))?;
+        let replies = serde_json::from_str(&text)
+            .with_context(|| format!("{}: expected {{\"query\": \"text\"}}", file.display()))?;
+        return Ok(Box::new(CannedReplies(replies)));
+    }
+    if context.resolved.settings.corpus.is_none() {
+        return Ok(Box::new(CannedReplies(BTreeMap::new())));
+    }
+    let (_, corpus) = context.corpus()?;
+    Ok(Box::new(CorpusSearch {
+        retriever: CorpusRetriever(corpus),
+        dialect: Dialect::named("retort")?,
+        passages: usize::from(context.resolved.settings.passages_per_search),
+    }))
+}
+
+struct CannedReplies(BTreeMap<String, String>);
+
+impl Host for CannedReplies {
+    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+        let query = query(tool, arguments)?;
+        let none = || format!("No results found for \"{query}\".");
+        Ok(Value::String(self.0.get(query).cloned().unwrap_or_else(none)))
+    }
+}
+
+struct CorpusSearch {
+    retriever: CorpusRetriever,
+    dialect: Dialect,
+    passages: usize,
+}
+
+impl Host for CorpusSearch {
+    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+        let query = query(tool, arguments)?;
+        let found = self.retriever.retrieve(query, self.passages).map_err(|error| error.to_string())?;
+        let shown: Vec<Passage> = found.into_iter().map(|hit: Retrieved| hit.passage).collect();
+        Ok(Value::String(self.dialect.render_passages(query, &shown)))
+    }
+}
+
+fn query<'a>(tool: &str, arguments: &'a Value) -> Result<&'a str, String> {
+    match (tool, arguments.get("query").and_then(Value::as_str)) {
+        ("search", Some(query)) => Ok(query),
+        ("search", None) => Err("search needs a query, a string".to_owned()),
+        _ => Err(format!("there is no tool named {tool}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cells;
+
+    #[test]
+    fn only_a_line_that_is_the_marker_separates_cells() {
+        assert_eq!(cells("a = 1\n#%%\n\n#%%\r\nb\n #%%\n"), ["a = 1\n", "b\n #%%\n"]);
+    }
+}

@@ -1,0 +1,168 @@
+//! Everything a run needs, opened once and used for every question of a command.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+
+use super::context::{Context, CorpusRetriever};
+use crate::agent::{Agent, Budgets, Run, Settings, Sink, SystemClock};
+use crate::cancel::Cancel;
+use crate::engine::{
+    Engine, ModelFile, Sampling, ScriptedEngine, SearchQuestion, WorkerEngine, WorkerSettings,
+};
+use crate::profile::Resolved;
+use crate::sandbox::{Limits, Sandbox, SandboxOptions};
+use crate::transcript::Dialect;
+
+/// GGUF metadata that names the dialect a student was trained on, and the hash of its words.
+const DIALECT_KEY: &str = "retort.dialect";
+const DIALECT_HASH_KEY: &str = "retort.dialect_hash";
+
+/// What answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum EngineKind {
+    /// llama.cpp in a worker process.
+    #[default]
+    Llama,
+    /// A script that searches each question as it stands: tests the way without a model.
+    Scripted,
+}
+
+/// Flags of a run.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// What answers.
+    #[arg(long, value_enum, default_value_t)]
+    engine: EngineKind,
+    /// Words of the prompt [default: what the model was trained on].
+    #[arg(long, value_name = "DIALECT")]
+    dialect: Option<String>,
+    /// System prompt as a Jinja template over the tools (dialect smolagents).
+    #[arg(long, value_name = "FILE")]
+    system_prompt: Option<PathBuf>,
+}
+
+/// The opened parts.
+pub struct Setup {
+    engine: Box<dyn Engine>,
+    sandbox: Sandbox,
+    retriever: CorpusRetriever,
+    cancel: Cancel,
+    /// How transcripts become text.
+    pub dialect: Dialect,
+    /// The corpus' name.
+    pub corpus: String,
+    /// Sampling and limits.
+    pub settings: Settings,
+}
+
+impl Setup {
+    /// Opens corpus, model and sandbox, in the order of what it costs to find a mistake.
+    pub fn open(args: &RunArgs, context: &Context) -> Result<Self> {
+        let (corpus, opened) = context.corpus()?;
+        let (engine, dialect) = args.engine(context)?;
+        let sandbox = Sandbox::open(&SandboxOptions { cache_dir: context.cache_dir.clone() })?;
+        Ok(Self {
+            engine,
+            sandbox,
+            retriever: CorpusRetriever(opened),
+            cancel: context.cancel.clone(),
+            dialect,
+            corpus,
+            settings: run_settings(&context.resolved),
+        })
+    }
+
+    /// Takes a question to its end.
+    pub fn ask(&mut self, question: &str, sink: &mut dyn Sink) -> Run {
+        let clock = SystemClock::default();
+        let mut agent = Agent {
+            engine: self.engine.as_mut(),
+            sandbox: &self.sandbox,
+            retriever: &self.retriever,
+            dialect: &self.dialect,
+            clock: &clock,
+            settings: self.settings.clone(),
+            cancel: self.cancel.clone(),
+        };
+        agent.run(question, sink)
+    }
+}
+
+impl RunArgs {
+    fn engine(&self, context: &Context) -> Result<(Box<dyn Engine>, Dialect)> {
+        if self.engine == EngineKind::Scripted {
+            let dialect = self.dialect(None)?;
+            return Ok((Box::new(ScriptedEngine::new(SearchQuestion)), dialect));
+        }
+        let settings = &context.resolved.settings;
+        let file = context.model(settings.model.as_deref().map(Path::new))?;
+        let dialect = self.dialect(Some(&file))?;
+        let worker = WorkerSettings {
+            context_tokens: settings.context_tokens,
+            candidates_max: settings.samples,
+            threads: settings.threads,
+            ..WorkerSettings::default()
+        };
+        let engine = WorkerEngine::load(file, worker, context.cancel.clone())?;
+        Ok((Box::new(engine), dialect))
+    }
+
+    fn dialect(&self, file: Option<&ModelFile>) -> Result<Dialect> {
+        let trained = |key| file.and_then(|file| file.header.text(key).ok());
+        let name = self.dialect.as_deref().or(trained(DIALECT_KEY)).unwrap_or("retort");
+        let dialect = Dialect::named(name)?;
+        if let Some(hash) = trained(DIALECT_HASH_KEY)
+            && hash != dialect.hash()
+        {
+            tracing::warn!(
+                "the model was trained on other words of the dialect {name} than this version has"
+            );
+        }
+        match &self.system_prompt {
+            Some(path) => {
+                let template = std::fs::read_to_string(path)
+                    .with_context(|| format!("{} cannot be read", path.display()))?;
+                let tools = dialect.tools().to_vec();
+                Ok(dialect.with_system_prompt(&template, &tools)?)
+            }
+            None => Ok(dialect),
+        }
+    }
+}
+
+/// A run's settings from those in force and the board's limits.
+fn run_settings(resolved: &Resolved) -> Settings {
+    let (set, sandbox) = (&resolved.settings, &resolved.profile.sandbox);
+    let is_greedy = set.samples == 1 || set.temperature <= 0.0;
+    Settings {
+        candidates: if is_greedy { 1 } else { set.samples },
+        sampling: if is_greedy {
+            Sampling::Greedy
+        } else {
+            Sampling::Nucleus { temperature: set.temperature, top_p: set.top_p }
+        },
+        seed: set.seed,
+        passages_per_search: usize::from(set.passages_per_search),
+        budgets: Budgets {
+            steps_max: u32::from(set.steps_max),
+            reply_tokens_max: set.reply_tokens_max,
+            run_tokens_max: set.run_tokens_max,
+            searches_max: set.searches_max,
+            fuel_max: set.run_fuel_max,
+            wall_max: Duration::from_secs(u64::from(set.wall_seconds_max)),
+            ..Budgets::default()
+        },
+        action: Limits {
+            wall: Duration::from_secs(u64::from(sandbox.wall_seconds_max)),
+            fuel_max: sandbox.fuel_max,
+            memory_bytes_max: sandbox.memory_bytes_max,
+            output_bytes_max: sandbox.output_bytes_max,
+            host_calls_max: sandbox.host_calls_max,
+            query_bytes_max: u64::from(sandbox.query_bytes_max),
+            source_bytes_max: sandbox.source_bytes_max,
+        },
+    }
+}

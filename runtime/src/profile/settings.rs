@@ -1,0 +1,397 @@
+//! Settings by precedence: flag > environment > project file > user file > board profile > default.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use figment::Figment;
+use figment::value::Value;
+use serde::{Deserialize, Serialize};
+
+use super::Profile;
+use super::board::Boards;
+use super::error::{ConfigError, hint};
+use super::folders::Folders;
+use super::layers::{self, Layer};
+
+/// Settings as a user writes them, in a file or as flags. What is `None` is not set there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSettings {
+    /// Name or path of the model.
+    pub model: Option<String>,
+    /// Name of the corpus.
+    pub corpus: Option<String>,
+    /// Folder of models, corpora and the record of runs.
+    pub data_dir: Option<PathBuf>,
+    /// Name of the board whose profile is used.
+    pub board: Option<String>,
+    /// Replies sampled for each step.
+    pub samples: Option<u8>,
+    /// Divisor of the logits; 0: the most probable token.
+    pub temperature: Option<f32>,
+    /// Probability mass that sampling keeps.
+    pub top_p: Option<f32>,
+    /// Seed of sampling.
+    pub seed: Option<u64>,
+    /// Steps of a run.
+    pub steps_max: Option<u16>,
+    /// Tokens of one reply.
+    pub reply_tokens_max: Option<u32>,
+    /// Tokens sampled in a run.
+    pub run_tokens_max: Option<u32>,
+    /// Searches of a run.
+    pub searches_max: Option<u32>,
+    /// Fuel of all actions of a run.
+    pub run_fuel_max: Option<u64>,
+    /// Wall time of a run.
+    pub wall_seconds_max: Option<u32>,
+    /// Passages a search returns.
+    pub passages_per_search: Option<u8>,
+    /// Threads that decode.
+    pub threads: Option<u16>,
+    /// Tokens a model's context holds.
+    pub context_tokens: Option<u32>,
+}
+
+/// Settings in force. All values are valid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Name or path of the model; `None`: the bundled student.
+    pub model: Option<String>,
+    /// Name of the corpus; `None`: the only corpus there is, else the bundled one.
+    pub corpus: Option<String>,
+    /// Folder of models, corpora and the record of runs; `None`: the environment names no home.
+    pub data_dir: Option<PathBuf>,
+    /// Name of the board whose profile is used.
+    pub board: String,
+    /// Replies sampled for each step.
+    pub samples: u8,
+    /// Divisor of the logits; 0: the most probable token.
+    pub temperature: f32,
+    /// Probability mass that sampling keeps.
+    pub top_p: f32,
+    /// Seed of sampling.
+    pub seed: u64,
+    /// Steps of a run.
+    pub steps_max: u16,
+    /// Tokens of one reply.
+    pub reply_tokens_max: u32,
+    /// Tokens sampled in a run.
+    pub run_tokens_max: u32,
+    /// Searches of a run.
+    pub searches_max: u32,
+    /// Fuel of all actions of a run.
+    pub run_fuel_max: u64,
+    /// Wall time of a run.
+    pub wall_seconds_max: u32,
+    /// Passages a search returns.
+    pub passages_per_search: u8,
+    /// Threads that decode.
+    pub threads: u16,
+    /// Tokens a model's context holds.
+    pub context_tokens: u32,
+}
+
+/// What the machine says about itself.
+#[derive(Clone, Debug, Default)]
+pub struct Machine {
+    /// The device tree's model string, where there is one.
+    pub model: Option<String>,
+    /// Processors this process may use; a board's threads are capped to it.
+    pub processors: Option<u16>,
+}
+
+/// Everything settings are made of, read by the caller.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// From the command line.
+    pub flags: RawSettings,
+    /// Variables of the environment; those that do not start with `RETORT_` are ignored.
+    pub environment: Vec<(String, String)>,
+    /// Path and text of the project's file, if it exists.
+    pub project_file: Option<(PathBuf, String)>,
+    /// Path and text of the user's file, if it exists.
+    pub user_file: Option<(PathBuf, String)>,
+    /// The user's folders.
+    pub folders: Folders,
+    /// The machine this runs on.
+    pub machine: Machine,
+}
+
+/// Settings, with where each value came from.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The values.
+    pub settings: Settings,
+    /// The profile of the board in force. Where a setting covers one of its values, the setting
+    /// holds.
+    pub profile: Profile,
+    /// Where each setting was set, by name.
+    pub origins: BTreeMap<String, String>,
+    /// What the user should hear: unknown variables.
+    pub warnings: Vec<String>,
+}
+
+const VARIABLE_PREFIX: &str = "RETORT_";
+/// Variables with the prefix that other parts read.
+const OTHER_VARIABLES: [&str; 1] = ["RETORT_LOG"];
+const DEFAULT: &str = "default";
+const FLAGS: &str = "command line";
+
+/// Settings whose values are text, whatever they look like.
+const TEXTS: [&str; 4] = ["model", "corpus", "data_dir", "board"];
+
+/// Settings that a board's profile sets, with the profile's key.
+const FROM_PROFILE: [(&str, &str); 9] = [
+    ("samples", "candidates"),
+    ("threads", "threads"),
+    ("context_tokens", "context_tokens"),
+    ("steps_max", "run.steps_max"),
+    ("reply_tokens_max", "run.reply_tokens_max"),
+    ("run_tokens_max", "run.run_tokens_max"),
+    ("searches_max", "run.searches_max"),
+    ("run_fuel_max", "run.fuel_max"),
+    ("wall_seconds_max", "run.wall_seconds_max"),
+];
+
+impl Sources {
+    /// The settings in force.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first value that is refused and where it was set.
+    pub fn resolve(&self, boards: &Boards) -> Result<Resolved, ConfigError> {
+        let (variables, warnings) = self.environment_layers()?;
+        let mut set_by_user = Vec::new();
+        for file in [&self.user_file, &self.project_file].into_iter().flatten() {
+            set_by_user.push(file_layer(file)?);
+        }
+        set_by_user.extend(variables);
+        set_by_user.push(Layer::of(FLAGS, &self.flags)?);
+
+        let user = layers::stack(set_by_user);
+        let board = self.board_layer(&user, boards)?;
+        let name = board
+            .values
+            .get("board")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        let profile = boards.profile(&name)?;
+
+        let mut below = vec![default_layer(&self.folders)?, board];
+        below.extend(profile_layers(&profile, &self.machine)?);
+        // The user's layers keep their own origins inside the merged figment.
+        let figment = layers::stack(below).merge(user);
+        let settings = extract(&figment)?;
+        let origins = layers::origins(&figment)?;
+        check(&settings, &origins)?;
+        Ok(Resolved {
+            settings,
+            profile,
+            origins,
+            warnings,
+        })
+    }
+
+    /// One layer for each variable, so that a value's origin names it; warnings about unknown ones.
+    fn environment_layers(&self) -> Result<(Vec<Layer>, Vec<String>), ConfigError> {
+        let known = setting_names()?;
+        let (mut variables, mut warnings) = (Vec::new(), Vec::new());
+        for (name, text) in &self.environment {
+            let Some(suffix) = name.strip_prefix(VARIABLE_PREFIX) else {
+                continue;
+            };
+            let key = suffix.to_ascii_lowercase();
+            if !known.contains(&key) {
+                if !OTHER_VARIABLES.contains(&name.as_str()) {
+                    warnings.push(unknown_variable(name, &known));
+                }
+            } else if !text.is_empty() {
+                variables.push(variable_layer(name, &key, text)?);
+            }
+        }
+        Ok((variables, warnings))
+    }
+
+    /// The board a user named, or the one detected.
+    fn board_layer(&self, user: &Figment, boards: &Boards) -> Result<Layer, ConfigError> {
+        if let Ok(board) = user.find_value("board") {
+            return Ok(Layer::of_value(DEFAULT, "board", board));
+        }
+        let detected = boards.detect(self.machine.model.as_deref());
+        let board = detected.ok_or_else(|| ConfigError::UnknownBoard {
+            name: "generic".to_owned(),
+            hint: "no board file has `fallback = true`; name a board with `--board`".to_owned(),
+        })?;
+        Ok(Layer::of_value("detected", "board", Value::from(board)))
+    }
+}
+
+fn file_layer((path, text): &(PathBuf, String)) -> Result<Layer, ConfigError> {
+    let origin = path.to_string_lossy();
+    let raw: RawSettings = layers::read_toml(&origin, text)?;
+    Layer::of(&origin, &raw)
+}
+
+fn variable_layer(name: &str, key: &str, text: &str) -> Result<Layer, ConfigError> {
+    let value = if TEXTS.contains(&key) {
+        Value::from(text)
+    } else {
+        match text.parse::<Value>() {
+            Ok(value) => value,
+            Err(never) => match never {},
+        }
+    };
+    let layer = Layer::of_value(name, key, value);
+    // Read alone first, so that a refusal names the variable.
+    let raw: RawSettings = Figment::from(&layer)
+        .extract()
+        .map_err(|error| ConfigError::from_figment(name, error))?;
+    Layer::of(name, &raw)
+}
+
+fn unknown_variable(name: &str, known: &[String]) -> String {
+    let variables: Vec<String> = known
+        .iter()
+        .map(|key| format!("{VARIABLE_PREFIX}{}", key.to_ascii_uppercase()))
+        .collect();
+    let hint = hint(name, variables.iter().map(String::as_str));
+    format!("environment variable {name} is not one that is read; {hint}")
+}
+
+/// Names of all settings, taken from [`RawSettings`] itself.
+fn setting_names() -> Result<Vec<String>, ConfigError> {
+    let value = Value::serialize(RawSettings::default())
+        .map_err(|error| ConfigError::from_figment(DEFAULT, error))?;
+    Ok(value.into_dict().unwrap_or_default().into_keys().collect())
+}
+
+/// What holds if nobody says otherwise and no board does.
+fn default_layer(folders: &Folders) -> Result<Layer, ConfigError> {
+    let defaults = RawSettings {
+        data_dir: folders.data.clone(),
+        // Sampling of the published method.
+        temperature: Some(0.4),
+        top_p: Some(0.8),
+        seed: Some(42),
+        passages_per_search: Some(3),
+        ..RawSettings::default()
+    };
+    Layer::of(DEFAULT, &defaults)
+}
+
+/// One layer for each value, so that its origin names the board file it stands in.
+fn profile_layers(profile: &Profile, machine: &Machine) -> Result<Vec<Layer>, ConfigError> {
+    let values = Value::serialize(profile)
+        .map_err(|error| ConfigError::from_figment(&profile.name, error))?;
+    let layers = FROM_PROFILE.iter().filter_map(|(setting, key)| {
+        let value = values.find_ref(key)?.clone();
+        let origin = profile
+            .origins
+            .get(*key)
+            .map(String::as_str)
+            .unwrap_or_default();
+        Some(Layer::of_value(origin, setting, value))
+    });
+    let mut layers: Vec<Layer> = layers.collect();
+    // More threads than processors wait for each other at every layer of the model.
+    if let Some(processors) = machine
+        .processors
+        .filter(|count| (1..profile.threads).contains(count))
+    {
+        layers.push(Layer::of_value(
+            "processors of this machine",
+            "threads",
+            Value::from(processors),
+        ));
+    }
+    Ok(layers)
+}
+
+fn extract(figment: &Figment) -> Result<Settings, ConfigError> {
+    figment.extract().map_err(|error| {
+        let key = error.path.join(".");
+        let metadata = figment.find_metadata(&key);
+        let origin =
+            metadata.map_or_else(|| DEFAULT.to_owned(), |metadata| metadata.name.to_string());
+        ConfigError::from_figment(&origin, error)
+    })
+}
+
+/// Refuses values outside their ranges.
+fn check(settings: &Settings, origins: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    let Settings {
+        samples,
+        temperature,
+        top_p,
+        steps_max,
+        threads,
+        ..
+    } = settings;
+    let Settings {
+        reply_tokens_max,
+        wall_seconds_max,
+        context_tokens,
+        ..
+    } = settings;
+    let passages = &settings.passages_per_search;
+    let ranges: [(&str, bool, &dyn Display, &'static str); 9] = [
+        ("samples", (1..=64).contains(samples), samples, "1 to 64"),
+        (
+            "temperature",
+            (0.0..=10.0).contains(temperature),
+            temperature,
+            "0 (greedy) to 10",
+        ),
+        (
+            "top_p",
+            *top_p > 0.0 && *top_p <= 1.0,
+            top_p,
+            "more than 0, at most 1",
+        ),
+        (
+            "steps_max",
+            (1..=100).contains(steps_max),
+            steps_max,
+            "1 to 100",
+        ),
+        (
+            "reply_tokens_max",
+            *reply_tokens_max > 0,
+            reply_tokens_max,
+            "at least 1",
+        ),
+        (
+            "wall_seconds_max",
+            *wall_seconds_max > 0,
+            wall_seconds_max,
+            "at least 1",
+        ),
+        (
+            "passages_per_search",
+            (1..=100).contains(passages),
+            passages,
+            "1 to 100",
+        ),
+        ("threads", (1..=512).contains(threads), threads, "1 to 512"),
+        (
+            "context_tokens",
+            (64..=1 << 20).contains(context_tokens),
+            context_tokens,
+            "64 to 1048576",
+        ),
+    ];
+    match ranges.into_iter().find(|(_, valid, _, _)| !valid) {
+        None => Ok(()),
+        Some((key, _, value, expected)) => Err(ConfigError::OutOfRange {
+            origin: origins.get(key).cloned().unwrap_or_default(),
+            key: key.to_owned(),
+            value: value.to_string(),
+            expected,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! The engine against llama.cpp in a real worker process.
+
+use std::path::Path;
+
+use retort::cancel::Cancel;
+use retort::engine::{
+    Candidate, Engine, EngineError, Flow, ModelFile, SampleRequest, Sampling, WorkerEngine,
+    WorkerSettings, quantise,
+};
+use retort::transcript::{Segment, Source};
+use retort_tests::{program, random_model};
+
+fn settings() -> WorkerSettings {
+    let settings = WorkerSettings { context_tokens: 1024, threads: 1, ..WorkerSettings::default() };
+    settings.with_command(vec![program("retort")])
+}
+
+fn load(path: &Path) -> Result<WorkerEngine, EngineError> {
+    WorkerEngine::load(ModelFile::open(path)?, settings(), Cancel::default())
+}
+
+fn prompt(text: &str) -> Vec<Segment> {
+    vec![Segment { text: text.to_owned(), source: Source::Content, learned: false }]
+}
+
+fn request(candidates: u8, sampling: Sampling) -> SampleRequest {
+    SampleRequest { candidates, sampling, seed: 42, stops: vec![], reply_tokens_max: 24 }
+}
+
+fn sample(engine: &mut WorkerEngine, request: &SampleRequest) -> Vec<Candidate> {
+    engine.sample(request, &mut |_, _| Flow::Continue).unwrap()
+}
+
+const NUCLEUS: Sampling = Sampling::Nucleus { temperature: 1.0, top_p: 0.95 };
+
+#[test]
+fn candidates_share_a_prefix_and_only_new_text_is_decoded() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tiny.gguf");
+    random_model(&path);
+    let mut engine = load(&path).unwrap();
+
+    let first = engine.prefill(&prompt("What is the length of the bridge?")).unwrap();
+    assert_eq!(first.reused_tokens, 0);
+    let replies = sample(&mut engine, &request(4, NUCLEUS));
+    assert_eq!(replies.len(), 4);
+    assert!(replies.iter().all(|reply| reply.mean_logprob < 0.0 && reply.tokens > 0));
+    assert!(replies.iter().any(|reply| reply.text != replies[0].text), "streams are the same");
+    engine.keep(2).unwrap();
+
+    let longer = format!("What is the length of the bridge?{} And then?", replies[2].text);
+    let second = engine.prefill(&prompt(&longer)).unwrap();
+    assert!(second.reused_tokens >= first.prompt_tokens - 2, "{second:?} after {first:?}");
+}
+
+#[test]
+fn greedy_is_the_same_alone_and_in_a_batch_and_after_a_reload() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tiny.gguf");
+    random_model(&path);
+    let mut engine = load(&path).unwrap();
+    engine.prefill(&prompt("The answer is")).unwrap();
+    let alone = sample(&mut engine, &request(1, Sampling::Greedy));
+    let together = sample(&mut engine, &request(3, Sampling::Greedy));
+    let mut again = load(&path).unwrap();
+    again.prefill(&prompt("The answer is")).unwrap();
+    let reloaded = sample(&mut again, &request(1, Sampling::Greedy));
+    assert_eq!(alone[0].text, reloaded[0].text);
+    assert!(together.iter().all(|reply| reply.text == alone[0].text));
+}
+
+#[test]
+fn a_killed_worker_is_replaced_and_the_run_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tiny.gguf");
+    random_model(&path);
+    let mut engine = load(&path).unwrap();
+    engine.prefill(&prompt("The answer is")).unwrap();
+    let before = sample(&mut engine, &request(2, NUCLEUS));
+    let worker = engine.worker_id().unwrap();
+    std::process::Command::new("kill").args(["-9", &worker.to_string()]).status().unwrap();
+    let after = sample(&mut engine, &request(2, NUCLEUS));
+    assert_eq!(before, after);
+    assert_ne!(engine.worker_id(), Some(worker));
+}
+
+#[test]
+fn a_worker_that_cannot_start_is_a_typed_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tiny.gguf");
+    random_model(&path);
+    for command in ["/nonexistent/worker", "/bin/false"] {
+        let settings = settings().with_command(vec![command.into()]);
+        let file = ModelFile::open(&path).unwrap();
+        let error = WorkerEngine::load(file, settings, Cancel::default()).err().unwrap();
+        assert!(matches!(error, EngineError::WorkerDied(_)), "{command}: {error}");
+    }
+}
+
+#[test]
+fn a_set_cancel_token_ends_sampling() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tiny.gguf");
+    random_model(&path);
+    let cancel = Cancel::default();
+    let file = ModelFile::open(&path).unwrap();
+    let mut engine = WorkerEngine::load(file, settings(), cancel.clone()).unwrap();
+    engine.prefill(&prompt("The answer is")).unwrap();
+    let request = SampleRequest { reply_tokens_max: 900, ..request(1, NUCLEUS) };
+    cancel.cancel();
+    match engine.sample(&request, &mut |_, _| Flow::Continue) {
+        // A reply that ends before the token is seen is complete.
+        Ok(replies) => assert_eq!(replies.len(), 1),
+        Err(error) => assert!(matches!(error, EngineError::Cancelled), "{error}"),
+    }
+}
+
+#[test]
+fn broken_models_are_refused_before_llama_sees_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tiny.gguf");
+    random_model(&path);
+    let bytes = std::fs::read(&path).unwrap();
+    let broken = dir.path().join("broken.gguf");
+    for length in [0, 3, 100, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&broken, &bytes[..length]).unwrap();
+        let error = ModelFile::open(&broken).unwrap_err();
+        assert!(matches!(error, EngineError::Refused { .. }), "{length}: {error}");
+        assert!(error.to_string().contains("broken.gguf"), "{error}");
+    }
+}
+
+#[test]
+fn a_quantised_copy_loads() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("tiny.gguf"), dir.path().join("tiny-q8.gguf"));
+    random_model(&from);
+    quantise(&from, &to, "Q8_0", &settings()).unwrap();
+    assert!(to.metadata().unwrap().len() < from.metadata().unwrap().len());
+    let mut engine = load(&to).unwrap();
+    engine.prefill(&prompt("The answer is")).unwrap();
+    assert_eq!(sample(&mut engine, &request(1, Sampling::Greedy)).len(), 1);
+    let error = quantise(&from, &to, "Q3_X", &settings()).unwrap_err();
+    assert!(error.to_string().contains("Q3_X"), "{error}");
+}

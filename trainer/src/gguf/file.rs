@@ -1,0 +1,155 @@
+//! The bytes of a GGUF file, version 3.
+
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+use super::Weights;
+use crate::durable::replace_file;
+use crate::model::{Layout, Role, Tensor};
+
+/// Alignment of the data section and of each tensor.
+const ALIGNMENT: usize = 32;
+/// Values asked for and written at once.
+const CHUNK: usize = 1 << 20;
+
+/// A metadata value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// 32-bit number.
+    U32(u32),
+    /// 32-bit float.
+    F32(f32),
+    /// Truth value.
+    Bool(bool),
+    /// Text.
+    Text(String),
+    /// List of texts.
+    Texts(Vec<String>),
+    /// List of signed 32-bit numbers.
+    I32s(Vec<i32>),
+}
+
+/// Metadata in the order of the file.
+pub type Metadata = Vec<(String, Value)>;
+
+/// Writes a file. `fill` is asked for the values of some rows of a tensor at a time, in order.
+///
+/// # Errors
+/// What the file system reported; `path` is then as it was before.
+pub fn write(
+    path: &Path,
+    metadata: &Metadata,
+    layout: &Layout,
+    weights: Weights,
+    mut fill: impl FnMut(&Tensor, Range<usize>, &mut [f32]),
+) -> io::Result<()> {
+    replace_file(path, |out| {
+        out.write_all(&header(metadata, layout, weights))?;
+        let mut values = Vec::new();
+        let mut bytes = Vec::new();
+        for tensor in &layout.tensors {
+            let stored = stored(tensor, weights);
+            let rows_max = (CHUNK / tensor.columns).max(1);
+            for first in (0..tensor.rows).step_by(rows_max) {
+                let rows = first..(first + rows_max).min(tensor.rows);
+                values.resize(rows.len() * tensor.columns, 0.0);
+                fill(tensor, rows, &mut values);
+                bytes.clear();
+                stored.encode(&values, &mut bytes);
+                out.write_all(&bytes)?;
+            }
+            let size = stored.bytes(tensor.rows * tensor.columns);
+            out.write_all(&[0; ALIGNMENT][..padding(size)])?;
+        }
+        Ok(())
+    })
+}
+
+fn stored(tensor: &Tensor, weights: Weights) -> Weights {
+    match tensor.role {
+        Role::Gain | Role::Bias => Weights::F32,
+        Role::Matrix | Role::Embedding => weights.for_rows_of(tensor.columns),
+    }
+}
+
+fn padding(size: usize) -> usize {
+    size.next_multiple_of(ALIGNMENT) - size
+}
+
+fn header(metadata: &Metadata, layout: &Layout, weights: Weights) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.extend(b"GGUF");
+    out.extend(3_u32.to_le_bytes());
+    length(&mut out, layout.tensors.len());
+    length(&mut out, metadata.len());
+    for (key, value) in metadata {
+        text(&mut out, key);
+        put(&mut out, value);
+    }
+    let mut offset = 0;
+    for tensor in &layout.tensors {
+        text(&mut out, &tensor.name);
+        let vector = matches!(tensor.role, Role::Gain | Role::Bias);
+        // The fastest dimension comes first.
+        let sizes = if vector {
+            vec![tensor.columns]
+        } else {
+            vec![tensor.columns, tensor.rows]
+        };
+        out.extend((sizes.len() as u32).to_le_bytes());
+        sizes.iter().for_each(|size| length(&mut out, *size));
+        let stored = stored(tensor, weights);
+        out.extend(stored.tensor_type().to_le_bytes());
+        length(&mut out, offset);
+        offset += stored
+            .bytes(tensor.rows * tensor.columns)
+            .next_multiple_of(ALIGNMENT);
+    }
+    out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
+    out
+}
+
+fn length(out: &mut Vec<u8>, length: usize) {
+    out.extend((length as u64).to_le_bytes());
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    length(out, text.len());
+    out.extend(text.as_bytes());
+}
+
+fn put(out: &mut Vec<u8>, value: &Value) {
+    let mut kind = |number: u32| out.extend(number.to_le_bytes());
+    match value {
+        Value::U32(number) => {
+            kind(4);
+            out.extend(number.to_le_bytes());
+        }
+        Value::F32(number) => {
+            kind(6);
+            out.extend(number.to_le_bytes());
+        }
+        Value::Bool(truth) => {
+            kind(7);
+            out.push(u8::from(*truth));
+        }
+        Value::Text(words) => {
+            kind(8);
+            text(out, words);
+        }
+        Value::Texts(list) => {
+            kind(9);
+            kind(8);
+            length(out, list.len());
+            list.iter().for_each(|words| text(out, words));
+        }
+        Value::I32s(list) => {
+            kind(9);
+            kind(5);
+            length(out, list.len());
+            list.iter()
+                .for_each(|number| out.extend(number.to_le_bytes()));
+        }
+    }
+}

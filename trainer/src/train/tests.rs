@@ -1,0 +1,147 @@
+//! Tests of whole runs on a copy task that a tiny model learns in seconds.
+#![allow(clippy::unwrap_used)]
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+
+const MARK: u32 = 0;
+const END: u32 = 1;
+
+/// `w w w MARK w w w END`: what follows the mark is learned.
+fn copies(count: usize, seed: u64) -> Vec<Sequence> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let one = |random: &mut ChaCha8Rng| {
+        let length = random.random_range(4..12);
+        let words: Vec<u32> = (0..length).map(|_| random.random_range(2..64)).collect();
+        let mut ids = words.clone();
+        ids.push(MARK);
+        ids.extend(words);
+        ids.push(END);
+        let learned = (0..ids.len()).map(|index| index > length).collect();
+        Sequence { ids, learned }
+    };
+    (0..count).map(|_| one(&mut random)).collect()
+}
+
+fn data() -> TrainData {
+    let sequences = copies(4000, 1);
+    TrainData {
+        sources: vec![MixtureSource {
+            name: "copies".into(),
+            sequences,
+            shares: [1.0, 1.0],
+        }],
+        held_out: copies(100, 2),
+        turn_end: Some(END),
+    }
+}
+
+fn config(tokens_budget: u64) -> TrainConfig {
+    let shape = Shape {
+        width: 64,
+        layers: 2,
+        heads: 4,
+        kv_heads: 4,
+        head_width: 16,
+        feed_forward: 64,
+        context_tokens: 64,
+        ..Shape::small(64)
+    };
+    TrainConfig {
+        shape,
+        tokens_per_step: 500,
+        optimiser: OptimiserConfig {
+            warmup_steps: 20,
+            ..OptimiserConfig::default()
+        },
+        ..TrainConfig::small(64, tokens_budget, 1)
+    }
+}
+
+#[derive(Default)]
+struct Record {
+    losses: Vec<f64>,
+    last: Option<Exactness>,
+    stop_after: Option<u64>,
+}
+
+impl Progress for Record {
+    fn step(&mut self, report: &StepReport) -> ControlFlow<()> {
+        self.losses.push(report.loss);
+        if self.stop_after == Some(report.step) {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn evaluated(&mut self, _: &StepReport, exactness: &Exactness) {
+        self.last = Some(exactness.clone());
+    }
+}
+
+#[test]
+fn a_tiny_model_learns_to_copy() {
+    let mut record = Record::default();
+    train(&config(250_000), &data(), &mut record).unwrap();
+    let (first, last) = (record.losses[0], *record.losses.last().unwrap());
+    let exactness = record.last.unwrap();
+    assert!(last < first / 10.0, "{first} -> {last}, {exactness:?}");
+    assert!(exactness.full > 0.5, "{exactness:?}");
+}
+
+#[test]
+fn a_resumed_run_computes_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data();
+    let straight = train(&config(20_000), &data, &mut Record::default()).unwrap();
+    let checkpoint = Some(folder.path().join("checkpoint"));
+    let config = TrainConfig {
+        checkpoint,
+        ..config(20_000)
+    };
+    for stop_after in [7, 23] {
+        let mut record = Record {
+            stop_after: Some(stop_after),
+            ..Record::default()
+        };
+        let stopped = train(&config, &data, &mut record).err().unwrap();
+        assert_eq!(
+            stopped.to_string(),
+            format!("stopped after step {stop_after}")
+        );
+    }
+    let resumed = train(&config, &data, &mut Record::default()).unwrap();
+    let bits = |model: &Model| {
+        model
+            .parameters
+            .iter()
+            .map(|x| x.to_bits())
+            .collect::<Vec<_>>()
+    };
+    assert!(bits(&straight) == bits(&resumed));
+    // A finished run is not trained again, another one does not take its checkpoint.
+    let mut record = Record::default();
+    let again = train(&config, &data, &mut record).unwrap();
+    assert!(record.losses.is_empty() && bits(&again) == bits(&straight));
+    let other = TrainConfig { seed: 2, ..config };
+    assert!(matches!(
+        train(&other, &data, &mut record),
+        Err(TrainError::OtherRun(_))
+    ));
+}
+
+#[test]
+fn a_sequence_that_does_not_fit_is_refused() {
+    let mut data = data();
+    data.sources[0].sequences = vec![Sequence {
+        ids: vec![2; 99],
+        learned: vec![true; 99],
+    }];
+    let error = train(&config(1000), &data, &mut Record::default())
+        .err()
+        .unwrap();
+    let expected = "training data: a sequence has 98 tokens, the context holds 64";
+    assert_eq!(error.to_string(), expected);
+}
