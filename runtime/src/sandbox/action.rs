@@ -30,14 +30,7 @@ impl<'a> Running<'a> {
         clock: &'a dyn Fn() -> Duration,
     ) -> Self {
         let deadline = clock().saturating_add(limits.wall);
-        Self {
-            limits,
-            host,
-            cancel,
-            clock,
-            deadline,
-            calls: Vec::new(),
-        }
+        Self { limits, host, cancel, clock, deadline, calls: Vec::new() }
     }
 
     /// The calls that were made.
@@ -46,15 +39,10 @@ impl<'a> Running<'a> {
     }
 
     fn ask(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
-        let query = arguments
-            .get("query")
-            .and_then(Value::as_str)
-            .map_or(0, str::len);
+        let query = arguments.get("query").and_then(Value::as_str).map_or(0, str::len);
         let max = self.limits.query_bytes_max;
         if u64::try_from(query).is_ok_and(|bytes| bytes > max) {
-            return Err(format!(
-                "the query is {query} bytes long, at most {max} are allowed"
-            ));
+            return Err(format!("the query is {query} bytes long, at most {max} are allowed"));
         }
         self.host.call(tool, arguments)
     }
@@ -77,11 +65,7 @@ impl Surroundings for Running<'_> {
             Ok(value) => Ok(value.to_string()),
             Err(message) => Err(message.clone()),
         };
-        self.calls.push(ToolCall {
-            name,
-            arguments,
-            result: text,
-        });
+        self.calls.push(ToolCall { name, arguments, result: text });
         Ok(result.map(|value| value.to_string()))
     }
 
@@ -97,21 +81,14 @@ impl Surroundings for Running<'_> {
 /// What an ended action amounts to, and whether the state it left is kept.
 pub fn outcome(ended: Ended, limits: &Limits, calls: Vec<ToolCall>) -> (Outcome, bool) {
     let output_bytes_max = usize::try_from(limits.output_bytes_max).unwrap_or(usize::MAX);
-    let mut outcome = Outcome {
-        fuel: ended.fuel,
-        calls,
-        ..Outcome::default()
-    };
+    let mut outcome = Outcome { fuel: ended.fuel, calls, ..Outcome::default() };
     outcome.logs = text(&ended.printed, output_bytes_max);
     let reported = matches!(ended.end, End::Reported(_));
     match ended.end {
         End::Reported(json) => report(&json, output_bytes_max, &mut outcome),
         End::Interrupted(Interruption::Limit(limit)) => reach(limit, &mut outcome),
         End::Interrupted(Interruption::Cancelled) => {
-            outcome.error = Some(PythonError::new(
-                "KeyboardInterrupt",
-                "the run was cancelled",
-            ));
+            outcome.error = Some(PythonError::new("KeyboardInterrupt", "the run was cancelled"));
         }
         End::StackExhausted => {
             let message = "maximum recursion depth exceeded";

@@ -79,11 +79,7 @@ pub struct FuelGauge {
 impl FuelGauge {
     /// A gauge that ends at `max`.
     pub fn new(max: u64) -> Self {
-        Self {
-            max,
-            used: 0,
-            slice: 0,
-        }
+        Self { max, used: 0, slice: 0 }
     }
 
     /// Adds up what the guest used of the last slice, of which `left` remains.
@@ -146,9 +142,7 @@ impl Exchange {
         self.world = world;
         self.print_bytes_max = size(limits.output_bytes_max);
         // A byte of the query takes at most six in JSON.
-        self.call_bytes_max = size(limits.query_bytes_max)
-            .saturating_mul(6)
-            .saturating_add(1024);
+        self.call_bytes_max = size(limits.query_bytes_max).saturating_mul(6).saturating_add(1024);
     }
 
     /// How much of a text of `length` bytes may still be printed.
@@ -178,12 +172,8 @@ impl Exchange {
     /// Keeps the module called `name` for `read` and returns its length, -1 if there is none.
     pub fn answer_load(&mut self, name: &[u8]) -> i32 {
         let library = Arc::clone(&self.library);
-        let found = std::str::from_utf8(name)
-            .ok()
-            .and_then(|name| library.module(name));
-        found.map_or(-1, |module| {
-            self.keep_answer(u8::from(module.is_package), module.code)
-        })
+        let found = std::str::from_utf8(name).ok().and_then(|name| library.module(name));
+        found.map_or(-1, |module| self.keep_answer(u8::from(module.is_package), module.code))
     }
 
     /// The kept answer, once.
@@ -224,10 +214,7 @@ mod tests {
     #[test]
     fn only_as_much_as_allowed_is_printable() {
         let mut exchange = Exchange::new(Arc::default());
-        let limits = Limits {
-            output_bytes_max: 5,
-            ..Limits::default()
-        };
+        let limits = Limits { output_bytes_max: 5, ..Limits::default() };
         exchange.prepare(&limits, World { unix_seconds: 0 });
         exchange.print(b"abc");
         assert_eq!((exchange.printable(1), exchange.printable(9)), (1, 2));

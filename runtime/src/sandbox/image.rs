@@ -59,10 +59,7 @@ impl Library {
         let unpacked = self.0.get_or_init(|| unpack(LIBRARY));
         let (is_package, range) = unpacked.modules.get(name)?;
         let code = unpacked.content.get(range.clone())?;
-        Some(LibraryModule {
-            is_package: *is_package,
-            code,
-        })
+        Some(LibraryModule { is_package: *is_package, code })
     }
 }
 
@@ -87,10 +84,7 @@ fn entry(content: &[u8], at: usize) -> Option<(String, bool, Range<usize>)> {
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
     let start = content.len() - rest.len();
-    let code = start
-        ..start
-            .checked_add(length)
-            .filter(|end| *end <= content.len())?;
+    let code = start..start.checked_add(length).filter(|end| *end <= content.len())?;
     let name: Cow<'_, str> = String::from_utf8_lossy(name);
     Some((name.into_owned(), *is_package == 1, code))
 }
@@ -115,17 +109,11 @@ mod tests {
 
     #[test]
     fn a_cut_archive_ends_before_the_cut() {
-        let content = [
-            &b"\x01\x00a\x00\x02\x00\x00\x00xy"[..],
-            &b"\x01\x00b\x01\x09\x00"[..],
-        ]
-        .concat();
+        let content =
+            [&b"\x01\x00a\x00\x02\x00\x00\x00xy"[..], &b"\x01\x00b\x01\x09\x00"[..]].concat();
         let archive = zstd::bulk::compress(&content, 1).unwrap();
         let modules = unpack(&archive).modules;
-        assert_eq!(
-            modules.into_iter().collect::<Vec<_>>(),
-            [("a".to_owned(), (false, 8..10))]
-        );
+        assert_eq!(modules.into_iter().collect::<Vec<_>>(), [("a".to_owned(), (false, 8..10))]);
     }
 
     /// The image and what it was built from lie in one folder tree; the manifest holds them
@@ -141,31 +129,15 @@ mod tests {
                     continue; // fetched by the build script, which checks its hash
                 }
                 let digest = hex::encode(Sha256::digest(std::fs::read(folder.join(name)).unwrap()));
-                assert_eq!(
-                    Some(&*digest),
-                    expected.as_str(),
-                    "{name} changed: run build.sh"
-                );
+                assert_eq!(Some(&*digest), expected.as_str(), "{name} changed: run build.sh");
             }
         };
         check("inputs_sha256", &folder);
         check("outputs_sha256", &folder.join("image"));
-        for name in [
-            "Setup.local",
-            "build.sh",
-            "guest.c",
-            "pack_library.py",
-            "prelude.py",
-        ] {
-            assert!(
-                manifest["inputs_sha256"].get(name).is_some(),
-                "{name} is not in the manifest"
-            );
+        for name in ["Setup.local", "build.sh", "guest.c", "pack_library.py", "prelude.py"] {
+            assert!(manifest["inputs_sha256"].get(name).is_some(), "{name} is not in the manifest");
         }
         let content = hex::encode(Sha256::digest(python().unwrap()));
-        assert_eq!(
-            manifest["contents_sha256"]["python.wasm"].as_str(),
-            Some(&*content)
-        );
+        assert_eq!(manifest["contents_sha256"]["python.wasm"].as_str(), Some(&*content));
     }
 }

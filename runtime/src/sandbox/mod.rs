@@ -85,10 +85,7 @@ pub struct Seed {
 
 impl Default for Seed {
     fn default() -> Self {
-        Self {
-            random: 0,
-            unix_seconds: UNIX_SECONDS,
-        }
+        Self { random: 0, unix_seconds: UNIX_SECONDS }
     }
 }
 
@@ -131,12 +128,7 @@ impl Sandbox {
             Some(folder) => stored_snapshot(&machine, folder)?,
             None => unstored_snapshot(&machine)?,
         };
-        Ok(Self(Arc::new(Shared {
-            machine,
-            snapshot,
-            clock,
-            spares: Mutex::default(),
-        })))
+        Ok(Self(Arc::new(Shared { machine, snapshot, clock, spares: Mutex::default() })))
     }
 
     /// A new session, in the interpreter's first state.
@@ -145,18 +137,12 @@ impl Sandbox {
     /// When memory is short.
     pub fn session(&self, seed: &Seed) -> Result<Session, SandboxError> {
         let shared = Arc::clone(&self.0);
-        let world = World {
-            unix_seconds: seed.unix_seconds,
-        };
+        let world = World { unix_seconds: seed.unix_seconds };
         let mut instance = shared.instance(&State::unchanged(&shared.snapshot))?;
         instance.start(seed.random, world)?;
         let state = Arc::new(instance.save(&shared.snapshot));
         shared.put_back(instance);
-        Ok(Session {
-            shared,
-            world,
-            state,
-        })
+        Ok(Session { shared, world, state })
     }
 }
 
@@ -179,19 +165,13 @@ impl Session {
         cancel: &Cancel,
     ) -> Outcome {
         if u64::try_from(code.len()).is_ok_and(|length| length > limits.source_bytes_max) {
-            return Outcome {
-                limit: Some(Limit::Source),
-                ..Outcome::default()
-            };
+            return Outcome { limit: Some(Limit::Source), ..Outcome::default() };
         }
         let mut instance = match self.shared.instance(&self.state) {
             Ok(instance) => instance,
             Err(error) => {
                 let error = Some(PythonError::new("MemoryError", error.to_string()));
-                return Outcome {
-                    error,
-                    ..Outcome::default()
-                };
+                return Outcome { error, ..Outcome::default() };
             }
         };
         let clock = &*self.shared.clock;
@@ -239,11 +219,7 @@ impl Shared {
 
 fn stored_snapshot(machine: &Machine, folder: &Path) -> Result<Arc<Snapshot>, SandboxError> {
     let key = image::key();
-    let name: String = key
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let name: String = key.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let path = folder.join(format!("python-{name}.snapshot"));
     if let Some(snapshot) = Snapshot::load(&path, &key) {
         return Ok(Arc::new(snapshot));
@@ -261,9 +237,7 @@ fn unstored_snapshot(machine: &Machine) -> Result<Arc<Snapshot>, SandboxError> {
     if let Some(snapshot) = &*made {
         return Ok(Arc::clone(snapshot));
     }
-    let snapshot = Arc::new(machine.initialise(World {
-        unix_seconds: UNIX_SECONDS,
-    })?);
+    let snapshot = Arc::new(machine.initialise(World { unix_seconds: UNIX_SECONDS })?);
     *made = Some(Arc::clone(&snapshot));
     Ok(snapshot)
 }

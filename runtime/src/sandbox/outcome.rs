@@ -49,12 +49,7 @@ pub struct PythonError {
 impl PythonError {
     /// An exception of no particular line.
     pub(super) fn new(kind: &str, message: impl Into<String>) -> Self {
-        Self {
-            kind: kind.to_owned(),
-            message: message.into(),
-            line: None,
-            source_line: None,
-        }
+        Self { kind: kind.to_owned(), message: message.into(), line: None, source_line: None }
     }
 }
 
@@ -91,17 +86,13 @@ impl Report {
 
     /// Whether Python ran out of memory and nothing caught that.
     pub(super) fn is_out_of_memory(&self) -> bool {
-        self.error
-            .as_ref()
-            .is_some_and(|error| error.kind == "MemoryError")
+        self.error.as_ref().is_some_and(|error| error.kind == "MemoryError")
     }
 
     /// Fills in an outcome. A large assigned value is dropped: nobody asked for it.
     pub(super) fn fill(self, outcome: &mut Outcome, assigned_bytes_max: usize) {
         outcome.value = self.value;
-        outcome.assigned = self
-            .assigned
-            .filter(|text| text.len() <= assigned_bytes_max);
+        outcome.assigned = self.assigned.filter(|text| text.len() <= assigned_bytes_max);
         outcome.is_final = self.is_final;
         outcome.answer = self.answer;
         outcome.answer_json = self.answer_json;

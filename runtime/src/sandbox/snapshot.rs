@@ -48,10 +48,7 @@ impl Snapshot {
         }
         let mut memory = Vec::with_capacity(usize::try_from(length).ok()?);
         file.take(length + 1).read_to_end(&mut memory).ok()?;
-        let snapshot = Self {
-            stack_pointer: i32::from_le_bytes(*stack_pointer),
-            memory,
-        };
+        let snapshot = Self { stack_pointer: i32::from_le_bytes(*stack_pointer), memory };
         let whole = u64::try_from(snapshot.memory.len()).ok()? == length;
         (whole && snapshot.digest(key) == digest).then_some(snapshot)
     }
@@ -95,10 +92,7 @@ impl State {
     /// Notes where `memory` differs from `snapshot`.
     pub fn save(snapshot: &Snapshot, memory: &[u8], stack_pointer: i32) -> Self {
         let zeros = [0; BLOCK_BYTES];
-        let originals = snapshot
-            .memory
-            .chunks(BLOCK_BYTES)
-            .chain(std::iter::repeat(&zeros[..]));
+        let originals = snapshot.memory.chunks(BLOCK_BYTES).chain(std::iter::repeat(&zeros[..]));
         let changed = memory
             .chunks(BLOCK_BYTES)
             .zip(originals)
@@ -106,21 +100,13 @@ impl State {
             .filter(|(_, (block, original))| block != original)
             .map(|(number, (block, _))| (number, block.into()))
             .collect();
-        Self {
-            stack_pointer,
-            memory_bytes: memory.len(),
-            changed,
-        }
+        Self { stack_pointer, memory_bytes: memory.len(), changed }
     }
 
     /// The snapshot itself, as a state.
     pub fn unchanged(snapshot: &Snapshot) -> Self {
         let memory_bytes = snapshot.memory.len();
-        Self {
-            stack_pointer: snapshot.stack_pointer,
-            memory_bytes,
-            changed: Vec::new(),
-        }
+        Self { stack_pointer: snapshot.stack_pointer, memory_bytes, changed: Vec::new() }
     }
 
     /// Writes the state over `memory`, which is [`State::memory_bytes`] long.
@@ -155,9 +141,7 @@ fn write_sparse(file: &mut File, memory: &[u8]) -> std::io::Result<()> {
     let start = file.stream_position()?;
     for block in memory.chunks(BLOCK_BYTES) {
         if block.iter().all(|byte| *byte == 0) {
-            file.seek(SeekFrom::Current(
-                i64::try_from(block.len()).unwrap_or_default(),
-            ))?;
+            file.seek(SeekFrom::Current(i64::try_from(block.len()).unwrap_or_default()))?;
         } else {
             file.write_all(block)?;
         }
@@ -175,13 +159,8 @@ mod tests {
     use super::*;
 
     fn snapshot() -> Snapshot {
-        let memory = (0..3 * BLOCK_BYTES)
-            .map(|at| u8::from(at / BLOCK_BYTES != 1))
-            .collect();
-        Snapshot {
-            stack_pointer: 7,
-            memory,
-        }
+        let memory = (0..3 * BLOCK_BYTES).map(|at| u8::from(at / BLOCK_BYTES != 1)).collect();
+        Snapshot { stack_pointer: 7, memory }
     }
 
     #[test]
@@ -199,16 +178,7 @@ mod tests {
         let path = folder.path().join("a.snapshot");
         snapshot().store(&path, &[1; 32]).unwrap();
         let whole = fs::read(&path).unwrap();
-        for at in [
-            0,
-            8,
-            40,
-            44,
-            52,
-            HEADER_BYTES,
-            HEADER_BYTES + 5000,
-            whole.len() - 1,
-        ] {
+        for at in [0, 8, 40, 44, 52, HEADER_BYTES, HEADER_BYTES + 5000, whole.len() - 1] {
             let mut damaged = whole.clone();
             damaged[at] ^= 64;
             fs::write(&path, damaged).unwrap();

@@ -34,9 +34,7 @@ impl Host for Replies {
             return Err("the index is gone".to_owned());
         }
         let none = || format!("No results found for “{query}”.");
-        Ok(Value::String(
-            self.0.get(query).cloned().unwrap_or_else(none),
-        ))
+        Ok(Value::String(self.0.get(query).cloned().unwrap_or_else(none)))
     }
 }
 
@@ -58,15 +56,9 @@ fn check_error(outcome: &Outcome, kind: &str, message: &str) {
 fn an_action_reports_what_it_did() {
     let mut session = session();
     let outcome = run(&mut session, "x = 17 * 23\nprint(x)\nx + 1");
-    assert_eq!(
-        (outcome.logs.as_str(), outcome.value.as_deref()),
-        ("391\n", Some("392"))
-    );
+    assert_eq!((outcome.logs.as_str(), outcome.value.as_deref()), ("391\n", Some("392")));
     let outcome = run(&mut session, "y = [x]");
-    assert_eq!(
-        (outcome.value, outcome.assigned.as_deref()),
-        (None, Some("[391]"))
-    );
+    assert_eq!((outcome.value, outcome.assigned.as_deref()), (None, Some("[391]")));
     let outcome = run(&mut session, "final_answer({'x': x})\nprint('never')");
     assert!(outcome.is_final);
     assert_eq!(outcome.answer.as_deref(), Some("{'x': 391}"));
@@ -81,10 +73,7 @@ fn an_error_keeps_the_state_so_far() {
     let outcome = run(&mut session, "a = 1\nb = a / 0");
     check_error(&outcome, "ZeroDivisionError", "division by zero");
     let error = outcome.error.unwrap();
-    assert_eq!(
-        (error.line, error.source_line.as_deref()),
-        (Some(2), Some("b = a / 0"))
-    );
+    assert_eq!((error.line, error.source_line.as_deref()), (Some(2), Some("b = a / 0")));
     assert_eq!(run(&mut session, "a").value.as_deref(), Some("1"));
 }
 
@@ -96,41 +85,17 @@ fn each_limit_is_named_and_restores_the_state_before() {
         limits
     };
     let cases = [
-        (
-            Limit::Fuel,
-            "while True: pass",
-            small(|limits| limits.fuel_max = 3_000_000),
-        ),
-        (
-            Limit::Fuel,
-            "for i in range(9): search('a')",
-            small(|limits| limits.fuel_max = 300_000),
-        ),
-        (
-            Limit::Memory,
-            "x = [0] * 50_000_000",
-            small(|limits| limits.memory_bytes_max = 32 << 20),
-        ),
+        (Limit::Fuel, "while True: pass", small(|limits| limits.fuel_max = 3_000_000)),
+        (Limit::Fuel, "for i in range(9): search('a')", small(|limits| limits.fuel_max = 300_000)),
+        (Limit::Memory, "x = [0] * 50_000_000", small(|limits| limits.memory_bytes_max = 32 << 20)),
         (
             Limit::Output,
             "while True: print('x' * 99)",
             small(|limits| limits.output_bytes_max = 1000),
         ),
-        (
-            Limit::Output,
-            "'x' * 1001",
-            small(|limits| limits.output_bytes_max = 1000),
-        ),
-        (
-            Limit::HostCalls,
-            "while True: search('a')",
-            small(|limits| limits.host_calls_max = 3),
-        ),
-        (
-            Limit::Source,
-            "#############",
-            small(|limits| limits.source_bytes_max = 12),
-        ),
+        (Limit::Output, "'x' * 1001", small(|limits| limits.output_bytes_max = 1000)),
+        (Limit::HostCalls, "while True: search('a')", small(|limits| limits.host_calls_max = 3)),
+        (Limit::Source, "#############", small(|limits| limits.source_bytes_max = 12)),
     ];
     let mut session = session();
     run(&mut session, "n = 1");
@@ -146,10 +111,7 @@ fn each_limit_is_named_and_restores_the_state_before() {
 
 #[test]
 fn memory_that_python_does_without_is_no_limit() {
-    let limits = Limits {
-        memory_bytes_max: 32 << 20,
-        ..Limits::default()
-    };
+    let limits = Limits { memory_bytes_max: 32 << 20, ..Limits::default() };
     let code = "try:\n  x = [0] * 50_000_000\nexcept MemoryError:\n  print('too much')";
     let outcome = run_in(&mut session(), code, &limits);
     assert_eq!((outcome.logs.as_str(), outcome.limit), ("too much\n", None));
@@ -163,10 +125,7 @@ fn time_ends_an_action() {
     let sandbox = Sandbox::with_clock(&options, Arc::new(clock)).unwrap();
     let mut session = sandbox.session(&Seed::default()).unwrap();
     let outcome = run(&mut session, "print('begun')\nwhile True: pass");
-    assert_eq!(
-        (outcome.limit, outcome.logs.as_str()),
-        (Some(Limit::Wall), "begun\n")
-    );
+    assert_eq!((outcome.limit, outcome.logs.as_str()), (Some(Limit::Wall), "begun\n"));
     assert!(outcome.seconds >= 10.0);
 }
 
@@ -206,10 +165,7 @@ fn a_fork_that_grew_does_not_disturb_the_others() {
     assert_eq!(outcome.value.as_deref(), Some("30000000"));
     let before = run(&mut base, "1").memory_bytes;
     assert!(before < outcome.memory_bytes);
-    assert_eq!(
-        run(&mut large, "data[29_999_999]").value.as_deref(),
-        Some("122")
-    );
+    assert_eq!(run(&mut large, "data[29_999_999]").value.as_deref(), Some("122"));
 }
 
 #[test]
@@ -219,11 +175,7 @@ fn tool_calls_are_answered_and_recorded() {
     check_error(&outcome, "RuntimeError", "the index is gone");
     let arguments = json!({"query": "who"});
     let result = Ok("No results found for “who”.".to_owned());
-    let expected = ToolCall {
-        name: "search".to_owned(),
-        arguments,
-        result,
-    };
+    let expected = ToolCall { name: "search".to_owned(), arguments, result };
     assert_eq!(outcome.calls.first(), Some(&expected));
     assert_eq!(outcome.calls.len(), 2);
 }
@@ -234,11 +186,7 @@ fn a_long_query_is_refused() {
     let message = "the query is 5000 bytes long, at most 4096 are allowed";
     check_error(&outcome, "RuntimeError", message);
     let outcome = run(&mut session(), "search('q' * 10_000_000)");
-    check_error(
-        &outcome,
-        "RuntimeError",
-        "the query is too long: search for a few words",
-    );
+    check_error(&outcome, "RuntimeError", "the query is too long: search for a few words");
 }
 
 #[test]
@@ -257,17 +205,9 @@ fn what_breaks_the_interpreter_is_an_error_and_leaves_the_state() {
 #[test]
 fn sessions_with_one_seed_are_alike() {
     let draw = |random| {
-        let seed = Seed {
-            random,
-            ..Seed::default()
-        };
+        let seed = Seed { random, ..Seed::default() };
         let mut session = SANDBOX.session(&seed).unwrap();
-        run(
-            &mut session,
-            "import random, time\nrandom.random(), int(time.time())",
-        )
-        .value
-        .unwrap()
+        run(&mut session, "import random, time\nrandom.random(), int(time.time())").value.unwrap()
     };
     assert_eq!(draw(1), draw(1));
     assert_ne!(draw(1), draw(2));
@@ -277,66 +217,42 @@ fn sessions_with_one_seed_are_alike() {
 #[test]
 fn the_same_image_gives_the_same_snapshot() {
     let machine = Machine::new(&image::python().unwrap(), Arc::default()).unwrap();
-    let make = || {
-        machine
-            .initialise(World {
-                unix_seconds: UNIX_SECONDS,
-            })
-            .unwrap()
-    };
+    let make = || machine.initialise(World { unix_seconds: UNIX_SECONDS }).unwrap();
     assert!(make() == make());
 }
 
 #[test]
 fn a_damaged_snapshot_is_made_again() {
     let folder = tempfile::tempdir().unwrap();
-    let options = SandboxOptions {
-        cache_dir: Some(folder.path().join("cache")),
-    };
+    let options = SandboxOptions { cache_dir: Some(folder.path().join("cache")) };
     Sandbox::open(&options).unwrap();
     let files: Vec<PathBuf> = std::fs::read_dir(folder.path().join("cache"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
-    let [file] = &files[..] else {
-        panic!("one file, not {files:?}")
-    };
+    let [file] = &files[..] else { panic!("one file, not {files:?}") };
     let whole = std::fs::read(file).unwrap();
     std::fs::write(file, &whole[..whole.len() / 2]).unwrap();
-    let mut session = Sandbox::open(&options)
-        .unwrap()
-        .session(&Seed::default())
-        .unwrap();
+    let mut session = Sandbox::open(&options).unwrap().session(&Seed::default()).unwrap();
     assert_eq!(run(&mut session, "6 * 7").value.as_deref(), Some("42"));
     assert!(std::fs::read(file).unwrap() == whole);
 }
 
 #[test]
 fn a_cache_that_cannot_be_written_is_done_without() {
-    let options = SandboxOptions {
-        cache_dir: Some(PathBuf::from("/dev/null/cache")),
-    };
-    let mut session = Sandbox::open(&options)
-        .unwrap()
-        .session(&Seed::default())
-        .unwrap();
+    let options = SandboxOptions { cache_dir: Some(PathBuf::from("/dev/null/cache")) };
+    let mut session = Sandbox::open(&options).unwrap().session(&Seed::default()).unwrap();
     assert_eq!(run(&mut session, "6 * 7").value.as_deref(), Some("42"));
 }
 
 /// The folder of cases, or `None` where this checkout has none.
 fn cases() -> Option<PathBuf> {
     let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let cases = std::env::var_os("RETORT_SHARED")
-        .map_or(default, PathBuf::from)
-        .join("cases");
+    let cases = std::env::var_os("RETORT_SHARED").map_or(default, PathBuf::from).join("cases");
     if cases.is_dir() {
         return Some(cases);
     }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "{} is missing",
-        cases.display()
-    );
+    assert!(std::env::var_os("CI").is_none(), "{} is missing", cases.display());
     println!("skipped: {} is missing", cases.display());
     None
 }
@@ -379,41 +295,24 @@ fn probes_print_what_cpython_prints() {
         }
         let expected = std::fs::read_to_string(probe.with_extension("out")).unwrap();
         if printed != expected {
-            wrong.push(format!(
-                "{}\n{printed}-- not --\n{expected}",
-                probe.display()
-            ));
+            wrong.push(format!("{}\n{printed}-- not --\n{expected}", probe.display()));
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} probes differ\n{}",
-        wrong.len(),
-        wrong.join("\n\n")
-    );
+    assert!(wrong.is_empty(), "{} probes differ\n{}", wrong.len(), wrong.join("\n\n"));
 }
 
 #[test]
 fn attacks_end_inside_their_limits() {
     let Some(cases) = cases() else { return };
-    let limits = Limits {
-        fuel_max: 20_000_000,
-        ..Limits::default()
-    };
+    let limits = Limits { fuel_max: 20_000_000, ..Limits::default() };
     let attacks = std::fs::read_to_string(cases.join("attacks.jsonl")).unwrap();
-    for attack in attacks
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-    {
+    for attack in attacks.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
         let (id, code) = (&attack["id"], attack["code"].as_str().unwrap());
         let outcome = run_in(&mut session(), code, &limits);
         // What only strains the parser may as well be valid Python.
         let must_end = attack["category"] != "parse" && attack["expect"] != "contained";
         let is_over = outcome.error.is_some() || outcome.limit.is_some();
-        assert!(
-            is_over || attack["expect"] == "CLEAN" || !must_end,
-            "{id}: {outcome:?}"
-        );
+        assert!(is_over || attack["expect"] == "CLEAN" || !must_end, "{id}: {outcome:?}");
         assert!(outcome.memory_bytes <= limits.memory_bytes_max, "{id}");
         let answer = outcome.answer.as_ref().map_or(0, String::len);
         assert!(outcome.logs.len() + answer <= 1 << 20, "{id}");

@@ -80,15 +80,9 @@ fn sleep(
         let from = subscriptions.checked_add(index.checked_mul(SUBSCRIPTION_BYTES)?)?;
         let mut event = [0; EVENT_BYTES];
         // The caller's mark comes first in both records; the kind stands 8 and 10 bytes in.
-        event
-            .get_mut(..8)?
-            .copy_from_slice(memory.get(from..from.checked_add(8)?)?);
+        event.get_mut(..8)?.copy_from_slice(memory.get(from..from.checked_add(8)?)?);
         *event.get_mut(10)? = *memory.get(from.checked_add(8)?)?;
-        write(
-            memory,
-            events.checked_add(index.checked_mul(EVENT_BYTES)?)?,
-            &event,
-        )?;
+        write(memory, events.checked_add(index.checked_mul(EVENT_BYTES)?)?, &event)?;
     }
     write(memory, count_at, &u32::try_from(count).ok()?.to_le_bytes())
 }
@@ -99,18 +93,14 @@ fn fill(memory: &mut [u8], at: usize, length: usize) -> Option<()> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for byte in target {
         // Knuth's linear congruential step; its high bits are the well mixed ones.
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         *byte = state.to_be_bytes()[0];
     }
     Some(())
 }
 
 fn write(memory: &mut [u8], at: usize, bytes: &[u8]) -> Option<()> {
-    memory
-        .get_mut(at..at.checked_add(bytes.len())?)?
-        .copy_from_slice(bytes);
+    memory.get_mut(at..at.checked_add(bytes.len())?)?.copy_from_slice(bytes);
     Some(())
 }
 
@@ -118,46 +108,27 @@ fn write(memory: &mut [u8], at: usize, bytes: &[u8]) -> Option<()> {
 mod tests {
     use super::*;
 
-    const WORLD: World = World {
-        unix_seconds: 1_767_225_600,
-    };
+    const WORLD: World = World { unix_seconds: 1_767_225_600 };
 
     #[test]
     fn what_is_not_there_is_refused() {
         let mut memory = [0; 16];
-        assert_eq!(
-            answer("path_open", &[3], &mut memory, WORLD),
-            Reply::Errno(NOT_SUPPORTED)
-        );
-        assert_eq!(
-            answer("fd_read", &[7], &mut memory, WORLD),
-            Reply::Errno(BAD_FILE)
-        );
-        assert_eq!(
-            answer("proc_exit", &[3], &mut memory, WORLD),
-            Reply::Exit(3)
-        );
+        assert_eq!(answer("path_open", &[3], &mut memory, WORLD), Reply::Errno(NOT_SUPPORTED));
+        assert_eq!(answer("fd_read", &[7], &mut memory, WORLD), Reply::Errno(BAD_FILE));
+        assert_eq!(answer("proc_exit", &[3], &mut memory, WORLD), Reply::Exit(3));
     }
 
     #[test]
     fn the_clock_stands() {
         let mut memory = [0; 16];
-        assert_eq!(
-            answer("clock_time_get", &[0, 0, 8], &mut memory, WORLD),
-            Reply::Errno(0)
-        );
+        assert_eq!(answer("clock_time_get", &[0, 0, 8], &mut memory, WORLD), Reply::Errno(0));
         assert_eq!(memory[8..], (1_767_225_600 * NANOSECONDS).to_le_bytes());
     }
 
     #[test]
     fn pointers_outside_memory_are_refused() {
         let mut memory = [0; 16];
-        for name in [
-            "clock_time_get",
-            "random_get",
-            "fd_fdstat_get",
-            "poll_oneoff",
-        ] {
+        for name in ["clock_time_get", "random_get", "fd_fdstat_get", "poll_oneoff"] {
             let reply = answer(name, &[1, u64::MAX, u64::MAX, 12], &mut memory, WORLD);
             assert_eq!(reply, Reply::Errno(FAULT), "{name}");
         }

@@ -95,25 +95,16 @@ impl Machine {
         let mut linker = Linker::new(&engine);
         define_host(&mut linker)?;
         define_wasi(&mut linker, &module)?;
-        Ok(Self {
-            engine,
-            module,
-            linker,
-            memory_type,
-            library,
-        })
+        Ok(Self { engine, module, linker, memory_type, library })
     }
 
     /// Initialises the interpreter from nothing. Takes most of a second.
     pub fn initialise(&self, world: World) -> Result<Snapshot, MachineError> {
         let mut instance = self.instantiate(0)?;
         instance.store.data_mut().exchange.world = world;
-        let initialise = instance
-            .exports
-            .get_typed_func::<(), ()>(&instance.store, "_initialize")?;
-        let init = instance
-            .exports
-            .get_typed_func::<(), i32>(&instance.store, "init")?;
+        let initialise =
+            instance.exports.get_typed_func::<(), ()>(&instance.store, "_initialize")?;
+        let init = instance.exports.get_typed_func::<(), i32>(&instance.store, "init")?;
         let started = initialise.call(&mut instance.store, ());
         let code = started.and_then(|()| init.call(&mut instance.store, ()));
         let printed = String::from_utf8_lossy(&instance.store.data().exchange.printed);
@@ -123,10 +114,7 @@ impl Machine {
             Err(error) => return Err(MachineError(format!("init ended: {error}: {printed}"))),
         }
         let memory = instance.memory.data(&instance.store).to_vec();
-        Ok(Snapshot {
-            stack_pointer: instance.stack_pointer(),
-            memory,
-        })
+        Ok(Snapshot { stack_pointer: instance.stack_pointer(), memory })
     }
 
     /// An instance in `state`. A `spare` one is used if its memory is not too large.
@@ -153,13 +141,8 @@ impl Machine {
         let mut store = Store::new(&self.engine, Guest::new(Arc::clone(&self.library)));
         store.limiter(|guest| &mut guest.limits);
         let pages = u32::try_from(pages).unwrap_or(u32::MAX);
-        let minimum = u32::try_from(self.memory_type.minimum())
-            .unwrap_or(u32::MAX)
-            .max(pages);
-        let maximum = self
-            .memory_type
-            .maximum()
-            .and_then(|most| u32::try_from(most).ok());
+        let minimum = u32::try_from(self.memory_type.minimum()).unwrap_or(u32::MAX).max(pages);
+        let maximum = self.memory_type.maximum().and_then(|most| u32::try_from(most).ok());
         let memory = Memory::new(&mut store, MemoryType::new(minimum, maximum))?;
         store.data_mut().memory = Some(memory);
         store.set_fuel(HOST_FUEL)?;
@@ -191,9 +174,7 @@ impl Instance {
         self.store.data_mut().exchange.world = world;
         self.store.set_fuel(HOST_FUEL)?;
         let seed = i64::from_le_bytes(random.to_le_bytes());
-        Ok(self
-            .start
-            .call(&mut self.store, (seed, world.unix_seconds))?)
+        Ok(self.start.call(&mut self.store, (seed, world.unix_seconds))?)
     }
 
     /// Runs one action.
@@ -215,20 +196,12 @@ impl Instance {
         let exchange = &mut self.store.data_mut().exchange;
         drop(exchange.take_answer());
         let printed = std::mem::take(&mut exchange.printed);
-        Ended {
-            end,
-            printed,
-            fuel: fuel.spent(exchange.charged),
-        }
+        Ended { end, printed, fuel: fuel.spent(exchange.charged) }
     }
 
     /// What differs from `snapshot` now.
     pub fn save(&self, snapshot: &Snapshot) -> State {
-        State::save(
-            snapshot,
-            self.memory.data(&self.store),
-            self.stack_pointer(),
-        )
+        State::save(snapshot, self.memory.data(&self.store), self.stack_pointer())
     }
 
     /// Size of the linear memory.
@@ -249,9 +222,7 @@ impl Instance {
         if !self.refill(fuel, 0)? {
             return out_of_fuel;
         }
-        let mut call = self
-            .run
-            .call_resumable(&mut self.store, (pointer, length))?;
+        let mut call = self.run.call_resumable(&mut self.store, (pointer, length))?;
         loop {
             self.note(fuel)?;
             let (required, answer) = match &call {
@@ -315,9 +286,7 @@ impl Instance {
         if pointer == 0 {
             return Ok(None);
         }
-        self.memory
-            .write(&mut self.store, index(pointer), bytes)
-            .map_err(memory_error)?;
+        self.memory.write(&mut self.store, index(pointer), bytes).map_err(memory_error)?;
         Ok(Some((pointer, length)))
     }
 
@@ -333,21 +302,14 @@ impl Instance {
     }
 
     fn stack_pointer(&self) -> i32 {
-        self.stack_pointer
-            .get(&self.store)
-            .i32()
-            .unwrap_or_default()
+        self.stack_pointer.get(&self.store).i32().unwrap_or_default()
     }
 }
 
 impl Guest {
     fn new(library: Arc<Library>) -> Self {
         let limits = memory_limits(&Limits::default());
-        Self {
-            limits,
-            memory: None,
-            exchange: Exchange::new(library),
-        }
+        Self { limits, memory: None, exchange: Exchange::new(library) }
     }
 }
 
@@ -395,11 +357,7 @@ fn host_print(mut caller: Caller<'_, Guest>, pointer: i32, length: i32) -> Resul
     let shown = caller.data().exchange.printable(index(length));
     let bytes = copy_out(&caller, pointer, shown)?;
     caller.data_mut().exchange.print(&bytes);
-    if shown < index(length) {
-        Err(Leave::Limit(Limit::Output).into())
-    } else {
-        Ok(())
-    }
+    if shown < index(length) { Err(Leave::Limit(Limit::Output).into()) } else { Ok(()) }
 }
 
 fn host_call(
@@ -430,9 +388,7 @@ fn host_load(mut caller: Caller<'_, Guest>, name: i32, length: i32) -> Result<i3
 fn host_read(mut caller: Caller<'_, Guest>, target: i32) -> Result<(), Error> {
     let answer = caller.data_mut().exchange.take_answer();
     let memory = guest_memory(&caller)?;
-    memory
-        .write(&mut caller, index(target), &answer)
-        .map_err(memory_error)
+    memory.write(&mut caller, index(target), &answer).map_err(memory_error)
 }
 
 fn host_result(mut caller: Caller<'_, Guest>, pointer: i32, length: i32) -> Result<(), Error> {
@@ -473,20 +429,13 @@ fn define_wasi(linker: &mut Linker<Guest>, module: &Module) -> Result<(), Machin
 }
 
 fn guest_memory(caller: &Caller<'_, Guest>) -> Result<Memory, Error> {
-    caller
-        .data()
-        .memory
-        .ok_or_else(|| Error::new("the guest has no memory"))
+    caller.data().memory.ok_or_else(|| Error::new("the guest has no memory"))
 }
 
 fn copy_out(caller: &Caller<'_, Guest>, pointer: i32, length: usize) -> Result<Vec<u8>, Error> {
     let from = index(pointer);
-    let bytes = guest_memory(caller)?
-        .data(caller)
-        .get(from..from.saturating_add(length));
-    bytes
-        .map(<[u8]>::to_vec)
-        .ok_or_else(|| Error::from(TrapCode::MemoryOutOfBounds))
+    let bytes = guest_memory(caller)?.data(caller).get(from..from.saturating_add(length));
+    bytes.map(<[u8]>::to_vec).ok_or_else(|| Error::from(TrapCode::MemoryOutOfBounds))
 }
 
 /// A pointer or length as the guest means it: unsigned.
