@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Host;
+use super::guest::{End, Ended, Interruption, Request, Surroundings};
 use super::limits::{Limit, Limits};
 use super::outcome::{Outcome, PythonError, Report, ToolCall};
-use super::wasm::{End, Ended, Interruption, Request, Surroundings};
+
 use crate::cancel::Cancel;
 
 /// Answers a running action's calls and watches its limits.

@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn a_cut_archive_ends_before_the_cut() {
-        let content = [&b"\x01\x00a\x00\x02\x00\x00\x00xy"[..], &b"\x01\x00b\x01\x09\x00"[..]].concat();
+        let content =
+            [&b"\x01\x00a\x00\x02\x00\x00\x00xy"[..], &b"\x01\x00b\x01\x09\x00"[..]].concat();
         let archive = zstd::bulk::compress(&content, 1).unwrap();
         let modules = unpack(&archive).modules;
         assert_eq!(modules.into_iter().collect::<Vec<_>>(), [("a".to_owned(), (false, 8..10))]);

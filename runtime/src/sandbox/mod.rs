@@ -10,6 +10,7 @@
 //! caller's.
 
 mod action;
+mod guest;
 mod image;
 mod limits;
 mod operators;
@@ -209,7 +210,8 @@ impl Shared {
         }
         if spares.len() > SPARES_MAX {
             // Whatever is largest fits the fewest states.
-            let largest = (0..spares.len()).max_by_key(|i| spares.get(*i).map(Instance::memory_bytes));
+            let largest =
+                (0..spares.len()).max_by_key(|i| spares.get(*i).map(Instance::memory_bytes));
             drop(largest.map(|index| spares.swap_remove(index)));
         }
     }

@@ -88,7 +88,11 @@ fn each_limit_is_named_and_restores_the_state_before() {
         (Limit::Fuel, "while True: pass", small(|limits| limits.fuel_max = 3_000_000)),
         (Limit::Fuel, "for i in range(9): search('a')", small(|limits| limits.fuel_max = 300_000)),
         (Limit::Memory, "x = [0] * 50_000_000", small(|limits| limits.memory_bytes_max = 32 << 20)),
-        (Limit::Output, "while True: print('x' * 99)", small(|limits| limits.output_bytes_max = 1000)),
+        (
+            Limit::Output,
+            "while True: print('x' * 99)",
+            small(|limits| limits.output_bytes_max = 1000),
+        ),
         (Limit::Output, "'x' * 1001", small(|limits| limits.output_bytes_max = 1000)),
         (Limit::HostCalls, "while True: search('a')", small(|limits| limits.host_calls_max = 3)),
         (Limit::Source, "#############", small(|limits| limits.source_bytes_max = 12)),
@@ -300,20 +304,20 @@ fn probes_print_what_cpython_prints() {
 #[test]
 fn attacks_end_inside_their_limits() {
     let Some(cases) = cases() else { return };
-    let sandbox = Sandbox::open(&SandboxOptions::default()).unwrap();
     let limits = Limits { fuel_max: 20_000_000, ..Limits::default() };
-    for line in std::fs::read_to_string(cases.join("attacks.jsonl")).unwrap().lines() {
-        let attack: Value = serde_json::from_str(line).unwrap();
+    let attacks = std::fs::read_to_string(cases.join("attacks.jsonl")).unwrap();
+    for attack in attacks.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
         let (id, code) = (&attack["id"], attack["code"].as_str().unwrap());
-        let outcome = run_in(&mut sandbox.session(&Seed::default()).unwrap(), code, &limits);
-        let over = outcome.error.is_some() || outcome.limit.is_some();
-        assert!(over || attack["expect"] != "ends by a limit or an error", "{id}: {outcome:?}");
+        let outcome = run_in(&mut session(), code, &limits);
+        // What only strains the parser may as well be valid Python.
+        let must_end = attack["category"] != "parse" && attack["expect"] != "contained";
+        let is_over = outcome.error.is_some() || outcome.limit.is_some();
+        assert!(is_over || attack["expect"] == "CLEAN" || !must_end, "{id}: {outcome:?}");
         assert!(outcome.memory_bytes <= limits.memory_bytes_max, "{id}");
         let answer = outcome.answer.as_ref().map_or(0, String::len);
         assert!(outcome.logs.len() + answer <= 1 << 20, "{id}");
         if let Some(code) = attack["then_in_a_new_session"].as_str() {
-            let next = run(&mut sandbox.session(&Seed::default()).unwrap(), code);
-            assert_eq!(next.logs, "CLEAN\n", "{id}");
+            assert_eq!(run(&mut session(), code).logs, "CLEAN\n", "{id}");
         }
     }
 }

@@ -8,6 +8,9 @@ use wasmi::{
     TypedResumableCall, Val,
 };
 
+use super::guest::{
+    End, Ended, Exchange, FuelGauge, Interruption, REPORT_BYTES_MAX, Request, Surroundings,
+};
 use super::image::Library;
 use super::limits::{Limit, Limits};
 use super::operators::set_free;
@@ -17,15 +20,8 @@ use super::wasi::{self, World};
 /// Depth of WebAssembly calls. One level of Python recursion through C takes several.
 const CALLS_MAX: usize = 10_000;
 const STACK_BYTES_MAX: usize = 64 << 20;
-/// Fuel between two looks at the clock and the cancel flag: 10 to 30 ms.
-const SLICE_FUEL: u64 = 500_000;
-/// What a host call is charged beside its bytes, about a millisecond of Python.
-const CALL_FUEL: u64 = 50_000;
 /// Fuel for calls the host makes on its own behalf.
 const HOST_FUEL: u64 = u64::MAX;
-/// Bytes of the guest's report beyond the texts that the output limit bounds.
-const REPORT_BYTES_MAX: usize = 64 << 20;
-
 /// The compiled guest, and what its instances share.
 pub struct Machine {
     engine: Engine,
@@ -52,75 +48,11 @@ pub struct Instance {
 #[error("the Python image does not work: {0}")]
 pub struct MachineError(String);
 
-/// What a tool call asks for.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// Name of the tool.
-    pub tool: String,
-    /// Its arguments, a JSON object.
-    pub arguments: Vec<u8>,
-}
-
-/// What a running action needs from the outside.
-pub trait Surroundings {
-    /// Answers a tool call with JSON, or with the message of an exception.
-    ///
-    /// # Errors
-    /// The limit that the call reaches.
-    fn call(&mut self, request: &Request) -> Result<Result<String, String>, Limit>;
-    /// Whether the action must end now, looked at between slices.
-    fn interruption(&mut self) -> Option<Interruption>;
-}
-
-/// Why an action must end now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interruption {
-    /// A limit.
-    Limit(Limit),
-    /// Somebody cancelled it.
-    Cancelled,
-}
-
-/// How an action ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The guest reported how, as JSON.
-    Reported(Vec<u8>),
-    /// It was interrupted.
-    Interrupted(Interruption),
-    /// The guest's stack is exhausted.
-    StackExhausted,
-    /// `os._exit` or its like.
-    Exited(i32),
-    /// The guest gave up.
-    Aborted(String),
-}
-
-/// An action that ended, with what it printed and used.
-#[derive(Debug)]
-pub struct Ended {
-    /// How.
-    pub end: End,
-    /// What it printed.
-    pub printed: Vec<u8>,
-    /// What it used.
-    pub fuel: u64,
-}
-
 /// What the guest's host functions work on.
 struct Guest {
     limits: StoreLimits,
     memory: Option<Memory>,
-    library: Arc<Library>,
-    world: World,
-    printed: Vec<u8>,
-    print_bytes_max: usize,
-    call_bytes_max: usize,
-    /// Fuel of host calls, beside what the machine counts.
-    charged: u64,
-    /// What `read` will copy.
-    answer: Vec<u8>,
-    report: Option<Vec<u8>>,
+    exchange: Exchange,
 }
 
 /// Errors with which host functions leave the guest.
@@ -169,12 +101,13 @@ impl Machine {
     /// Initialises the interpreter from nothing. Takes most of a second.
     pub fn initialise(&self, world: World) -> Result<Snapshot, MachineError> {
         let mut instance = self.instantiate(0)?;
-        instance.store.data_mut().world = world;
-        let initialise = instance.exports.get_typed_func::<(), ()>(&instance.store, "_initialize")?;
+        instance.store.data_mut().exchange.world = world;
+        let initialise =
+            instance.exports.get_typed_func::<(), ()>(&instance.store, "_initialize")?;
         let init = instance.exports.get_typed_func::<(), i32>(&instance.store, "init")?;
         let started = initialise.call(&mut instance.store, ());
         let code = started.and_then(|()| init.call(&mut instance.store, ()));
-        let printed = String::from_utf8_lossy(&instance.store.data().printed);
+        let printed = String::from_utf8_lossy(&instance.store.data().exchange.printed);
         match code {
             Ok(0) => {}
             Ok(code) => return Err(MachineError(format!("init returned {code}: {printed}"))),
@@ -238,7 +171,7 @@ fn missing(name: &str) -> MachineError {
 impl Instance {
     /// Seeds a new session.
     pub fn start(&mut self, random: u64, world: World) -> Result<(), MachineError> {
-        self.store.data_mut().world = world;
+        self.store.data_mut().exchange.world = world;
         self.store.set_fuel(HOST_FUEL)?;
         let seed = i64::from_le_bytes(random.to_le_bytes());
         Ok(self.start.call(&mut self.store, (seed, world.unix_seconds))?)
@@ -252,16 +185,18 @@ impl Instance {
         world: World,
         surroundings: &mut dyn Surroundings,
     ) -> Ended {
-        self.store.data_mut().prepare(limits, world);
-        let mut fuel = FuelGauge { max: limits.fuel_max, used: 0, slice: 0 };
+        let guest = self.store.data_mut();
+        guest.limits = memory_limits(limits);
+        guest.exchange.prepare(limits, world);
+        let mut fuel = FuelGauge::new(limits.fuel_max);
         let end = self.run_source(source, &mut fuel, surroundings);
         let end = end.unwrap_or_else(|error| end_of(&error));
         // A trap leaves its last slice uncounted.
-        let _ = fuel.note(&self.store);
-        let guest = self.store.data_mut();
-        let printed = std::mem::take(&mut guest.printed);
-        guest.answer = Vec::new();
-        Ended { end, printed, fuel: fuel.used.saturating_add(guest.charged).min(fuel.max) }
+        let _ = self.note(&mut fuel);
+        let exchange = &mut self.store.data_mut().exchange;
+        drop(exchange.take_answer());
+        let printed = std::mem::take(&mut exchange.printed);
+        Ended { end, printed, fuel: fuel.spent(exchange.charged) }
     }
 
     /// What differs from `snapshot` now.
@@ -283,44 +218,64 @@ impl Instance {
         let Some((pointer, length)) = self.place(source.as_bytes())? else {
             return Ok(End::Interrupted(Interruption::Limit(Limit::Memory)));
         };
-        fuel.refill(&mut self.store, 0)?;
+        let out_of_fuel = Ok(End::Interrupted(Interruption::Limit(Limit::Fuel)));
+        if !self.refill(fuel, 0)? {
+            return out_of_fuel;
+        }
         let mut call = self.run.call_resumable(&mut self.store, (pointer, length))?;
         loop {
-            fuel.note(&self.store)?;
+            self.note(fuel)?;
+            let (required, answer) = match &call {
+                TypedResumableCall::Finished(_) => break,
+                TypedResumableCall::OutOfFuel(stopped) => (stopped.required_fuel(), None),
+                TypedResumableCall::HostTrap(left) => {
+                    let Some(Leave::Call(request)) = left.host_error().downcast_ref() else {
+                        return Ok(end_of(left.host_error()));
+                    };
+                    match surroundings.call(request) {
+                        Ok(answer) => (0, Some(answer)),
+                        Err(limit) => return Ok(End::Interrupted(Interruption::Limit(limit))),
+                    }
+                }
+            };
+            if let Some(interruption) = surroundings.interruption() {
+                return Ok(End::Interrupted(interruption));
+            }
+            let answer = answer.map(|answer| self.store.data_mut().exchange.answer_call(answer));
+            if !self.refill(fuel, required)? {
+                return out_of_fuel;
+            }
             call = match call {
                 TypedResumableCall::Finished(_) => break,
-                TypedResumableCall::OutOfFuel(stopped) => {
-                    if let Some(end) = fuel.interruption(&self.store, surroundings) {
-                        return Ok(End::Interrupted(end));
-                    }
-                    let required = stopped.required_fuel();
-                    if !fuel.refill(&mut self.store, required)? {
-                        return Ok(End::Interrupted(Interruption::Limit(Limit::Fuel)));
-                    }
-                    stopped.resume(&mut self.store)?
-                }
+                TypedResumableCall::OutOfFuel(stopped) => stopped.resume(&mut self.store)?,
                 TypedResumableCall::HostTrap(left) => {
-                    let request = match left.host_error().downcast_ref::<Leave>() {
-                        Some(Leave::Call(request)) => request.clone(),
-                        _ => return Ok(end_of(left.host_error())),
-                    };
-                    let answer = match surroundings.call(&request) {
-                        Ok(answer) => self.store.data_mut().set_answer(answer),
-                        Err(limit) => return Ok(End::Interrupted(Interruption::Limit(limit))),
-                    };
-                    if let Some(end) = fuel.interruption(&self.store, surroundings) {
-                        return Ok(End::Interrupted(end));
-                    }
-                    fuel.refill(&mut self.store, 0)?;
-                    left.resume(&mut self.store, &[Val::I32(answer)])?
+                    left.resume(&mut self.store, &[Val::I32(answer.unwrap_or(-1))])?
                 }
             };
         }
+        self.finish(pointer)
+    }
+
+    /// Takes the guest's report after `run` returned, and frees the source at `pointer`.
+    fn finish(&mut self, pointer: i32) -> Result<End, Error> {
         self.store.set_fuel(HOST_FUEL)?;
         self.release.call(&mut self.store, pointer)?;
-        let report = self.store.data_mut().report.take();
+        let report = self.store.data_mut().exchange.report.take();
         let silent = || End::Aborted("the action ended without a report".to_owned());
         Ok(report.map_or_else(silent, End::Reported))
+    }
+
+    /// Counts the fuel used since the last refill.
+    fn note(&self, fuel: &mut FuelGauge) -> Result<(), Error> {
+        fuel.note(self.store.get_fuel()?);
+        Ok(())
+    }
+
+    /// Gives the next slice. False if what is `required` is not left.
+    fn refill(&mut self, fuel: &mut FuelGauge, required: u64) -> Result<bool, Error> {
+        let slice = fuel.next_slice(required, self.store.data().exchange.charged);
+        self.store.set_fuel(slice.unwrap_or_default())?;
+        Ok(slice.is_some())
     }
 
     /// Copies `bytes` into the guest. `None` if it has no memory left.
@@ -351,91 +306,10 @@ impl Instance {
     }
 }
 
-/// Fuel is given in slices, so that the clock is looked at between them.
-struct FuelGauge {
-    max: u64,
-    used: u64,
-    slice: u64,
-}
-
-impl FuelGauge {
-    /// Adds up what the guest used since the last refill.
-    fn note(&mut self, store: &Store<Guest>) -> Result<(), Error> {
-        let left = store.get_fuel()?;
-        self.used = self.used.saturating_add(self.slice.saturating_sub(left));
-        self.slice = left;
-        Ok(())
-    }
-
-    /// Gives the next slice, at least `required`. False if that much is not left.
-    fn refill(&mut self, store: &mut Store<Guest>, required: u64) -> Result<bool, Error> {
-        let spent = self.used.saturating_add(store.data().charged);
-        let left = self.max.saturating_sub(spent);
-        self.slice = SLICE_FUEL.max(required).min(left);
-        store.set_fuel(self.slice)?;
-        Ok(left > 0 && left >= required)
-    }
-
-    fn interruption(
-        &self,
-        store: &Store<Guest>,
-        surroundings: &mut dyn Surroundings,
-    ) -> Option<Interruption> {
-        let spent = self.used.saturating_add(store.data().charged);
-        let out = (spent >= self.max).then_some(Interruption::Limit(Limit::Fuel));
-        out.or_else(|| surroundings.interruption())
-    }
-}
-
 impl Guest {
     fn new(library: Arc<Library>) -> Self {
-        Self {
-            limits: memory_limits(&Limits::default()),
-            memory: None,
-            library,
-            world: World { unix_seconds: 0 },
-            printed: Vec::new(),
-            print_bytes_max: REPORT_BYTES_MAX,
-            call_bytes_max: 0,
-            charged: 0,
-            answer: Vec::new(),
-            report: None,
-        }
-    }
-
-    fn prepare(&mut self, limits: &Limits, world: World) {
-        let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        self.limits = memory_limits(limits);
-        self.world = world;
-        self.printed = Vec::new();
-        self.print_bytes_max = size(limits.output_bytes_max);
-        // A byte of the query takes at most six in JSON.
-        self.call_bytes_max = size(limits.query_bytes_max).saturating_mul(6).saturating_add(1024);
-        self.charged = 0;
-        self.answer = Vec::new();
-        self.report = None;
-    }
-
-    fn charge(&mut self, bytes: usize) {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.charged = self.charged.saturating_add(CALL_FUEL).saturating_add(bytes);
-    }
-
-    /// Keeps an answer for `read` and returns its length.
-    fn set_answer(&mut self, answer: Result<String, String>) -> i32 {
-        let (status, text) = match answer {
-            Ok(text) => (0, text),
-            Err(message) => (1, message),
-        };
-        self.keep_answer(status, text.as_bytes())
-    }
-
-    fn keep_answer(&mut self, status: u8, bytes: &[u8]) -> i32 {
-        self.charge(bytes.len());
-        self.answer = Vec::with_capacity(bytes.len() + 1);
-        self.answer.push(status);
-        self.answer.extend_from_slice(bytes);
-        i32::try_from(self.answer.len()).unwrap_or(-1)
+        let limits = memory_limits(&Limits::default());
+        Self { limits, memory: None, exchange: Exchange::new(library) }
     }
 }
 
@@ -480,13 +354,10 @@ fn define_host(linker: &mut Linker<Guest>) -> Result<(), MachineError> {
 }
 
 fn host_print(mut caller: Caller<'_, Guest>, pointer: i32, length: i32) -> Result<(), Error> {
-    let room = caller.data().print_bytes_max.saturating_sub(caller.data().printed.len());
-    let shown = i32::try_from(index(length).min(room)).unwrap_or(i32::MAX);
+    let shown = caller.data().exchange.printable(index(length));
     let bytes = copy_out(&caller, pointer, shown)?;
-    let guest = caller.data_mut();
-    guest.printed.extend_from_slice(&bytes);
-    guest.charge(bytes.len());
-    if index(length) > room { Err(Leave::Limit(Limit::Output).into()) } else { Ok(()) }
+    caller.data_mut().exchange.print(&bytes);
+    if shown < index(length) { Err(Leave::Limit(Limit::Output).into()) } else { Ok(()) }
 }
 
 fn host_call(
@@ -496,26 +367,26 @@ fn host_call(
     arguments: i32,
     arguments_length: i32,
 ) -> Result<i32, Error> {
-    let max = caller.data().call_bytes_max;
-    if index(arguments_length) > max || index(name_length) > max {
+    let exchange = &mut caller.data_mut().exchange;
+    let bytes = index(arguments_length).saturating_add(index(name_length));
+    if !exchange.is_readable_call(bytes) {
         let message = "the query is too long: search for a few words";
-        return Ok(caller.data_mut().set_answer(Err(message.to_owned())));
+        return Ok(exchange.answer_call(Err(message.to_owned())));
     }
-    let tool = String::from_utf8_lossy(&copy_out(&caller, name, name_length)?).into_owned();
-    let arguments = copy_out(&caller, arguments, arguments_length)?;
+    let tool = copy_out(&caller, name, index(name_length))?;
+    let tool = String::from_utf8_lossy(&tool).into_owned();
+    let arguments = copy_out(&caller, arguments, index(arguments_length))?;
     Err(Leave::Call(Request { tool, arguments }).into())
 }
 
 fn host_load(mut caller: Caller<'_, Guest>, name: i32, length: i32) -> Result<i32, Error> {
-    let name = copy_out(&caller, name, length.min(1024))?;
-    let library = Arc::clone(&caller.data().library);
-    let found = std::str::from_utf8(&name).ok().and_then(|name| library.module(name));
-    let guest = caller.data_mut();
-    Ok(found.map_or(-1, |module| guest.keep_answer(u8::from(module.is_package), module.code)))
+    const NAME_BYTES_MAX: usize = 1024;
+    let name = copy_out(&caller, name, index(length).min(NAME_BYTES_MAX))?;
+    Ok(caller.data_mut().exchange.answer_load(&name))
 }
 
 fn host_read(mut caller: Caller<'_, Guest>, target: i32) -> Result<(), Error> {
-    let answer = std::mem::take(&mut caller.data_mut().answer);
+    let answer = caller.data_mut().exchange.take_answer();
     let memory = guest_memory(&caller)?;
     memory.write(&mut caller, index(target), &answer).map_err(memory_error)
 }
@@ -524,8 +395,8 @@ fn host_result(mut caller: Caller<'_, Guest>, pointer: i32, length: i32) -> Resu
     if index(length) > REPORT_BYTES_MAX {
         return Err(Leave::Limit(Limit::Output).into());
     }
-    let report = copy_out(&caller, pointer, length)?;
-    caller.data_mut().report = Some(report);
+    let report = copy_out(&caller, pointer, index(length))?;
+    caller.data_mut().exchange.report = Some(report);
     Ok(())
 }
 
@@ -533,11 +404,13 @@ fn host_result(mut caller: Caller<'_, Guest>, pointer: i32, length: i32) -> Resu
 fn define_wasi(linker: &mut Linker<Guest>, module: &Module) -> Result<(), MachineError> {
     const WASI: &str = "wasi_snapshot_preview1";
     for import in module.imports().filter(|import| import.module() == WASI) {
-        let Some(kind) = import.ty().func().cloned() else { continue };
+        let Some(kind) = import.ty().func().cloned() else {
+            continue;
+        };
         let name = import.name().to_owned();
         let stub = move |mut caller: Caller<'_, Guest>, given: &[Val], results: &mut [Val]| {
             let arguments: Vec<u64> = given.iter().map(word).collect();
-            let world = caller.data().world;
+            let world = caller.data().exchange.world;
             let memory = guest_memory(&caller)?;
             match wasi::answer(&name, &arguments, memory.data_mut(&mut caller), world) {
                 wasi::Reply::Exit(status) => return Err(Leave::Exit(status).into()),
@@ -559,9 +432,9 @@ fn guest_memory(caller: &Caller<'_, Guest>) -> Result<Memory, Error> {
     caller.data().memory.ok_or_else(|| Error::new("the guest has no memory"))
 }
 
-fn copy_out(caller: &Caller<'_, Guest>, pointer: i32, length: i32) -> Result<Vec<u8>, Error> {
+fn copy_out(caller: &Caller<'_, Guest>, pointer: i32, length: usize) -> Result<Vec<u8>, Error> {
     let from = index(pointer);
-    let bytes = guest_memory(caller)?.data(caller).get(from..from.saturating_add(index(length)));
+    let bytes = guest_memory(caller)?.data(caller).get(from..from.saturating_add(length));
     bytes.map(<[u8]>::to_vec).ok_or_else(|| Error::from(TrapCode::MemoryOutOfBounds))
 }
 
