@@ -1,9 +1,12 @@
-//! The student that is part of the program.
+//! What is part of the program: the student and the demo corpus.
 
 use crate::engine::{EngineError, ModelFile};
 
 #[cfg(feature = "bundled-student")]
 const STUDENT: &[u8] = include_bytes!("../../models/student.gguf");
+
+/// Documents of the demo corpus, JSON Lines of `{id, title, text}`.
+pub const DEMO_CORPUS: &[u8] = include_bytes!("../../models/demo/corpus.jsonl");
 
 /// The bundled student.
 ///

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::cancel::Cancel;
-use crate::corpus::{self, Corpus};
+use crate::bundled;
+use crate::corpus::{self, Corpus, CorpusError, IngestOptions};
 use crate::engine::{EngineError, ModelFile};
 use crate::profile::Resolved;
 
@@ -50,8 +51,25 @@ impl Context {
             Some(name) => name.clone(),
             None => self.only_corpus()?,
         };
-        let corpus = Corpus::open(&self.corpus_dir(&name)?)?;
+        let dir = self.corpus_dir(&name)?;
+        let corpus = match Corpus::open(&dir) {
+            Err(CorpusError::Missing { .. }) if name == DEFAULT_CORPUS => self.demo_corpus(&dir)?,
+            opened => opened?,
+        };
         Ok((name, corpus))
+    }
+
+    /// Indexes the documents that are part of the program; where the home cannot be written, into
+    /// a temporary folder.
+    fn demo_corpus(&self, dir: &Path) -> Result<Corpus> {
+        match build_demo(dir) {
+            Ok(corpus) => Ok(corpus),
+            Err(error) => {
+                tracing::warn!("the demo corpus is not kept: {error:#}");
+                // Kept until the process ends: the index is read from it.
+                build_demo(&tempfile::tempdir()?.keep().join(DEFAULT_CORPUS))
+            }
+        }
     }
 
     fn only_corpus(&self) -> Result<String> {
@@ -64,7 +82,7 @@ impl Context {
 
     /// A model by path or by its name in the models folder; the bundled student without one.
     pub fn model(&self, named: Option<&Path>) -> Result<ModelFile> {
-        let Some(named) = named else { return crate::bundled::student().map_err(Into::into) };
+        let Some(named) = named else { return bundled::student().map_err(Into::into) };
         if named.exists() {
             return Ok(ModelFile::open(named)?);
         }
@@ -76,4 +94,12 @@ impl Context {
         let reason = format!("no such file, and no such model in {}", models.display());
         Err(EngineError::Refused { path: named.display().to_string(), reason }.into())
     }
+}
+
+fn build_demo(dir: &Path) -> Result<Corpus> {
+    std::fs::create_dir_all(dir)?;
+    let documents = dir.with_extension("jsonl");
+    std::fs::write(&documents, bundled::DEMO_CORPUS)?;
+    corpus::ingest(dir, &[documents], &IngestOptions::default(), &mut ())?;
+    Ok(Corpus::open(dir)?)
 }

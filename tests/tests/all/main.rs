@@ -1,4 +1,5 @@
 //! The one integration binary: real programs, real models (small, of random weights), real files.
 
+mod cli;
 mod engine;
 mod layers;
