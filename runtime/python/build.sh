@@ -38,7 +38,11 @@ fetch() {
         local mirror
         mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' |
             grep -v security | head -n 1) || true
-        echo "deb-src [signed-by=$keyring] ${mirror:-http://deb.debian.org/debian} bookworm main" >apt/sources.list
+        [ -n "$mirror" ] || {
+            echo "build.sh: apt knows no Debian mirror; put $tarball into $BUILD_DIR by hand" >&2
+            exit 1
+        }
+        echo "deb-src [signed-by=$keyring] $mirror bookworm main" >apt/sources.list
         local options=(
             -o "Dir::Etc::SourceList=$BUILD_DIR/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
             -o "Dir::State::Lists=$BUILD_DIR/apt/lists" -o "Dir::Cache=$BUILD_DIR/apt/cache"
@@ -71,8 +75,25 @@ link_guest() {
     "${compile[@]}" -mexec-model=reactor guest.o build/libpython3.11.a \
         build/Modules/_decimal/libmpdec/libmpdec.a -o linked.wasm \
         -z stack-size=4194304 -Wl,--stack-first -Wl,-s -Wl,--export=__stack_pointer -Wl,--import-memory \
+        -Wl,--wrap=PyErr_SetFromErrnoWithFilenameObject -Wl,--wrap=PyErr_SetFromErrnoWithFilenameObjects \
         -lm -lwasi-emulated-signal -lwasi-emulated-getpid -lwasi-emulated-process-clocks
     wasm-opt --enable-mutable-globals -O2 linked.wasm -o python.wasm
+}
+
+# Every licence of what is linked into python.wasm or packed into library.zst, in full.
+write_licences() {
+    local section title
+    cat "$here/licences_head.md"
+    for section in "CPython and its standard library:$source_dir/LICENSE" \
+        "CPython's incorporated software:$source_dir/Doc/license.rst" \
+        "libmpdec:$source_dir/Modules/_decimal/libmpdec/mpdecimal.h" \
+        "wasi-libc:/usr/share/doc/wasi-libc/copyright"; do
+        title=${section%%:*}
+        printf '\n## %s\n```text\n' "$title"
+        # libmpdec carries its licence as the first comment of its header
+        if [ "$title" = libmpdec ]; then sed '/\*\//q' "${section#*:}"; else cat "${section#*:}"; fi
+        printf '```\n'
+    done
 }
 
 write_image() {
@@ -80,6 +101,7 @@ write_image() {
     "$python" "$here/pack_library.py" pack --library "$source_dir/Lib" --output library
     zstd --quiet --force -19 --no-progress library -o "$image/library.zst"
     zstd --quiet --force -19 --no-progress python.wasm -o "$image/python.wasm.zst"
+    write_licences >"$image/LICENSES.md"
     "$python" "$here/pack_library.py" manifest --image "$image" --tarball "$tarball" --wasm python.wasm --library library
 }
 

@@ -7,6 +7,7 @@
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <errno.h>
 #include <stdint.h>
 #include "frozen.h" /* written by pack_library.py: frozen_modules, prelude_code */
 
@@ -75,6 +76,31 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_retort", NULL, -1, methods};
 static PyObject *create_module(void) { return PyModule_Create(&module); }
 
+/* ---- the file system there is not ---- */
+
+/* wasi-libc says "capabilities insufficient" (with WASI's numbers) for every path; a CPython on a machine
+ * without the file says ENOENT with Linux's number. The linker sends path errors here (--wrap); the prelude
+ * sets errno.ENOENT to the same number. */
+enum { LINUX_ENOENT = 2 };
+
+PyObject *__real_PyErr_SetFromErrnoWithFilenameObjects(PyObject *kind, PyObject *first, PyObject *second);
+
+PyObject *__wrap_PyErr_SetFromErrnoWithFilenameObjects(PyObject *kind, PyObject *first, PyObject *second) {
+    if (errno != ENOTCAPABLE && errno != ENOENT)
+        return __real_PyErr_SetFromErrnoWithFilenameObjects(kind, first, second);
+    PyObject *arguments = Py_BuildValue("isO", LINUX_ENOENT, "No such file or directory", first ? first : Py_None);
+    if (arguments && second)
+        Py_SETREF(arguments, Py_BuildValue("isOOO", LINUX_ENOENT, "No such file or directory", first, Py_None, second));
+    if (arguments)
+        PyErr_SetObject(PyExc_FileNotFoundError, arguments);
+    Py_XDECREF(arguments);
+    return NULL;
+}
+
+PyObject *__wrap_PyErr_SetFromErrnoWithFilenameObject(PyObject *kind, PyObject *filename) {
+    return __wrap_PyErr_SetFromErrnoWithFilenameObjects(kind, filename, NULL);
+}
+
 /* ---- start-up ---- */
 
 static PyStatus configure(PyConfig *config) {
@@ -94,8 +120,6 @@ static PyStatus configure(PyConfig *config) {
         status = PyConfig_SetString(config, paths[i], L"/python");
     if (!PyStatus_Exception(status))
         status = PyConfig_SetString(config, &config->stdio_encoding, L"utf-8");
-    if (!PyStatus_Exception(status))
-        status = PyWideStringList_Append(&config->warnoptions, L"ignore");
     return status;
 }
 

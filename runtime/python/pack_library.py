@@ -17,14 +17,17 @@ FROZEN = ["encodings", "encodings.aliases", "encodings.ascii", "encodings.latin_
 # Left out: tests, user interfaces, build tools, and what lives by files, processes, threads, sockets or
 # extension modules that the guest does not have. A name covers its submodules.
 LEFT_OUT = set("""
-    __phello__ antigravity asyncio bdb bz2 cProfile cgi cgitb code codeop compileall crypt ctypes curses dbm
+    __phello__ antigravity asyncio bz2 cProfile cgi cgitb compileall crypt ctypes curses dbm
     distutils email.test ensurepip fileinput ftplib getpass gzip http idlelib imaplib imghdr lib2to3 lzma mailbox
-    mailcap mimetypes modulefinder msilib multiprocessing netrc nis nntplib ossaudiodev pdb pip pipes plistlib
+    mailcap mimetypes modulefinder msilib multiprocessing netrc nis nntplib ossaudiodev pip pipes plistlib
     poplib profile pstats pty py_compile pydoc_data readline rlcompleter sched shelve site smtpd smtplib sndhdr
-    socket socketserver sqlite3 ssl sunau symtable tarfile telnetlib test this tkinter trace tty turtle turtledemo
+    socket socketserver sqlite3 ssl sunau symtable tarfile telnetlib test tkinter trace tty turtle turtledemo
     unittest.test urllib.request urllib.robotparser uu venv wave webbrowser wsgiref xdrlib xml xmlrpc zipapp zipfile
     zoneinfo
 """.split())
+
+# Written at CPython's build for its install scheme; sysconfig (and so help()) only wants it to exist.
+ADDED = {"_sysconfigdata__wasi_wasm32-wasi": b"build_time_vars = {}\n"}
 
 
 def is_left_out(name):
@@ -45,25 +48,24 @@ def find_modules(library):
     return sorted(modules)
 
 
-def compile_module(path, shown_as):
+def compile_module(source, shown_as):
     """The marshalled code, without docstrings and asserts."""
-    code = compile(path.read_bytes(), shown_as, "exec", dont_inherit=True, optimize=2)
-    return marshal.dumps(code)
+    return marshal.dumps(compile(source, shown_as, "exec", dont_inherit=True, optimize=2))
 
 
 def pack(library, output):
     """Per module: u16 name length, name, u8 is_package, u32 length, marshalled code (little endian)."""
-    count = 0
+    modules = {name: (False, compile_module(source, f"/python/lib/{name}.py")) for name, source in ADDED.items()}
+    for name, is_package, path in find_modules(library):
+        if not is_left_out(name):
+            shown_as = f"/python/lib/{path.relative_to(library).as_posix()}"
+            modules[name] = (is_package, compile_module(path.read_bytes(), shown_as))
     with open(output, "wb") as archive:
-        for name, is_package, path in find_modules(library):
-            if is_left_out(name):
-                continue
-            code = compile_module(path, f"/python/lib/{path.relative_to(library).as_posix()}")
+        for name, (is_package, code) in sorted(modules.items()):
             name_bytes = name.encode()
             archive.write(struct.pack("<H", len(name_bytes)) + name_bytes)
             archive.write(struct.pack("<BI", is_package, len(code)) + code)
-            count += 1
-    print(f"packed {count} modules, {pathlib.Path(output).stat().st_size} bytes")
+    print(f"packed {len(modules)} modules, {pathlib.Path(output).stat().st_size} bytes")
 
 
 def c_array(name, data):
@@ -79,9 +81,9 @@ def freeze(library, prelude, output):
     for name in FROZEN:
         is_package, path = known[name]
         symbol = "frozen_" + name.replace(".", "_")
-        text += c_array(symbol, compile_module(path, f"/python/lib/{name}"))
+        text += c_array(symbol, compile_module(path.read_bytes(), f"/python/lib/{name}"))
         table += f'    {{"{name}", {symbol}, (int)sizeof {symbol}, {int(is_package)}, NULL}},\n'
-    text += c_array("prelude_code", compile_module(prelude, "<prelude>"))
+    text += c_array("prelude_code", compile_module(prelude.read_bytes(), "<prelude>"))
     pathlib.Path(output).write_text(text + table + "    {NULL, NULL, 0, 0, NULL},\n};\n")
 
 
@@ -101,7 +103,7 @@ def package_version(package):
 def write_manifest(image, tarball, wasm, library):
     here = pathlib.Path(__file__).parent
     inputs = [pathlib.Path(tarball)] + [
-        here / name for name in ("Setup.local", "build.sh", "guest.c", "pack_library.py", "prelude.py")
+        here / name for name in ("Setup.local", "build.sh", "guest.c", "licences_head.md", "pack_library.py", "prelude.py")
     ]
     outputs = [image / "library.zst", image / "python.wasm.zst"]
     lines = ["# Written by build.sh: what the image was built from, and what it is.", "abi_version = 1"]

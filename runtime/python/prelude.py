@@ -49,17 +49,20 @@ class LibraryFinder:
 
 sys.meta_path.append(LibraryFinder)
 
-import ast  # noqa: E402 (the imports below need the finder)
-import builtins  # noqa: E402
-import importlib  # noqa: E402
-import io  # noqa: E402
-import json  # noqa: E402
-import linecache  # noqa: E402
-import math  # noqa: E402
-import random  # noqa: E402
-import time  # noqa: E402
-import __future__ as future  # noqa: E402
-from _sitebuiltins import Quitter, _Helper  # noqa: E402
+# These imports need the finder.
+import ast
+import builtins
+import errno
+import importlib
+import io
+import json
+import linecache
+import math
+import random
+import time
+import warnings
+import __future__ as future
+from _sitebuiltins import Quitter, _Helper
 
 # The report must not depend on functions that an action may overwrite.
 parse = ast.parse
@@ -124,17 +127,7 @@ def flush_streams():
             pass
 
 
-# ---- the world outside: as CPython on a machine with no files ----
-
-
-def open_nothing(
-    file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None
-):
-    if isinstance(file, int):
-        raise OSError(9, "Bad file descriptor")
-    if not isinstance(file, (str, bytes)) and not hasattr(file, "__fspath__"):
-        raise TypeError(f"expected str, bytes or os.PathLike object, not {type(file).__name__}")
-    raise FileNotFoundError(2, "No such file or directory", file)
+# ---- the world outside: as CPython on a machine without files ----
 
 
 def sleep(seconds):
@@ -143,11 +136,10 @@ def sleep(seconds):
         raise ValueError("sleep length must be non-negative")
 
 
-def close_world():
-    open_nothing.__name__ = open_nothing.__qualname__ = "open"
-    open_nothing.__module__ = "io"
-    builtins.open = io.open = open_nothing
+def adapt_world():
     time.sleep = sleep
+    errno.ENOENT = 2  # as guest.c reports it; before anything else copies the number
+    errno.errorcode[2] = "ENOENT"
 
 
 # ---- tools ----
@@ -217,6 +209,7 @@ class Action:
     lines = []
     has_value = False
     assigned_code = None
+    last_line = None
 
 
 def start(random_seed, unix_seconds):
@@ -228,7 +221,8 @@ def prepare(source):
     Answer.given, Answer.value = False, None
     Action.count += 1
     Action.name = f"<action {Action.count}>"
-    Action.has_value, Action.assigned_code, Action.lines = False, None, []
+    Action.has_value, Action.assigned_code = False, None
+    Action.lines, Action.last_line = [], None
     if sys.stdout is None or getattr(sys.stdout, "closed", False):
         open_streams()
     text = source.decode("utf-8").removeprefix("\ufeff")
@@ -239,6 +233,7 @@ def prepare(source):
 
 def compile_action(tree):
     last = tree.body[-1] if tree.body else None
+    Action.last_line = last.lineno if last else None
     if not isinstance(last, ast.Expr):
         code = compile(tree, Action.name, "exec", dont_inherit=True)
         Action.assigned_code = compile_target(last)
@@ -323,10 +318,13 @@ def exception_text(exception):
 
 
 def exception_line(exception):
-    """The innermost line of this action's source that the exception passed, or None."""
+    """The innermost line of this action's source that the exception passed.
+
+    The last statement's if it passed none: then it came from the str() of the action's value.
+    """
     if isinstance(exception, SyntaxError) and exception.filename == Action.name:
         return exception.lineno
-    line = None
+    line = Action.last_line
     step = exception.__traceback__
     while step is not None:
         if step.tb_frame.f_code.co_filename == Action.name:
@@ -376,8 +374,12 @@ def finish(value, exception):
     return dump_json(report).encode("utf-8", "replace")
 
 
+# CPython's usual limit; its WebAssembly builds have a lower one, for hosts with a small stack.
+sys.setrecursionlimit(1000)
+# Warnings would go to stderr, which is not told apart from what an action prints.
+warnings.simplefilter("ignore")
+adapt_world()
 open_streams()
 for _name in PRELOADED:
     importlib.import_module(_name)
-close_world()
 offer_names()
