@@ -20,8 +20,9 @@ use super::wasi::{self, World};
 /// Depth of WebAssembly calls. One level of Python recursion through C takes several.
 const CALLS_MAX: usize = 10_000;
 const STACK_BYTES_MAX: usize = 64 << 20;
-/// Fuel for calls the host makes on its own behalf.
-const HOST_FUEL: u64 = u64::MAX;
+/// Fuel for calls the host makes on its own behalf. Finite, because they work on a heap that an
+/// action may have damaged; making the interpreter takes the most, under a tenth of this.
+const HOST_FUEL: u64 = 2_000_000_000;
 /// The compiled guest, and what its instances share.
 pub struct Machine {
     engine: Engine,
