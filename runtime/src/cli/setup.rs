@@ -17,6 +17,9 @@ use crate::profile::Resolved;
 use crate::sandbox::{Limits, Sandbox, SandboxOptions};
 use crate::transcript::Dialect;
 
+/// A smaller model spends more on waking threads than it gains by them.
+const SMALL_MODEL_BYTES: u64 = 32 << 20;
+
 /// GGUF metadata that names the dialect a student was trained on, and the hash of its words.
 const DIALECT_KEY: &str = "retort.dialect";
 const DIALECT_HASH_KEY: &str = "retort.dialect_hash";
@@ -104,7 +107,7 @@ impl RunArgs {
         let worker = WorkerSettings {
             context_tokens: settings.context_tokens,
             candidates_max: settings.samples,
-            threads: settings.threads,
+            threads: if file.bytes < SMALL_MODEL_BYTES { 1 } else { settings.threads },
             ..WorkerSettings::default()
         };
         let engine = WorkerEngine::load(file, worker, context.cancel.clone())?;

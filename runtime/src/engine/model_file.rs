@@ -21,6 +21,8 @@ pub struct ModelFile {
     pub display: String,
     /// SHA-256 of all bytes, lower-case hexadecimal.
     pub sha256: String,
+    /// Length of the file.
+    pub bytes: u64,
     /// The header.
     pub header: Header,
     /// What the profile check learnt.
@@ -81,7 +83,7 @@ impl ModelFile {
         let bytes = file.metadata().map_err(|error| refused(error.to_string()))?.len();
         let family = family::check(&header, bytes).map_err(|error| refused(error.to_string()))?;
         let sha256 = hash(&mut file).map_err(|error| refused(error.to_string()))?;
-        Ok(Self { name, display, sha256, header, family, place })
+        Ok(Self { name, display, sha256, bytes, header, family, place })
     }
 
     /// The path under which a worker opens it.

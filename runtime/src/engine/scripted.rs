@@ -7,6 +7,9 @@ use super::{
     Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, Stop,
 };
 
+/// Stands inside content that spells a control token, so that a script can tell it from one.
+const BREAK: char = '\u{200b}';
+
 /// Says what the model would reply.
 pub trait Script {
     /// The replies to a prompt, one per candidate; the last is repeated if there are too few.
@@ -27,7 +30,7 @@ pub struct SearchQuestion;
 impl Script for SearchQuestion {
     fn replies(&mut self, prompt: &str, _candidates: u8) -> Vec<String> {
         let question = prompt.lines().find(|line| !line.starts_with('<')).unwrap_or_default();
-        let question = question.trim_end_matches("<|im_end|>");
+        let question = question.trim_end_matches("<|im_end|>").replace(BREAK, "");
         let code = if prompt.contains("<|im_start|>assistant\nI search") {
             "final_answer(found.strip().split(\"\\n\")[0].split(\" [1]\")[0])".to_owned()
         } else {
@@ -73,7 +76,7 @@ impl<S: Script> Engine for ScriptedEngine<S> {
         // Content that spells a control token is shown broken, as a tokenizer would have it.
         let text = |segment: &Segment| match segment.source {
             Source::Template => segment.text.clone(),
-            Source::Content => segment.text.replace("<|", "<\u{200b}|"),
+            Source::Content => segment.text.replace("<|", &format!("<{BREAK}|")),
         };
         self.prompt = prompt.iter().map(text).collect();
         let prompt_tokens = characters(&self.prompt);
