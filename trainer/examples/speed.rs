@@ -10,17 +10,13 @@ use retort_train::optimise::{Optimiser, OptimiserConfig};
 use retort_train::parallel::{Sequence, Shards};
 
 fn main() -> Result<()> {
-    let mut arguments = std::env::args()
-        .skip(1)
-        .map(|argument| argument.parse::<usize>());
+    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<usize>());
     let tokens = arguments.next().transpose()?.unwrap_or(265);
     let shards = arguments.next().transpose()?.unwrap_or(2);
     let mut model = Model::initialised(Shape::small(929), Start::Structured, 1)?;
     let mut optimiser = Optimiser::new(OptimiserConfig::default(), &model.layout);
     let sequence = |start: usize| Sequence {
-        ids: (0..tokens)
-            .map(|index| ((start * 31 + index * index) % 929) as u32)
-            .collect(),
+        ids: (0..tokens).map(|index| ((start * 31 + index * index) % 929) as u32).collect(),
         learned: (0..tokens).map(|index| index % 5 < 2).collect(),
     };
     let sequences: Vec<Sequence> = (0..(2500 / tokens).max(1)).map(sequence).collect();
@@ -28,12 +24,7 @@ fn main() -> Result<()> {
     let mut shards = Shards::new(shards);
     let step = |model: &mut Model, optimiser: &mut Optimiser, shards: &mut Shards| -> Result<()> {
         shards.differentiate(model, &batch)?;
-        optimiser.step(
-            &model.layout,
-            &mut model.parameters,
-            shards.gradient(),
-            1e-3,
-        );
+        optimiser.step(&model.layout, &mut model.parameters, shards.gradient(), 1e-3);
         Ok(())
     };
     for _ in 0..3 {
@@ -46,10 +37,6 @@ fn main() -> Result<()> {
     }
     let seconds = start.elapsed().as_secs_f64();
     let trained = steps * tokens * sequences.len();
-    println!(
-        "{} parameters: {:.0} tokens/s",
-        model.parameters.len(),
-        trained as f64 / seconds
-    );
+    println!("{} parameters: {:.0} tokens/s", model.parameters.len(), trained as f64 / seconds);
     Ok(())
 }

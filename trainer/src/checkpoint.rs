@@ -101,10 +101,7 @@ impl Write for Hashing<'_> {
 /// [`CheckpointError::Io`]; the old file is then still there.
 pub fn save(path: &Path, header: &Header, vectors: Vectors<'_>) -> Result<(), CheckpointError> {
     replace_file(path, |out| {
-        let mut out = Hashing {
-            out,
-            hash: Sha256::new(),
-        };
+        let mut out = Hashing { out, hash: Sha256::new() };
         let header = serde_json::to_vec(header)?;
         out.write_all(MAGIC)?;
         out.write_all(&VERSION.to_le_bytes())?;
@@ -119,10 +116,7 @@ pub fn save(path: &Path, header: &Header, vectors: Vectors<'_>) -> Result<(), Ch
         let hash = out.hash.finalize();
         out.out.write_all(&hash)
     })
-    .map_err(|error| CheckpointError::Io {
-        path: path.display().to_string(),
-        error,
-    })
+    .map_err(|error| CheckpointError::Io { path: path.display().to_string(), error })
 }
 
 /// Reads the checkpoint at `path`, if there is one, for a model of `parameters` parameters.
@@ -134,25 +128,16 @@ pub fn load(path: &Path, parameters: usize) -> Result<Option<Checkpoint>, Checkp
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
-            return Err(CheckpointError::Io {
-                path: path.display().to_string(),
-                error,
-            });
+            return Err(CheckpointError::Io { path: path.display().to_string(), error });
         }
     };
     decode(&bytes, parameters)
         .map(Some)
-        .map_err(|reason| CheckpointError::Damaged {
-            path: path.display().to_string(),
-            reason,
-        })
+        .map_err(|reason| CheckpointError::Damaged { path: path.display().to_string(), reason })
 }
 
 fn decode(bytes: &[u8], parameters: usize) -> Result<Checkpoint, String> {
-    let end = bytes
-        .len()
-        .checked_sub(HASH_BYTES)
-        .ok_or("it is too short")?;
+    let end = bytes.len().checked_sub(HASH_BYTES).ok_or("it is too short")?;
     let (mut body, hash) = bytes.split_at(end);
     if Sha256::digest(body).as_slice() != hash {
         return Err("its hash does not fit its content".to_owned());
@@ -163,35 +148,23 @@ fn decode(bytes: &[u8], parameters: usize) -> Result<Checkpoint, String> {
     if take(&mut body, 4)? != VERSION.to_le_bytes() {
         return Err(format!("its version is not {VERSION}"));
     }
-    let length = take(&mut body, 8)?
-        .try_into()
-        .map_err(|_| "it is too short")?;
+    let length = take(&mut body, 8)?.try_into().map_err(|_| "it is too short")?;
     let length = usize::try_from(u64::from_le_bytes(length)).map_err(|_| "it is too long")?;
     let header = serde_json::from_slice(take(&mut body, length)?)
         .map_err(|error| format!("its header: {error}"))?;
     let mut vector = || -> Result<Vec<f32>, String> {
         let values = take(&mut body, parameters * 4)?.as_chunks::<4>().0;
-        Ok(values
-            .iter()
-            .map(|value| f32::from_le_bytes(*value))
-            .collect())
+        Ok(values.iter().map(|value| f32::from_le_bytes(*value)).collect())
     };
     let (parameters, first, second) = (vector()?, vector()?, vector()?);
     if !body.is_empty() {
         return Err("it belongs to a larger model".to_owned());
     }
-    Ok(Checkpoint {
-        header,
-        parameters,
-        first,
-        second,
-    })
+    Ok(Checkpoint { header, parameters, first, second })
 }
 
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], String> {
-    let (taken, left) = rest
-        .split_at_checked(length)
-        .ok_or("it belongs to a smaller model")?;
+    let (taken, left) = rest.split_at_checked(length).ok_or("it belongs to a smaller model")?;
     *rest = left;
     Ok(taken)
 }
@@ -213,17 +186,11 @@ mod tests {
             optimiser_steps: 2,
             mixture: MixtureState::default(),
         };
-        let vectors = Vectors {
-            parameters: &[1.0, -0.0],
-            first: &[2.0; 2],
-            second: &[f32::MIN; 2],
-        };
+        let vectors =
+            Vectors { parameters: &[1.0, -0.0], first: &[2.0; 2], second: &[f32::MIN; 2] };
         save(&path, &header, vectors).unwrap();
         let read = load(&path, 2).unwrap().unwrap();
-        assert_eq!(
-            (&read.header, read.parameters[1].to_bits()),
-            (&header, (-0.0_f32).to_bits())
-        );
+        assert_eq!((&read.header, read.parameters[1].to_bits()), (&header, (-0.0_f32).to_bits()));
         assert!(load(&path, 1).is_err() && load(&path, 3).is_err());
         let bytes = std::fs::read(&path).unwrap();
         for at in 0..bytes.len() {

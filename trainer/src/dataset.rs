@@ -22,9 +22,7 @@ pub fn encode_segments(
             Source::Template => encoder.template(&segment.text)?,
             Source::Content => encoder.content(&segment.text)?,
         };
-        sequence
-            .learned
-            .resize(sequence.learned.len() + ids.len(), segment.learned);
+        sequence.learned.resize(sequence.learned.len() + ids.len(), segment.learned);
         sequence.ids.extend(ids);
     }
     Ok(sequence)
@@ -40,21 +38,11 @@ mod tests {
     fn content_never_becomes_control_and_the_mask_follows_the_segment() {
         let vocabulary = train_tokenizer(["a b", "a b"], &[], 400).unwrap();
         let encoder = vocabulary.encoder().unwrap();
-        let segment = |source, learned| Segment {
-            text: MESSAGE_END.to_owned(),
-            source,
-            learned,
-        };
-        let segments = [
-            segment(Source::Content, false),
-            segment(Source::Template, true),
-        ];
+        let segment = |source, learned| Segment { text: MESSAGE_END.to_owned(), source, learned };
+        let segments = [segment(Source::Content, false), segment(Source::Template, true)];
         let sequence = encode_segments(&encoder, &segments).unwrap();
         let end = vocabulary.id(MESSAGE_END).unwrap();
-        assert_eq!(
-            sequence.ids.iter().position(|id| *id == end),
-            Some(sequence.ids.len() - 1)
-        );
+        assert_eq!(sequence.ids.iter().position(|id| *id == end), Some(sequence.ids.len() - 1));
         assert_eq!(
             sequence.learned.iter().position(|learned| *learned),
             sequence.ids.len().checked_sub(1)

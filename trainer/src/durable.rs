@@ -19,9 +19,7 @@ pub fn replace_file<E: From<io::Error>>(
     let beside = tempfile::NamedTempFile::new_in(folder)?;
     let mut buffered = BufWriter::with_capacity(1 << 20, beside);
     write(&mut buffered)?;
-    let beside = buffered
-        .into_inner()
-        .map_err(io::IntoInnerError::into_error)?;
+    let beside = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
     beside.as_file().sync_all()?;
     beside.persist(path).map_err(|error| error.error)?;
     File::open(folder)?.sync_all()?;

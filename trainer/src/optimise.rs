@@ -181,11 +181,7 @@ fn jobs<'a>(
 }
 
 fn adam(job: Job<'_>, config: &OptimiserConfig, rate: f32, steps: u64) {
-    let decay = if job.tensor.role == Role::Matrix {
-        config.weight_decay
-    } else {
-        0.0
-    };
+    let decay = if job.tensor.role == Role::Matrix { config.weight_decay } else { 0.0 };
     let correction = |rate: f32| 1.0 - rate.powi(i32::try_from(steps).unwrap_or(i32::MAX));
     // Both corrections of the moments' zero start, folded into rate and epsilon.
     let second = correction(ADAM_SECOND).sqrt();
@@ -216,12 +212,7 @@ fn muon(job: Job<'_>, config: &OptimiserConfig, rate: f32) {
 
 /// Replaces `scratch.update` by the nearest matrix whose singular values are about 1.
 fn orthogonalise(rows: usize, columns: usize, scratch: &mut Scratch) {
-    let Scratch {
-        update,
-        next,
-        gram,
-        polynomial,
-    } = scratch;
+    let Scratch { update, next, gram, polynomial } = scratch;
     let norm = sum_of_squares(update).sqrt() as f32 + 1e-7;
     scale(update, 1.0 / norm);
     let small = rows.min(columns);
@@ -231,21 +222,12 @@ fn orthogonalise(rows: usize, columns: usize, scratch: &mut Scratch) {
     let [linear, cubic, quintic] = NEWTON_SCHULZ;
     for _ in 0..NEWTON_SCHULZ_STEPS {
         let now = Matrix::new(update, rows, columns);
-        let (left, right) = if rows <= columns {
-            (now, now.transposed())
-        } else {
-            (now.transposed(), now)
-        };
+        let (left, right) =
+            if rows <= columns { (now, now.transposed()) } else { (now.transposed(), now) };
         multiply(1.0, left, right, 0.0, MatrixMut::new(gram, small, small));
         polynomial.copy_from_slice(gram);
         let square = Matrix::new(gram, small, small);
-        multiply(
-            quintic,
-            square,
-            square,
-            cubic,
-            MatrixMut::new(polynomial, small, small),
-        );
+        multiply(quintic, square, square, cubic, MatrixMut::new(polynomial, small, small));
         next.copy_from_slice(update);
         let factor = Matrix::new(polynomial, small, small);
         let out = MatrixMut::new(next, rows, columns);
@@ -268,9 +250,7 @@ mod tests {
     fn orthogonal_steps_have_singular_values_near_one() {
         for (rows, columns) in [(12, 5), (5, 12), (7, 7)] {
             let mut scratch = Scratch::default();
-            scratch.update = (0..rows * columns)
-                .map(|i| ((i * i * 37 + i) % 101) as f32)
-                .collect();
+            scratch.update = (0..rows * columns).map(|i| ((i * i * 37 + i) % 101) as f32).collect();
             orthogonalise(rows, columns, &mut scratch);
             // The trace of the Gram matrix is the sum of the squared singular values.
             let small = rows.min(columns) as f64;
@@ -281,21 +261,14 @@ mod tests {
 
     #[test]
     fn the_first_adam_step_is_the_rate_and_clipping_keeps_the_direction() {
-        let shape = Shape {
-            layers: 1,
-            ..Shape::small(20)
-        };
+        let shape = Shape { layers: 1, ..Shape::small(20) };
         let mut model = Model::initialised(shape, Start::Plain, 1).unwrap();
         let before = model.parameters.clone();
-        let config = OptimiserConfig {
-            weight_decay: 0.0,
-            method: Method::AdamW,
-            ..Default::default()
-        };
+        let config =
+            OptimiserConfig { weight_decay: 0.0, method: Method::AdamW, ..Default::default() };
         let mut optimiser = Optimiser::new(config, &model.layout);
-        let mut gradient: Vec<f32> = (0..before.len())
-            .map(|i| if i % 2 == 0 { 1.0 } else { -2.0 })
-            .collect();
+        let mut gradient: Vec<f32> =
+            (0..before.len()).map(|i| if i % 2 == 0 { 1.0 } else { -2.0 }).collect();
         let norm = optimiser.step(&model.layout, &mut model.parameters, &mut gradient, 0.01);
         assert!((norm - (before.len() as f64 * 2.5).sqrt()).abs() < 1e-3 * norm);
         assert!((sum_of_squares(&gradient) - 1.0).abs() < 1e-4);
@@ -307,11 +280,7 @@ mod tests {
 
     #[test]
     fn the_rate_warms_up_and_falls_to_zero() {
-        let model = Model::zeroed(Shape {
-            layers: 1,
-            ..Shape::small(20)
-        })
-        .unwrap();
+        let model = Model::zeroed(Shape { layers: 1, ..Shape::small(20) }).unwrap();
         let mut optimiser = Optimiser::new(OptimiserConfig::default(), &model.layout);
         assert!((optimiser.rate(0.0) - 3e-5).abs() < 1e-9);
         optimiser.steps = 500;
@@ -321,11 +290,7 @@ mod tests {
 
     #[test]
     fn a_gradient_that_is_not_finite_changes_nothing() {
-        let mut model = Model::zeroed(Shape {
-            layers: 1,
-            ..Shape::small(20)
-        })
-        .unwrap();
+        let mut model = Model::zeroed(Shape { layers: 1, ..Shape::small(20) }).unwrap();
         let mut optimiser = Optimiser::new(OptimiserConfig::default(), &model.layout);
         let mut gradient = vec![f32::NAN; model.parameters.len()];
         let norm = optimiser.step(&model.layout, &mut model.parameters, &mut gradient, 1.0);

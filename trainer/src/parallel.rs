@@ -55,10 +55,7 @@ impl Shards {
     pub fn new(count: usize) -> Self {
         let mut shards = Vec::new();
         shards.resize_with(count.max(1), Shard::default);
-        Shards {
-            shards,
-            order: Vec::new(),
-        }
+        Shards { shards, order: Vec::new() }
     }
 
     /// Longest sequence first, each to the shard with the fewest tokens so far.
@@ -70,37 +67,22 @@ impl Shards {
             shard.members.clear();
         }
         self.order.clear();
-        self.order.extend(
-            sequences
-                .iter()
-                .map(|sequence| sequence.ids.len())
-                .enumerate(),
-        );
-        self.order
-            .sort_by_key(|(index, length)| (std::cmp::Reverse(*length), *index));
+        self.order.extend(sequences.iter().map(|sequence| sequence.ids.len()).enumerate());
+        self.order.sort_by_key(|(index, length)| (std::cmp::Reverse(*length), *index));
         for (index, _) in &self.order {
-            let lightest = self
-                .shards
-                .iter_mut()
-                .min_by_key(|shard| shard.batch.ids.len());
+            let lightest = self.shards.iter_mut().min_by_key(|shard| shard.batch.ids.len());
             if let (Some(shard), Some(sequence)) = (lightest, sequences.get(*index)) {
                 shard.batch.push(&sequence.ids, &sequence.learned);
                 shard.members.push(*index);
             }
         }
-        self.shards
-            .iter()
-            .try_for_each(|shard| model.check(&shard.batch))
+        self.shards.iter().try_for_each(|shard| model.check(&shard.batch))
     }
 
     fn loss(&self) -> Loss {
         Loss {
             sum: self.shards.iter().map(|shard| shard.loss).sum(),
-            positions: self
-                .shards
-                .iter()
-                .map(|shard| shard.batch.targets.len())
-                .sum(),
+            positions: self.shards.iter().map(|shard| shard.batch.targets.len()).sum(),
         }
     }
 
@@ -128,9 +110,7 @@ impl Shards {
 
     /// The gradient of the last batch.
     pub fn gradient(&mut self) -> &mut [f32] {
-        self.shards
-            .first_mut()
-            .map_or(&mut [], |shard| &mut shard.workspace.gradient)
+        self.shards.first_mut().map_or(&mut [], |shard| &mut shard.workspace.gradient)
     }
 
     /// Loss of a batch, and for each sequence the most probable token at each of its positions
@@ -156,12 +136,7 @@ impl Shards {
                 else {
                     continue;
                 };
-                let positions = sequence
-                    .learned
-                    .iter()
-                    .skip(1)
-                    .filter(|learned| **learned)
-                    .count();
+                let positions = sequence.learned.iter().skip(1).filter(|learned| **learned).count();
                 own.extend(tokens.by_ref().take(positions));
             }
         }
@@ -178,12 +153,8 @@ mod tests {
     fn sequences() -> Vec<Sequence> {
         (0..9)
             .map(|index| Sequence {
-                ids: (0..5 + index * 3)
-                    .map(|token| (token * 7 + index) as u32 % 50)
-                    .collect(),
-                learned: (0..5 + index * 3)
-                    .map(|token| token % 3 == index % 3)
-                    .collect(),
+                ids: (0..5 + index * 3).map(|token| (token * 7 + index) as u32 % 50).collect(),
+                learned: (0..5 + index * 3).map(|token| token % 3 == index % 3).collect(),
             })
             .collect()
     }
@@ -194,22 +165,14 @@ mod tests {
         let sequences = sequences();
         let batch: Vec<&Sequence> = sequences.iter().collect();
         let run = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut shards = Shards::new(3);
             let loss = pool.install(|| shards.differentiate(&model, &batch).unwrap());
             (loss, shards.gradient().to_vec())
         };
         let (one, two) = (run(1), run(2));
         assert_eq!(one.0, two.0);
-        assert!(
-            one.1
-                .iter()
-                .zip(&two.1)
-                .all(|(a, b)| a.to_bits() == b.to_bits())
-        );
+        assert!(one.1.iter().zip(&two.1).all(|(a, b)| a.to_bits() == b.to_bits()));
     }
 
     #[test]

@@ -77,8 +77,8 @@ const DRILLS: [(Drill, &str, [f32; 2]); 3] = [
 pub fn run(args: &RecipeArgs) -> Result<()> {
     let text = fs::read_to_string(&args.recipe)
         .with_context(|| format!("{} cannot be read", args.recipe.display()))?;
-    let recipe: Recipe = toml::from_str(&text)
-        .with_context(|| format!("{} is no recipe", args.recipe.display()))?;
+    let recipe: Recipe =
+        toml::from_str(&text).with_context(|| format!("{} is no recipe", args.recipe.display()))?;
     let dir = args.out.join(&hex(&Sha256::digest(text.as_bytes()))[..16]);
     fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let dialect = Dialect::named(&recipe.dialect)?;
@@ -138,8 +138,10 @@ fn collected(recipe: &Recipe, dialect: &Dialect, dir: &Path) -> Result<Collected
 }
 
 fn write_json(path: &Path, transcripts: &[Transcript]) -> Result<()> {
-    replace_file(path, |file| serde_json::to_writer(file, transcripts).map_err(std::io::Error::from))
-        .with_context(|| format!("{} cannot be written", path.display()))
+    replace_file(path, |file| {
+        serde_json::to_writer(file, transcripts).map_err(std::io::Error::from)
+    })
+    .with_context(|| format!("{} cannot be written", path.display()))
 }
 
 fn drills(recipe: &Recipe, dialect: &Dialect) -> Result<Vec<Vec<Vec<Segment>>>> {

@@ -28,11 +28,7 @@ pub struct ResultKey {
 impl ResultKey {
     /// From printed text, value of the last expression and final answer.
     pub fn new(logs: &str, value: Option<&str>, answer: Option<&str>) -> Self {
-        Self {
-            logs: normalise(logs),
-            value: value.map(normalise),
-            answer: answer.map(normalise),
-        }
+        Self { logs: normalise(logs), value: value.map(normalise), answer: answer.map(normalise) }
     }
 }
 
@@ -47,7 +43,11 @@ fn normalise_number(word: &str) -> String {
     const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
     match word.parse::<f64>() {
         Ok(number) if number.is_finite() && number.abs() < EXACT_MAX => {
-            if number == 0.0 { "0".to_owned() } else { format!("{number}") }
+            if number == 0.0 {
+                "0".to_owned()
+            } else {
+                format!("{number}")
+            }
         }
         _ => word.to_owned(),
     }
@@ -123,8 +123,11 @@ mod tests {
 
     #[test]
     fn equal_numbers_are_one_result() {
-        let ballots =
-            [ballot(Some("1"), -2.0, "a"), ballot(Some("2"), -0.1, "b"), ballot(Some("1.0"), -2.0, "c")];
+        let ballots = [
+            ballot(Some("1"), -2.0, "a"),
+            ballot(Some("2"), -0.1, "b"),
+            ballot(Some("1.0"), -2.0, "c"),
+        ];
         assert_eq!(winner(&ballots), Some((0, 2)));
         assert_ne!(
             ResultKey::new("9007199254740993", None, None),
@@ -134,7 +137,8 @@ mod tests {
 
     #[test]
     fn failures_have_no_vote_unless_all_fail() {
-        let ballots = [ballot(None, -0.1, "a"), ballot(None, -0.1, "b"), ballot(Some("x"), -9.0, "c")];
+        let ballots =
+            [ballot(None, -0.1, "a"), ballot(None, -0.1, "b"), ballot(Some("x"), -9.0, "c")];
         assert_eq!(winner(&ballots), Some((2, 1)));
         assert_eq!(winner(&ballots[..2]), Some((0, 0)));
     }

@@ -175,4 +175,3 @@ fn step_json(step: &StepReport) -> Value {
         "tool_calls": calls.collect::<Vec<_>>(),
     })
 }
-

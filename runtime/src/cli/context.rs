@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::cancel::Cancel;
 use crate::bundled;
+use crate::cancel::Cancel;
 use crate::corpus::{self, Corpus, CorpusError, IngestOptions};
 use crate::engine::{EngineError, ModelFile};
 use crate::profile::Resolved;

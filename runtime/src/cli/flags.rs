@@ -78,7 +78,9 @@ impl SettingsArgs {
         let sources = Sources {
             flags: self.raw(),
             environment: std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
                 .collect(),
             project_file: read_if_there(Some(Path::new(PROJECT_SETTINGS_FILE)))?,
             user_file: read_if_there(user_file.as_deref())?,

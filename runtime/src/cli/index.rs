@@ -28,7 +28,8 @@ pub struct IndexArgs {
 /// Runs the command.
 pub fn run(args: &IndexArgs, context: &Context) -> Result<Exit> {
     let named = context.resolved.settings.corpus.as_deref();
-    let corpus = named.ok_or_else(|| UsageError("name the corpus with --corpus NAME".to_owned()))?;
+    let corpus =
+        named.ok_or_else(|| UsageError("name the corpus with --corpus NAME".to_owned()))?;
     let dir = context.corpus_dir(corpus)?;
     let options = IngestOptions { cancel: context.cancel.clone() };
     let mut bar = Bar::new();
@@ -54,9 +55,10 @@ fn exit(args: &IndexArgs, report: &IngestReport) -> Exit {
 }
 
 fn report_json(corpus: &str, report: &IngestReport) -> Value {
-    let skipped = report.skipped.iter().map(|skip| {
-        json!({"path": skip.path, "line": skip.line, "reason": skip.reason})
-    });
+    let skipped = report
+        .skipped
+        .iter()
+        .map(|skip| json!({"path": skip.path, "line": skip.line, "reason": skip.reason}));
     json!({
         "format": 1,
         "corpus": corpus,

@@ -68,9 +68,8 @@ impl Journal {
             settings_json: json!(settings),
             started_unix_ms: unix_ms(),
         });
-        self.run = begun
-            .inspect_err(|error| tracing::warn!("this run is not recorded: {error}"))
-            .ok();
+        self.run =
+            begun.inspect_err(|error| tracing::warn!("this run is not recorded: {error}")).ok();
     }
 }
 

@@ -4,9 +4,9 @@
 //! flags, environment and files into the values the rest of the library takes.
 
 mod ask;
+mod config;
 mod context;
 mod eval;
-mod config;
 mod exit;
 mod flags;
 mod index;
@@ -132,7 +132,11 @@ fn exit_of_error(error: &anyhow::Error) -> Exit {
     if error.is::<CorpusError>() || matches!(engine, Some(EngineError::Refused { .. })) {
         return Exit::Refused;
     }
-    if error.is::<context::UsageError>() || error.is::<ConfigError>() { Exit::Usage } else { Exit::Failure }
+    if error.is::<context::UsageError>() || error.is::<ConfigError>() {
+        Exit::Usage
+    } else {
+        Exit::Failure
+    }
 }
 
 fn log_to_stderr(filter: &str) {

@@ -56,10 +56,9 @@ pub fn run(command: &ModelsCommand, context: &Context) -> Result<Exit> {
 fn named(context: &Context, model: &Path) -> Result<ModelFile, EngineError> {
     context.model(Some(model)).map_err(|error| match error.downcast::<EngineError>() {
         Ok(error) => error,
-        Err(error) => EngineError::Refused {
-            path: model.display().to_string(),
-            reason: error.to_string(),
-        },
+        Err(error) => {
+            EngineError::Refused { path: model.display().to_string(), reason: error.to_string() }
+        }
     })
 }
 

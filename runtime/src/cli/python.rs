@@ -62,7 +62,8 @@ fn read(file: &Path) -> Result<String> {
     if file == Path::new("-") {
         std::io::stdin().read_to_end(&mut bytes).context("standard input cannot be read")?;
     } else {
-        bytes = std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        bytes =
+            std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -155,7 +156,8 @@ struct CorpusSearch {
 impl Host for CorpusSearch {
     fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
         let query = query(tool, arguments)?;
-        let found = self.retriever.retrieve(query, self.passages).map_err(|error| error.to_string())?;
+        let found =
+            self.retriever.retrieve(query, self.passages).map_err(|error| error.to_string())?;
         let shown: Vec<Passage> = found.into_iter().map(|hit: Retrieved| hit.passage).collect();
         Ok(Value::String(self.dialect.render_passages(query, &shown)))
     }

@@ -45,7 +45,12 @@ pub fn run(command: &RunsCommand, context: &Context) -> Result<Exit> {
                     println!("{}", json!(run));
                 } else {
                     let answer = run.answer.as_deref().unwrap_or("-");
-                    println!("{}  {:<17} {}  ->  {answer}", run.id.as_str(), run.status, run.question);
+                    println!(
+                        "{}  {:<17} {}  ->  {answer}",
+                        run.id.as_str(),
+                        run.status,
+                        run.question
+                    );
                 }
             }
         }

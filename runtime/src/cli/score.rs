@@ -43,10 +43,8 @@ fn f1(answer: &str, expected: &str) -> f64 {
         return 0.0;
     }
     let (answer, expected) = (count_words(&answer), count_words(&expected));
-    let common: usize = answer
-        .iter()
-        .map(|(word, count)| count.min(expected.get(word).unwrap_or(&0)))
-        .sum();
+    let common: usize =
+        answer.iter().map(|(word, count)| count.min(expected.get(word).unwrap_or(&0))).sum();
     let total: usize = answer.values().sum::<usize>() + expected.values().sum::<usize>();
     if common == 0 { 0.0 } else { 2.0 * common as f64 / total as f64 }
 }

@@ -59,11 +59,8 @@ impl WorkerEngine {
             EngineError::Refused { path: file.display.clone(), reason: reason.to_string() }
         })?;
         let context_tokens = settings.context_tokens.min(file.family.context_tokens);
-        let info = ModelInfo {
-            name: file.name.clone(),
-            sha256: file.sha256.clone(),
-            context_tokens,
-        };
+        let info =
+            ModelInfo { name: file.name.clone(), sha256: file.sha256.clone(), context_tokens };
         let mut engine = Self {
             settings,
             file,

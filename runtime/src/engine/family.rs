@@ -64,7 +64,9 @@ pub fn check(header: &Header, file_bytes: u64) -> Result<Family, GgufError> {
         "llama" => Architecture::Llama,
         "qwen2" => Architecture::Qwen2,
         "qwen3" => Architecture::Qwen3,
-        other => return Err(wrong(format!("architecture {other}, expected qwen2, qwen3 or llama"))),
+        other => {
+            return Err(wrong(format!("architecture {other}, expected qwen2, qwen3 or llama")));
+        }
     };
     let vocabulary = check_vocabulary(header)?;
     let shape = Shape::read(header, name, architecture, vocabulary)?;
@@ -105,7 +107,8 @@ impl Shape {
         } else {
             width / heads
         };
-        let consistent = heads % kv_heads == 0 && head % 2 == 0 && (has_head || head * heads == width);
+        let consistent =
+            heads % kv_heads == 0 && head % 2 == 0 && (has_head || head * heads == width);
         if !consistent {
             return Err(wrong(format!(
                 "{heads} heads, {kv_heads} key-value heads and width {width} do not fit together"
@@ -114,7 +117,9 @@ impl Shape {
         let epsilon_key = key("attention.layer_norm_rms_epsilon");
         let epsilon = header.float(&epsilon_key)?;
         if !(epsilon > 0.0 && epsilon < 0.1) {
-            return Err(wrong(format!("{epsilon_key} is {epsilon}, expected above 0 and below 0.1")));
+            return Err(wrong(format!(
+                "{epsilon_key} is {epsilon}, expected above 0 and below 0.1"
+            )));
         }
         if header.metadata.contains_key(&key("rope.freq_base")) {
             let base = header.float(&key("rope.freq_base"))?;
@@ -190,7 +195,9 @@ fn check_tensors(header: &Header, shape: &Shape, file_bytes: u64) -> Result<(), 
             .ok_or_else(|| wrong(format!("tensor {name} does not belong to the architecture")))?;
         if tensor.dimensions != dimensions {
             let found = &tensor.dimensions;
-            return Err(wrong(format!("tensor {name} has shape {found:?}, expected {dimensions:?}")));
+            return Err(wrong(format!(
+                "tensor {name} has shape {found:?}, expected {dimensions:?}"
+            )));
         }
         extents.push((tensor.offset, tensor_bytes(tensor)?, name));
     }
@@ -236,7 +243,9 @@ fn tensor_bytes(tensor: &TensorInfo) -> Result<u64, GgufError> {
     }
     let row = tensor.dimensions.first().copied().unwrap_or(0);
     if row % block != 0 {
-        return Err(wrong(format!("tensor {name} has rows of {row}, expected a multiple of {block}")));
+        return Err(wrong(format!(
+            "tensor {name} has rows of {row}, expected a multiple of {block}"
+        )));
     }
     let elements = tensor.dimensions.iter().try_fold(1u64, |all, extent| all.checked_mul(*extent));
     elements
@@ -247,7 +256,9 @@ fn tensor_bytes(tensor: &TensorInfo) -> Result<u64, GgufError> {
 fn check_vocabulary(header: &Header) -> Result<u64, GgufError> {
     let model = header.text("tokenizer.ggml.model")?;
     if model != "gpt2" {
-        return Err(wrong(format!("tokenizer.ggml.model is {model}, expected gpt2 (byte-level BPE)")));
+        return Err(wrong(format!(
+            "tokenizer.ggml.model is {model}, expected gpt2 (byte-level BPE)"
+        )));
     }
     let tokens = header.texts("tokenizer.ggml.tokens")?;
     let count = tokens.len() as u64;

@@ -178,9 +178,7 @@ impl Context<'_> {
     /// llama.cpp's words.
     pub fn keep(&mut self, candidate: u8, length: u32, candidates: u8) -> Result<(), String> {
         self.drop_from(0, 0)?;
-        self.context
-            .kv_cache_seq_cp(i32::from(candidate) + 1, 0, None, None)
-            .map_err(said)?;
+        self.context.kv_cache_seq_cp(i32::from(candidate) + 1, 0, None, None).map_err(said)?;
         for other in 0..candidates {
             self.drop_from(i32::from(other) + 1, 0)?;
         }
@@ -192,7 +190,13 @@ impl Context<'_> {
         self.context.kv_cache_seq_rm(sequence, Some(position), None).map_err(said)
     }
 
-    fn add(&mut self, token: u32, position: u32, sequence: i32, logits: bool) -> Result<(), String> {
+    fn add(
+        &mut self,
+        token: u32,
+        position: u32,
+        sequence: i32,
+        logits: bool,
+    ) -> Result<(), String> {
         let position = i32::try_from(position).map_err(said)?;
         self.batch.add(llama_token(token), position, &[sequence], logits).map_err(said)
     }

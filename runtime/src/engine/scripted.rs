@@ -3,9 +3,7 @@
 
 use retort_transcript::{Segment, Source};
 
-use super::{
-    Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, Stop,
-};
+use super::{Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, Stop};
 
 /// Stands inside content that spells a control token, so that a script can tell it from one.
 const BREAK: char = '\u{200b}';

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use super::Stop;
 use super::generate::{self, Draw, Listener, Wish};
 use super::llama::{self, Context, Model};
 use super::protocol::{
     Failure, PROTOCOL_VERSION, Reply, Request, SampledReply, WORKER_ARGUMENT, read_frame,
     write_frame,
 };
-use super::Stop;
 
 /// Serves as the engine's worker and ends the process, if it was started as one. Every binary
 /// that uses the engine calls this first in `main`.
@@ -44,8 +44,9 @@ fn serve() -> io::Result<()> {
     while let Some(request) = pipes.next() {
         match request {
             Request::Quantise { version, from, to, kind, threads } => {
-                let done = check_version(version)
-                    .and_then(|()| llama::quantise(&from, &to, &kind, threads).map_err(Failure::Llama));
+                let done = check_version(version).and_then(|()| {
+                    llama::quantise(&from, &to, &kind, threads).map_err(Failure::Llama)
+                });
                 pipes.answer(done.map(|()| Reply::Quantised))?;
             }
             Request::Load { version, path, context_tokens, candidates_max, threads, probes } => {

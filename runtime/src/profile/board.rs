@@ -12,22 +12,10 @@ use super::layers::{self, Layer};
 /// The files of `firmware-configs/`, by path without extension.
 const EMBEDDED: [(&str, &str); 6] = [
     ("base", include_str!("../../../firmware-configs/base.toml")),
-    (
-        "socs/bcm2712",
-        include_str!("../../../firmware-configs/socs/bcm2712.toml"),
-    ),
-    (
-        "socs/tegra234",
-        include_str!("../../../firmware-configs/socs/tegra234.toml"),
-    ),
-    (
-        "boards/generic",
-        include_str!("../../../firmware-configs/boards/generic.toml"),
-    ),
-    (
-        "boards/raspberry-pi-5",
-        include_str!("../../../firmware-configs/boards/raspberry-pi-5.toml"),
-    ),
+    ("socs/bcm2712", include_str!("../../../firmware-configs/socs/bcm2712.toml")),
+    ("socs/tegra234", include_str!("../../../firmware-configs/socs/tegra234.toml")),
+    ("boards/generic", include_str!("../../../firmware-configs/boards/generic.toml")),
+    ("boards/raspberry-pi-5", include_str!("../../../firmware-configs/boards/raspberry-pi-5.toml")),
     (
         "boards/jetson-orin-nano",
         include_str!("../../../firmware-configs/boards/jetson-orin-nano.toml"),
@@ -102,9 +90,7 @@ impl Boards {
     /// # Errors
     /// None, unless the binary was built from broken files.
     pub fn embedded() -> Result<Self, ConfigError> {
-        let mut boards = Self {
-            files: BTreeMap::new(),
-        };
+        let mut boards = Self { files: BTreeMap::new() };
         for (path, text) in EMBEDDED {
             boards.add(path, &format!("firmware-configs/{path}.toml"), text)?;
         }
@@ -116,16 +102,11 @@ impl Boards {
     /// # Errors
     /// [`ConfigError`] names the file that cannot be read or is refused.
     pub fn with_folder(mut self, folder: &Path) -> Result<Self, ConfigError> {
-        let files = walkdir::WalkDir::new(folder)
-            .max_depth(2)
-            .sort_by_file_name();
+        let files = walkdir::WalkDir::new(folder).max_depth(2).sort_by_file_name();
         for entry in files.into_iter().take(FILES_MAX) {
             let entry = entry.map_err(|error| unreadable(folder, error.into()))?;
             let path = entry.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == "toml")
-            {
+            if path.extension().is_some_and(|extension| extension == "toml") {
                 let text =
                     std::fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
                 let relative = path.strip_prefix(folder).unwrap_or(path).with_extension("");
@@ -137,9 +118,7 @@ impl Boards {
 
     /// Names of the boards that can be chosen.
     pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
-        self.files
-            .keys()
-            .filter_map(|path| path.strip_prefix(BOARDS_FOLDER))
+        self.files.keys().filter_map(|path| path.strip_prefix(BOARDS_FOLDER))
     }
 
     /// The board of a device-tree model string (`/proc/device-tree/model`): the one with the longest
@@ -161,31 +140,17 @@ impl Boards {
         for file in chain.iter().rev() {
             stacked.push(Layer::of(&file.origin, &limits_of(&file.raw))?);
         }
-        let origin = chain
-            .first()
-            .map(|file| file.origin.clone())
-            .unwrap_or_default();
+        let origin = chain.first().map(|file| file.origin.clone()).unwrap_or_default();
         let figment = layers::stack(stacked);
-        let profile: Profile = figment
-            .extract()
-            .map_err(|error| ConfigError::from_figment(&origin, error))?;
+        let profile: Profile =
+            figment.extract().map_err(|error| ConfigError::from_figment(&origin, error))?;
         let origins = layers::origins(&figment)?;
-        check(&Profile {
-            name: name.to_owned(),
-            origins,
-            ..profile
-        })
+        check(&Profile { name: name.to_owned(), origins, ..profile })
     }
 
     fn add(&mut self, path: &str, origin: &str, text: &str) -> Result<(), ConfigError> {
         let raw = layers::read_toml(origin, text)?;
-        self.files.insert(
-            path.to_owned(),
-            File {
-                origin: origin.to_owned(),
-                raw,
-            },
-        );
+        self.files.insert(path.to_owned(), File { origin: origin.to_owned(), raw });
         Ok(())
     }
 
@@ -207,9 +172,7 @@ impl Boards {
             file = self.files.get(parent).ok_or_else(unknown)?;
             chain.push(file);
             if chain.len() > self.files.len() {
-                return Err(ConfigError::InheritsItself {
-                    origin: file.origin.clone(),
-                });
+                return Err(ConfigError::InheritsItself { origin: file.origin.clone() });
             }
         }
         Ok(chain)
@@ -217,11 +180,7 @@ impl Boards {
 
     fn detected(&self, model: &str) -> Option<&str> {
         let texts = self.files.iter().flat_map(|(path, file)| {
-            file.raw
-                .detect
-                .iter()
-                .flatten()
-                .map(move |text| (text, path))
+            file.raw.detect.iter().flatten().map(move |text| (text, path))
         });
         let found = texts.filter(|(text, _)| model.contains(text.as_str()));
         let (_, path) = found.max_by_key(|(text, _)| text.len())?;
@@ -236,12 +195,7 @@ impl Boards {
 
 /// Without the keys that are about the file and not about the device.
 fn limits_of(raw: &RawBoard) -> RawBoard {
-    RawBoard {
-        inherit: None,
-        detect: None,
-        fallback: None,
-        ..raw.clone()
-    }
+    RawBoard { inherit: None, detect: None, fallback: None, ..raw.clone() }
 }
 
 fn inherits_unknown<'a>(parent: &str, known: impl Iterator<Item = &'a String> + Clone) -> String {
@@ -252,10 +206,7 @@ fn inherits_unknown<'a>(parent: &str, known: impl Iterator<Item = &'a String> + 
 }
 
 fn unreadable(path: &Path, source: std::io::Error) -> ConfigError {
-    ConfigError::Unreadable {
-        path: path.to_string_lossy().into_owned(),
-        source,
-    }
+    ConfigError::Unreadable { path: path.to_string_lossy().into_owned(), source }
 }
 
 /// Refuses values that no run could work with.
@@ -264,21 +215,12 @@ fn check(profile: &Profile) -> Result<Profile, ConfigError> {
         ("threads", u64::from(profile.threads)),
         ("context_tokens", u64::from(profile.context_tokens)),
         ("candidates", u64::from(profile.candidates)),
-        (
-            "sandbox.wall_seconds_max",
-            u64::from(profile.sandbox.wall_seconds_max),
-        ),
+        ("sandbox.wall_seconds_max", u64::from(profile.sandbox.wall_seconds_max)),
         ("sandbox.fuel_max", profile.sandbox.fuel_max),
         ("run.steps_max", u64::from(profile.run.steps_max)),
-        (
-            "run.reply_tokens_max",
-            u64::from(profile.run.reply_tokens_max),
-        ),
+        ("run.reply_tokens_max", u64::from(profile.run.reply_tokens_max)),
         ("run.run_tokens_max", u64::from(profile.run.run_tokens_max)),
-        (
-            "run.wall_seconds_max",
-            u64::from(profile.run.wall_seconds_max),
-        ),
+        ("run.wall_seconds_max", u64::from(profile.run.wall_seconds_max)),
     ];
     match least_one.into_iter().find(|(_, value)| *value == 0) {
         None => Ok(profile.clone()),
@@ -298,16 +240,12 @@ mod tests {
 
     fn with_file(path: &str, text: &str) -> Result<Boards, ConfigError> {
         let mut boards = Boards::embedded().unwrap();
-        boards
-            .add(path, &format!("{path}.toml"), text)
-            .map(|()| boards)
+        boards.add(path, &format!("{path}.toml"), text).map(|()| boards)
     }
 
     #[track_caller]
     fn check_refused(path: &str, text: &str, expected: &str) {
-        let refused = with_file(path, text)
-            .and_then(|boards| boards.profile("test"))
-            .unwrap_err();
+        let refused = with_file(path, text).and_then(|boards| boards.profile("test")).unwrap_err();
         assert_eq!(refused.to_string(), expected);
     }
 
@@ -320,21 +258,14 @@ mod tests {
             let profile = boards.profile(name).unwrap();
             assert_eq!(profile.name, name);
             let sandboxes = profile.sandbox.memory_bytes_max;
-            assert!(
-                sandboxes + profile.corpus_cache_bytes < profile.memory_bytes_max,
-                "{name}"
-            );
+            assert!(sandboxes + profile.corpus_cache_bytes < profile.memory_bytes_max, "{name}");
         }
     }
 
     #[test]
     fn every_file_of_the_folder_is_embedded() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../firmware-configs");
-        let read = Boards {
-            files: Default::default(),
-        }
-        .with_folder(folder.as_ref())
-        .unwrap();
+        let read = Boards { files: Default::default() }.with_folder(folder.as_ref()).unwrap();
         let embedded = EMBEDDED.map(|(path, _)| path);
         assert_eq!(read.files.len(), embedded.len());
         assert!(embedded.iter().all(|path| read.files.contains_key(*path)));
@@ -342,19 +273,13 @@ mod tests {
 
     #[test]
     fn a_value_comes_from_the_nearest_file() {
-        let profile = Boards::embedded()
-            .unwrap()
-            .profile("raspberry-pi-5")
-            .unwrap();
+        let profile = Boards::embedded().unwrap().profile("raspberry-pi-5").unwrap();
         let origin = |key: &str| profile.origins.get(key).unwrap().as_str();
         assert_eq!(
             (profile.candidates, origin("candidates")),
             (4, "firmware-configs/socs/bcm2712.toml")
         );
-        assert_eq!(
-            origin("run.wall_seconds_max"),
-            "firmware-configs/boards/raspberry-pi-5.toml"
-        );
+        assert_eq!(origin("run.wall_seconds_max"), "firmware-configs/boards/raspberry-pi-5.toml");
         assert_eq!(origin("run.steps_max"), "firmware-configs/base.toml");
         assert_eq!(profile.origins.len(), 18);
     }
@@ -364,10 +289,7 @@ mod tests {
         let boards = Boards::embedded().unwrap();
         for (model, expected) in [
             (Some("Raspberry Pi 5 Model B Rev 1.0\0"), "raspberry-pi-5"),
-            (
-                Some("NVIDIA Jetson Orin Nano Developer Kit"),
-                "jetson-orin-nano",
-            ),
+            (Some("NVIDIA Jetson Orin Nano Developer Kit"), "jetson-orin-nano"),
             (Some("Raspberry Pi 4 Model B"), "generic"),
             (None, "generic"),
         ] {
@@ -407,19 +329,12 @@ mod tests {
             "inherit = \"base\"\nthreads = 0",
             "boards/test.toml: `threads` is 0; expected at least 1",
         );
-        check_refused(
-            "boards/tset",
-            "",
-            "unknown board `test`; did you mean `tset`?",
-        );
+        check_refused("boards/tset", "", "unknown board `test`; did you mean `tset`?");
     }
 
     #[test]
     fn an_incomplete_board_names_what_is_missing() {
-        let refused = with_file("boards/test", "threads = 2")
-            .unwrap()
-            .profile("test")
-            .unwrap_err();
+        let refused = with_file("boards/test", "threads = 2").unwrap().profile("test").unwrap_err();
         let message = refused.to_string();
         assert!(
             message.starts_with("boards/test.toml: ") && message.contains("missing field"),

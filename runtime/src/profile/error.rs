@@ -72,26 +72,15 @@ impl ConfigError {
                     Some(_) => format!("{prefix}.{name}"),
                     None => name.clone(),
                 };
-                Self::UnknownKey {
-                    origin,
-                    key,
-                    hint: hint(name, known.iter().copied()),
-                }
+                Self::UnknownKey { origin, key, hint: hint(name, known.iter().copied()) }
             }
-            _ => Self::Malformed {
-                origin,
-                reason: malformed(&prefix, &error.kind),
-            },
+            _ => Self::Malformed { origin, reason: malformed(&prefix, &error.kind) },
         }
     }
 }
 
 fn malformed(key: &str, kind: &Kind) -> String {
-    if key.is_empty() {
-        kind.to_string()
-    } else {
-        format!("`{key}`: {kind}")
-    }
+    if key.is_empty() { kind.to_string() } else { format!("`{key}`: {kind}") }
 }
 
 /// `did you mean …?` where one of `known` is close to `name`, else the list of them.
@@ -146,9 +135,6 @@ mod tests {
     fn a_hint_names_the_closest_or_all() {
         let known = ["threads", "context_tokens"];
         assert_eq!(hint("thread", known.into_iter()), "did you mean `threads`?");
-        assert_eq!(
-            hint("colour", known.into_iter()),
-            "expected one of: threads, context_tokens"
-        );
+        assert_eq!(hint("colour", known.into_iter()), "expected one of: threads, context_tokens");
     }
 }

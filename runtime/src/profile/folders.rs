@@ -23,11 +23,8 @@ impl Folders {
     /// The folders that these environment variables name. Nothing is created or looked at.
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
         // The rules say that a relative path is to be ignored.
-        let absolute = |name: &str| {
-            variable(name)
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-        };
+        let absolute =
+            |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let home = absolute("HOME");
         let folder = |name: &str, below_home: &str| {
             let base = absolute(name).or_else(|| home.as_ref().map(|home| home.join(below_home)));
@@ -43,17 +40,13 @@ impl Folders {
     /// The user's settings file.
     #[must_use]
     pub fn settings_file(&self) -> Option<PathBuf> {
-        self.config
-            .as_deref()
-            .map(|folder| folder.join("config.toml"))
+        self.config.as_deref().map(|folder| folder.join("config.toml"))
     }
 
     /// The user's own board files, laid out like `firmware-configs/`.
     #[must_use]
     pub fn boards(&self) -> Option<PathBuf> {
-        self.config
-            .as_deref()
-            .map(|folder| folder.join("firmware-configs"))
+        self.config.as_deref().map(|folder| folder.join("firmware-configs"))
     }
 }
 
@@ -69,19 +62,10 @@ mod tests {
             "XDG_CACHE_HOME" => Some("relative".to_owned()),
             _ => None,
         });
-        assert_eq!(
-            folders.config.as_deref(),
-            Some("/home/ada/.config/retort".as_ref())
-        );
+        assert_eq!(folders.config.as_deref(), Some("/home/ada/.config/retort".as_ref()));
         assert_eq!(folders.data.as_deref(), Some("/srv/data/retort".as_ref()));
-        assert_eq!(
-            folders.cache.as_deref(),
-            Some("/home/ada/.cache/retort".as_ref())
-        );
-        assert_eq!(
-            folders.settings_file(),
-            Some("/home/ada/.config/retort/config.toml".into())
-        );
+        assert_eq!(folders.cache.as_deref(), Some("/home/ada/.cache/retort".as_ref()));
+        assert_eq!(folders.settings_file(), Some("/home/ada/.config/retort/config.toml".into()));
     }
 
     #[test]

@@ -171,12 +171,7 @@ impl Sources {
 
         let user = layers::stack(set_by_user);
         let board = self.board_layer(&user, boards)?;
-        let name = board
-            .values
-            .get("board")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
+        let name = board.values.get("board").and_then(Value::as_str).unwrap_or_default().to_owned();
         let profile = boards.profile(&name)?;
 
         let mut below = vec![default_layer(&self.folders)?, board];
@@ -186,12 +181,7 @@ impl Sources {
         let settings = extract(&figment)?;
         let origins = layers::origins(&figment)?;
         check(&settings, &origins)?;
-        Ok(Resolved {
-            settings,
-            profile,
-            origins,
-            warnings,
-        })
+        Ok(Resolved { settings, profile, origins, warnings })
     }
 
     /// One layer for each variable, so that a value's origin names it; warnings about unknown ones.
@@ -245,17 +235,14 @@ fn variable_layer(name: &str, key: &str, text: &str) -> Result<Layer, ConfigErro
     };
     let layer = Layer::of_value(name, key, value);
     // Read alone first, so that a refusal names the variable.
-    let raw: RawSettings = Figment::from(&layer)
-        .extract()
-        .map_err(|error| ConfigError::from_figment(name, error))?;
+    let raw: RawSettings =
+        Figment::from(&layer).extract().map_err(|error| ConfigError::from_figment(name, error))?;
     Layer::of(name, &raw)
 }
 
 fn unknown_variable(name: &str, known: &[String]) -> String {
-    let variables: Vec<String> = known
-        .iter()
-        .map(|key| format!("{VARIABLE_PREFIX}{}", key.to_ascii_uppercase()))
-        .collect();
+    let variables: Vec<String> =
+        known.iter().map(|key| format!("{VARIABLE_PREFIX}{}", key.to_ascii_uppercase())).collect();
     let hint = hint(name, variables.iter().map(String::as_str));
     format!("environment variable {name} is not one that is read; {hint}")
 }
@@ -287,18 +274,13 @@ fn profile_layers(profile: &Profile, machine: &Machine) -> Result<Vec<Layer>, Co
         .map_err(|error| ConfigError::from_figment(&profile.name, error))?;
     let layers = FROM_PROFILE.iter().filter_map(|(setting, key)| {
         let value = values.find_ref(key)?.clone();
-        let origin = profile
-            .origins
-            .get(*key)
-            .map(String::as_str)
-            .unwrap_or_default();
+        let origin = profile.origins.get(*key).map(String::as_str).unwrap_or_default();
         Some(Layer::of_value(origin, setting, value))
     });
     let mut layers: Vec<Layer> = layers.collect();
     // More threads than processors wait for each other at every layer of the model.
-    if let Some(processors) = machine
-        .processors
-        .filter(|count| (1..profile.threads).contains(count))
+    if let Some(processors) =
+        machine.processors.filter(|count| (1..profile.threads).contains(count))
     {
         layers.push(Layer::of_value(
             "processors of this machine",
@@ -321,59 +303,17 @@ fn extract(figment: &Figment) -> Result<Settings, ConfigError> {
 
 /// Refuses values outside their ranges.
 fn check(settings: &Settings, origins: &BTreeMap<String, String>) -> Result<(), ConfigError> {
-    let Settings {
-        samples,
-        temperature,
-        top_p,
-        steps_max,
-        threads,
-        ..
-    } = settings;
-    let Settings {
-        reply_tokens_max,
-        wall_seconds_max,
-        context_tokens,
-        ..
-    } = settings;
+    let Settings { samples, temperature, top_p, steps_max, threads, .. } = settings;
+    let Settings { reply_tokens_max, wall_seconds_max, context_tokens, .. } = settings;
     let passages = &settings.passages_per_search;
     let ranges: [(&str, bool, &dyn Display, &'static str); 9] = [
         ("samples", (1..=64).contains(samples), samples, "1 to 64"),
-        (
-            "temperature",
-            (0.0..=10.0).contains(temperature),
-            temperature,
-            "0 (greedy) to 10",
-        ),
-        (
-            "top_p",
-            *top_p > 0.0 && *top_p <= 1.0,
-            top_p,
-            "more than 0, at most 1",
-        ),
-        (
-            "steps_max",
-            (1..=100).contains(steps_max),
-            steps_max,
-            "1 to 100",
-        ),
-        (
-            "reply_tokens_max",
-            *reply_tokens_max > 0,
-            reply_tokens_max,
-            "at least 1",
-        ),
-        (
-            "wall_seconds_max",
-            *wall_seconds_max > 0,
-            wall_seconds_max,
-            "at least 1",
-        ),
-        (
-            "passages_per_search",
-            (1..=100).contains(passages),
-            passages,
-            "1 to 100",
-        ),
+        ("temperature", (0.0..=10.0).contains(temperature), temperature, "0 (greedy) to 10"),
+        ("top_p", *top_p > 0.0 && *top_p <= 1.0, top_p, "more than 0, at most 1"),
+        ("steps_max", (1..=100).contains(steps_max), steps_max, "1 to 100"),
+        ("reply_tokens_max", *reply_tokens_max > 0, reply_tokens_max, "at least 1"),
+        ("wall_seconds_max", *wall_seconds_max > 0, wall_seconds_max, "at least 1"),
+        ("passages_per_search", (1..=100).contains(passages), passages, "1 to 100"),
         ("threads", (1..=512).contains(threads), threads, "1 to 512"),
         (
             "context_tokens",

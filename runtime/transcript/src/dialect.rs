@@ -64,10 +64,7 @@ impl Dialect {
     /// [`DialectError::Unknown`] lists the known names.
     pub fn named(name: &str) -> Result<Self, DialectError> {
         let Some((_, data)) = DIALECTS.iter().find(|(known, _)| *known == name) else {
-            return Err(DialectError::Unknown {
-                name: name.to_owned(),
-                known: known_names(),
-            });
+            return Err(DialectError::Unknown { name: name.to_owned(), known: known_names() });
         };
         Self::from_data(name, data)
     }
@@ -84,15 +81,9 @@ impl Dialect {
     ) -> Result<Self, DialectError> {
         let variables = &self.words.template_variables;
         let prompt = prompt::render(jinja_template, tools, variables).map_err(|source| {
-            DialectError::SystemPrompt {
-                dialect: self.name().to_owned(),
-                source,
-            }
+            DialectError::SystemPrompt { dialect: self.name().to_owned(), source }
         })?;
-        Ok(Self {
-            system_prompt: Some(prompt),
-            ..self
-        })
+        Ok(Self { system_prompt: Some(prompt), ..self })
     }
 
     /// Its name, as manifests give it.
@@ -105,10 +96,7 @@ impl Dialect {
     /// under another hash reads words it was not trained on.
     #[must_use]
     pub fn hash(&self) -> String {
-        hash_of(&[
-            &self.words_text,
-            self.system_prompt.as_deref().unwrap_or_default(),
-        ])
+        hash_of(&[&self.words_text, self.system_prompt.as_deref().unwrap_or_default()])
     }
 
     /// Name of the Python function that searches.
@@ -181,24 +169,15 @@ impl Dialect {
     }
 
     fn from_data(name: &str, data: &str) -> Result<Self, DialectError> {
-        let broken = |reason: String| DialectError::Words {
-            dialect: name.to_owned(),
-            reason,
-        };
+        let broken = |reason: String| DialectError::Words { dialect: name.to_owned(), reason };
         let words: Words = toml::from_str(data).map_err(|error| broken(error.to_string()))?;
         if words.format != FORMAT || words.name != name {
-            return Err(broken(format!(
-                "expected name = \"{name}\" and format = {FORMAT}"
-            )));
+            return Err(broken(format!("expected name = \"{name}\" and format = {FORMAT}")));
         }
         let template = words.system_prompt.clone();
         let tools = words.tools.clone();
         let words_text = toml::to_string(&words).map_err(|error| broken(error.to_string()))?;
-        let dialect = Self {
-            words,
-            words_text,
-            system_prompt: None,
-        };
+        let dialect = Self { words, words_text, system_prompt: None };
         match template {
             Some(template) => dialect.with_system_prompt(&template, &tools),
             None => Ok(dialect),
@@ -217,12 +196,9 @@ fn hash_of(parts: &[&str]) -> String {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
     }
-    hasher
-        .finalize()
-        .iter()
-        .fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    hasher.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -34,11 +34,7 @@ fn compat_file(name: &str) -> Option<String> {
     if path.exists() {
         return Some(std::fs::read_to_string(path).unwrap());
     }
-    assert!(
-        std::env::var("CI").as_deref() != Ok("true"),
-        "{} is missing",
-        path.display()
-    );
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{} is missing", path.display());
     eprintln!("skipped: {} is missing", path.display());
     None
 }
@@ -46,10 +42,7 @@ fn compat_file(name: &str) -> Option<String> {
 fn runs() -> Option<(Dialect, BTreeMap<String, Run>)> {
     let prompt = compat_file("system_prompt_short.txt")?;
     let runs = compat_file("reference_message_sequences.json")?;
-    let dialect = Dialect::named("smolagents")
-        .unwrap()
-        .with_system_prompt(&prompt, &[])
-        .unwrap();
+    let dialect = Dialect::named("smolagents").unwrap().with_system_prompt(&prompt, &[]).unwrap();
     Some((dialect, serde_json::from_str(&runs).unwrap()))
 }
 
@@ -57,29 +50,13 @@ fn runs() -> Option<(Dialect, BTreeMap<String, Run>)> {
 fn transcript_of(dialect: &Dialect, messages: &[Message]) -> Transcript {
     let turns = messages.get(2..).unwrap();
     let steps = turns.chunks(2).zip(1..).map(|(turn, number)| {
-        let [reply, observation] = turn else {
-            panic!("a reply without observation")
-        };
-        assert_eq!(
-            (reply.role, observation.role),
-            (Role::Assistant, Role::User)
-        );
-        let reply = reply
-            .content
-            .strip_suffix("<end_code>")
-            .unwrap_or(&reply.content)
-            .to_owned();
+        let [reply, observation] = turn else { panic!("a reply without observation") };
+        assert_eq!((reply.role, observation.role), (Role::Assistant, Role::User));
+        let reply = reply.content.strip_suffix("<end_code>").unwrap_or(&reply.content).to_owned();
         let observation = observation_of(dialect, &reply, &observation.content, number);
-        Step {
-            reply,
-            observation: Some(observation),
-        }
+        Step { reply, observation: Some(observation) }
     });
-    Transcript {
-        question: QUESTION.to_owned(),
-        steps: steps.collect(),
-        answer_requested: false,
-    }
+    Transcript { question: QUESTION.to_owned(), steps: steps.collect(), answer_requested: false }
 }
 
 fn observation_of(dialect: &Dialect, reply: &str, text: &str, number: usize) -> Observation {
@@ -114,29 +91,14 @@ fn error_of(logs: &str, error: &str) -> Observation {
     if let Some(at_line) = error.strip_prefix("Code execution failed at line '") {
         let (line, message) = at_line.split_once("' due to: ").unwrap();
         let (message, line) = (message.to_owned(), Some(line.to_owned()));
-        return Observation::Error {
-            logs,
-            message,
-            line,
-            syntax: None,
-        };
+        return Observation::Error { logs, message, line, syntax: None };
     }
     let Some(syntax) = error.strip_prefix("Code parsing failed on line ") else {
-        return Observation::Error {
-            logs,
-            message: error.to_owned(),
-            line: None,
-            syntax: None,
-        };
+        return Observation::Error { logs, message: error.to_owned(), line: None, syntax: None };
     };
     let (line_number, syntax) = syntax.split_once(" due to: ").unwrap();
     let [kind, line, caret, message] = syntax.split('\n').collect::<Vec<_>>().try_into().unwrap();
-    let message = message
-        .strip_prefix("Error: ")
-        .unwrap()
-        .split_once(" (<unknown>")
-        .unwrap()
-        .0;
+    let message = message.strip_prefix("Error: ").unwrap().split_once(" (<unknown>").unwrap().0;
     Observation::Error {
         logs,
         message: format!("{kind}: {message}"),
@@ -158,11 +120,7 @@ fn every_call_of_the_reference_is_rendered_byte_for_byte() {
         for call in run.calls.iter().filter(|call| call.stop.is_some()) {
             let transcript = transcript_of(&dialect, &call.messages);
             assert_eq!(Some(dialect.stops()), call.stop.as_deref(), "{name}");
-            assert_eq!(
-                dialect.message_sequence(&transcript),
-                call.messages,
-                "{name}"
-            );
+            assert_eq!(dialect.message_sequence(&transcript), call.messages, "{name}");
             let text: String = dialect
                 .render_prompt(&transcript)
                 .into_iter()
@@ -180,20 +138,12 @@ fn the_fallback_appends_a_request_and_changes_nothing_else() {
     let Some((dialect, runs)) = runs() else {
         return;
     };
-    let fallbacks = runs
-        .values()
-        .flat_map(|run| &run.calls)
-        .filter(|call| call.stop.is_none());
+    let fallbacks = runs.values().flat_map(|run| &run.calls).filter(|call| call.stop.is_none());
     let mut seen = 0;
     for call in fallbacks {
         let mut messages = call.messages.clone();
         let last = messages.last_mut().unwrap();
-        last.content = last
-            .content
-            .split_once("Based on the above")
-            .unwrap()
-            .0
-            .to_owned();
+        last.content = last.content.split_once("Based on the above").unwrap().0.to_owned();
         let mut transcript = transcript_of(&dialect, &messages);
         let without = dialect.message_sequence(&transcript);
         assert_eq!(without.get(1..), messages.get(1..));
@@ -202,10 +152,7 @@ fn the_fallback_appends_a_request_and_changes_nothing_else() {
         assert_eq!(with.len(), without.len());
         let (with, without) = (with.last().unwrap(), without.last().unwrap());
         let request = with.content.strip_prefix(&without.content).unwrap();
-        assert_eq!(
-            request,
-            "\nNo steps are left. Give your answer now with `final_answer`."
-        );
+        assert_eq!(request, "\nNo steps are left. Give your answer now with `final_answer`.");
         seen += 1;
     }
     assert_eq!(seen, 2);
@@ -231,19 +178,12 @@ fn passages_are_worded_as_the_reference_words_them() {
                 "The Empire State Building is 381 metres tall to its roof.",
                 0.85,
             ),
-            passage(
-                "Gustave Eiffel",
-                "Gustave Eiffel was a French civil engineer.",
-                0.84,
-            ),
+            passage("Gustave Eiffel", "Gustave Eiffel was a French civil engineer.", 0.84),
         ],
     );
     let run = runs.get("search_then_answer").unwrap();
     let observation = &run.calls.last().unwrap().messages.get(3).unwrap().content;
-    assert!(
-        observation.contains(&format!("Execution logs:\n{text}\nLast output")),
-        "{text}"
-    );
+    assert!(observation.contains(&format!("Execution logs:\n{text}\nLast output")), "{text}");
 }
 
 /// Smolagents' template over its tools yields the prompt that its students were trained under.
@@ -259,9 +199,8 @@ fn the_tool_list_of_the_reference_prompt_is_reproduced() {
                  {%- endfor %}";
     let dialect = Dialect::named("smolagents").unwrap();
     let descriptions = dialect.tools().to_vec();
-    let dialect = dialect
-        .with_system_prompt(&format!("{before}{tools}{after}"), &descriptions)
-        .unwrap();
+    let dialect =
+        dialect.with_system_prompt(&format!("{before}{tools}{after}"), &descriptions).unwrap();
     let messages = dialect.message_sequence(&Transcript::default());
     assert_eq!(messages.first().unwrap().content, prompt);
 }

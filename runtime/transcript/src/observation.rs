@@ -7,31 +7,18 @@ use crate::words::{ObservationLimits, ObservationWords, fill};
 pub(crate) fn render(words: &ObservationWords, observation: &Observation, number: usize) -> String {
     let step = number.to_string();
     let text = match observation {
-        Observation::Output {
-            logs,
-            value,
-            assigned,
-        } => {
+        Observation::Output { logs, value, assigned } => {
             let assigned = assigned.as_ref().filter(|_| words.shows_assigned);
             output(words, &step, logs, value.as_ref().or(assigned))
         }
-        Observation::Error {
-            logs,
-            message,
-            line,
-            syntax,
-        } => {
+        Observation::Error { logs, message, line, syntax } => {
             let error = error_text(words, message, line.as_deref(), *syntax);
             let before = logs_before_error(words, &step, logs);
             before + &fill(&words.error, &[("step", &step), ("error", &error)])
         }
         Observation::ParseError { message } => fill(&words.parse_error, &[("message", message)]),
     };
-    if words.strips_last_newline {
-        text.trim_end_matches('\n').to_owned()
-    } else {
-        text
-    }
+    if words.strips_last_newline { text.trim_end_matches('\n').to_owned() } else { text }
 }
 
 fn output(words: &ObservationWords, step: &str, logs: &str, value: Option<&String>) -> String {
@@ -41,10 +28,7 @@ fn output(words: &ObservationWords, step: &str, logs: &str, value: Option<&Strin
     let logs = printed(&words.limits, logs);
     let value = value.unwrap_or(&words.value_none);
     let value = truncate(value, words.limits.value_characters_max, &words.limits);
-    fill(
-        &words.output,
-        &[("step", step), ("logs", &logs), ("value", &value)],
-    )
+    fill(&words.output, &[("step", step), ("logs", &logs), ("value", &value)])
 }
 
 fn logs_before_error(words: &ObservationWords, step: &str, logs: &str) -> String {
@@ -66,10 +50,7 @@ fn error_text(
         (line, Some(place)) => syntax_error(words, &message, line.unwrap_or_default(), place),
         (Some(line), None) => {
             let line = truncate(line, words.limits.value_characters_max, &words.limits);
-            fill(
-                &words.error_at_line,
-                &[("line", &line), ("message", &message)],
-            )
+            fill(&words.error_at_line, &[("line", &line), ("message", &message)])
         }
         (None, None) => message,
     }
@@ -108,9 +89,6 @@ fn truncate(text: &str, characters_max: usize, limits: &ObservationLimits) -> St
     let half = characters_max / 2;
     let head = text.chars().take(half);
     let tail = text.chars().skip(characters - half);
-    let note = fill(
-        &limits.truncation_note,
-        &[("characters_max", &characters_max.to_string())],
-    );
+    let note = fill(&limits.truncation_note, &[("characters_max", &characters_max.to_string())]);
     head.chain(note.chars()).chain(tail).collect()
 }

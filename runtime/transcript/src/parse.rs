@@ -31,25 +31,18 @@ const LANGUAGES: [&str; 3] = ["", "py", "python"];
 pub(crate) fn parse_reply(words: &Reply, reply: &str) -> Result<Action, ParseError> {
     let blocks = fenced_blocks(reply);
     let (thought, code) = match blocks.first() {
-        Some(first) => (
-            thought(words, reply.get(..first.start).unwrap_or_default()),
-            joined(&blocks),
-        ),
+        Some(first) => {
+            (thought(words, reply.get(..first.start).unwrap_or_default()), joined(&blocks))
+        }
         None if python::looks_like_python(reply) => (String::new(), reply.trim().to_owned()),
         None => return Err(no_code(words, reply)),
     };
-    Ok(Action {
-        thought,
-        code: python::rename_answer_variable(&code),
-    })
+    Ok(Action { thought, code: python::rename_answer_variable(&code) })
 }
 
 /// The inverse of [`parse_reply`].
 pub(crate) fn compose_reply(words: &Reply, action: &Action) -> String {
-    let values = [
-        ("thought", action.thought.as_str()),
-        ("code", action.code.as_str()),
-    ];
+    let values = [("thought", action.thought.as_str()), ("code", action.code.as_str())];
     fill(&words.layout, &values).trim().to_owned()
 }
 
@@ -89,11 +82,7 @@ fn block_at(text: &str) -> Option<(&str, usize)> {
 }
 
 fn joined(blocks: &[Block<'_>]) -> String {
-    blocks
-        .iter()
-        .map(|block| block.code.trim())
-        .collect::<Vec<_>>()
-        .join("\n\n")
+    blocks.iter().map(|block| block.code.trim()).collect::<Vec<_>>().join("\n\n")
 }
 
 fn thought(words: &Reply, text: &str) -> String {
@@ -111,13 +100,9 @@ fn no_code(words: &Reply, reply: &str) -> ParseError {
     let mentions_answer = reply.contains("final") && reply.contains("answer");
     let message = |text: &str| error_message(&words.errors, text, &shown);
     if mentions_answer {
-        ParseError::AnswerWithoutCode {
-            message: message(&words.errors.answer_without_code),
-        }
+        ParseError::AnswerWithoutCode { message: message(&words.errors.answer_without_code) }
     } else {
-        ParseError::NoCode {
-            message: message(&words.errors.no_code),
-        }
+        ParseError::NoCode { message: message(&words.errors.no_code) }
     }
 }
 
@@ -130,13 +115,9 @@ fn error_message(errors: &ReplyErrors, text: &str, reply: &str) -> String {
 /// lines that hold nothing else.
 fn dedent(text: &str) -> String {
     let margin = common_margin(text);
-    let lines = text.split('\n').map(|line| {
-        if is_blank(line) {
-            ""
-        } else {
-            line.get(margin..).unwrap_or_default()
-        }
-    });
+    let lines = text
+        .split('\n')
+        .map(|line| if is_blank(line) { "" } else { line.get(margin..).unwrap_or_default() });
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -151,19 +132,13 @@ fn is_blank(line: &str) -> bool {
 }
 
 fn indent(line: &str) -> &str {
-    let end = line
-        .find(|letter| letter != ' ' && letter != '\t')
-        .unwrap_or(line.len());
+    let end = line.find(|letter| letter != ' ' && letter != '\t').unwrap_or(line.len());
     line.get(..end).unwrap_or_default()
 }
 
 /// Both hold blanks and tabs only, so every byte is a character.
 fn common_prefix<'a>(one: &'a str, other: &str) -> &'a str {
-    let length = one
-        .bytes()
-        .zip(other.bytes())
-        .take_while(|(left, right)| left == right)
-        .count();
+    let length = one.bytes().zip(other.bytes()).take_while(|(left, right)| left == right).count();
     one.get(..length).unwrap_or_default()
 }
 

@@ -47,17 +47,11 @@ fn closing_marker(text: &str) -> Option<&str> {
     let digits = inside.find(|letter: char| !letter.is_ascii_digit())?;
     let after = inside.get(digits..)?.strip_prefix(']')?;
     let closes = after.is_empty() || after.starts_with(['.', '!', '?', '\n']);
-    (digits > 0 && closes)
-        .then(|| text.get(..text.len() - after.len()))
-        .flatten()
+    (digits > 0 && closes).then(|| text.get(..text.len() - after.len())).flatten()
 }
 
 fn content(text: &str, learned: bool) -> Segment {
-    Segment {
-        text: text.to_owned(),
-        source: Source::Content,
-        learned,
-    }
+    Segment { text: text.to_owned(), source: Source::Content, learned }
 }
 
 fn numbered_documents(heading: &str, document: &str, passages: &[Passage]) -> String {
@@ -68,16 +62,9 @@ fn numbered_documents(heading: &str, document: &str, passages: &[Passage]) -> St
             ("title", passage.title.clone()),
             ("text", passage.text.clone()),
         ];
-        fill(
-            document,
-            &values
-                .each_ref()
-                .map(|(name, value)| (*name, value.as_str())),
-        )
+        fill(document, &values.each_ref().map(|(name, value)| (*name, value.as_str())))
     });
-    std::iter::once(heading.to_owned())
-        .chain(documents)
-        .collect()
+    std::iter::once(heading.to_owned()).chain(documents).collect()
 }
 
 fn numbered_sentences(passages: &[Passage]) -> String {
@@ -100,11 +87,8 @@ fn close_sentences(text: &str, number: usize) -> String {
     let marker = format!(" [{number}]");
     let closed = sentences(text).into_iter().map(|sentence| {
         let body = sentence.trim_end_matches(CLOSING).trim_end_matches(FINAL);
-        let body = if body.len() < sentence.len() && ends_sentence(sentence) {
-            body
-        } else {
-            sentence
-        };
+        let body =
+            if body.len() < sentence.len() && ends_sentence(sentence) { body } else { sentence };
         let end = sentence.get(body.len()..).unwrap_or_default();
         format!("{body}{marker}{end}")
     });
@@ -116,9 +100,8 @@ const FINAL: [char; 3] = ['.', '!', '?'];
 /// What may stand between that and the next blank.
 const CLOSING: [char; 5] = ['"', '\'', ')', ']', '”'];
 /// Words whose full stop rarely ends a sentence.
-const ABBREVIATIONS: [&str; 14] = [
-    "Mr", "Mrs", "Ms", "Dr", "Prof", "St", "Jr", "Sr", "vs", "No", "Mt", "Ft", "Gen", "Lt",
-];
+const ABBREVIATIONS: [&str; 14] =
+    ["Mr", "Mrs", "Ms", "Dr", "Prof", "St", "Jr", "Sr", "vs", "No", "Mt", "Ft", "Gen", "Lt"];
 
 /// Sentences of a text on one line. One ends after `.`, `!` or `?` (and closing quotes or brackets)
 /// where a blank and something other than a small letter follows, except after an initial or a
@@ -186,10 +169,7 @@ mod tests {
             "Dr. Who met J. R. Ewing in the U.S. army.",
             "Dr. Who met J. R. Ewing in the U.S. army [2].",
         );
-        check_closed(
-            "What?! (Nothing.) 12 came.",
-            "What [2]?! (Nothing [2].) 12 came [2].",
-        );
+        check_closed("What?! (Nothing.) 12 came.", "What [2]?! (Nothing [2].) 12 came [2].");
         check_closed("", "");
     }
 

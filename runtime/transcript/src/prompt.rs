@@ -33,23 +33,14 @@ pub(crate) fn render(
 pub fn template_from_yaml(yaml: &str, key: &str) -> Option<String> {
     let mut lines = yaml.lines();
     let keeps_newline = lines.find_map(|line| {
-        let chomping = line
-            .strip_prefix(key)?
-            .strip_prefix(':')?
-            .trim()
-            .strip_prefix('|')?;
+        let chomping = line.strip_prefix(key)?.strip_prefix(':')?.trim().strip_prefix('|')?;
         Some(chomping != "-")
     })?;
-    let block: Vec<&str> = lines
-        .take_while(|line| line.is_empty() || line.starts_with(' '))
-        .collect();
-    let indent = block
-        .iter()
-        .find_map(|line| line.find(|letter| letter != ' '))?;
-    let unindented: Vec<&str> = block
-        .iter()
-        .map(|line| line.get(indent..).unwrap_or_default())
-        .collect();
+    let block: Vec<&str> =
+        lines.take_while(|line| line.is_empty() || line.starts_with(' ')).collect();
+    let indent = block.iter().find_map(|line| line.find(|letter| letter != ' '))?;
+    let unindented: Vec<&str> =
+        block.iter().map(|line| line.get(indent..).unwrap_or_default()).collect();
     let mut text = unindented.join("\n").trim_end_matches('\n').to_owned();
     if keeps_newline {
         text.push('\n');
@@ -58,9 +49,7 @@ pub fn template_from_yaml(yaml: &str, key: &str) -> Option<String> {
 }
 
 fn tools_value(tools: &[ToolDescription]) -> Value {
-    let entries = tools
-        .iter()
-        .map(|tool| (tool.name.clone(), tool_value(tool)));
+    let entries = tools.iter().map(|tool| (tool.name.clone(), tool_value(tool)));
     PythonDict::value(entries.collect())
 }
 
@@ -68,24 +57,15 @@ fn tool_value(tool: &ToolDescription) -> Value {
     let inputs = tool.inputs.iter().map(|input| {
         let described = PythonDict::value(vec![
             ("type".to_owned(), Value::from(input.kind.as_str())),
-            (
-                "description".to_owned(),
-                Value::from(input.description.as_str()),
-            ),
+            ("description".to_owned(), Value::from(input.description.as_str())),
         ]);
         (input.name.clone(), described)
     });
     PythonDict::value(vec![
         ("name".to_owned(), Value::from(tool.name.as_str())),
-        (
-            "description".to_owned(),
-            Value::from(tool.description.as_str()),
-        ),
+        ("description".to_owned(), Value::from(tool.description.as_str())),
         ("inputs".to_owned(), PythonDict::value(inputs.collect())),
-        (
-            "output_type".to_owned(),
-            Value::from(tool.output_type.as_str()),
-        ),
+        ("output_type".to_owned(), Value::from(tool.output_type.as_str())),
     ])
 }
 
@@ -102,19 +82,11 @@ impl PythonDict {
 impl Object for PythonDict {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let key = key.as_str()?;
-        self.0
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value.clone())
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Values(
-            self.0
-                .iter()
-                .map(|(name, _)| Value::from(name.as_str()))
-                .collect(),
-        )
+        Enumerator::Values(self.0.iter().map(|(name, _)| Value::from(name.as_str())).collect())
     }
 
     fn call_method(
@@ -154,11 +126,7 @@ impl Object for PythonDict {
 
 /// `repr()` of a Python string, for printable text.
 fn python_repr(text: &str) -> String {
-    let quote = if text.contains('\'') && !text.contains('"') {
-        '"'
-    } else {
-        '\''
-    };
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push(quote);
     for letter in text.chars() {
@@ -190,10 +158,7 @@ mod tests {
         let dialect = Dialect::named("smolagents").unwrap();
         let text = render(TOOL_LIST, dialect.tools(), &BTreeMap::new()).unwrap();
         let expected = "\n- final_answer: Provides a final answer to the given problem.\n    Takes inputs: {'answer': {'type': 'any', 'description': 'The final answer to the problem'}}\n    Returns an output of type: any";
-        assert!(
-            text.starts_with("\n- web_search: Uses semantic search"),
-            "{text}"
-        );
+        assert!(text.starts_with("\n- web_search: Uses semantic search"), "{text}");
         assert!(text.ends_with(expected), "{text}");
     }
 

@@ -21,10 +21,7 @@ pub(crate) fn segments(
             let learned = turn.role == Role::Assistant;
             std::iter::once(template(open(frame, turn.role), false))
                 .chain(turn.parts)
-                .chain([
-                    template(&frame.close, learned),
-                    template(&frame.after_close, false),
-                ])
+                .chain([template(&frame.close, learned), template(&frame.after_close, false)])
         })
         .filter(|segment| !segment.text.is_empty())
         .collect()
@@ -59,16 +56,10 @@ struct Turn {
 fn turns(words: &Words, system_prompt: Option<&str>, transcript: &Transcript) -> Vec<Turn> {
     let mut turns = Vec::with_capacity(2 + 2 * transcript.steps.len());
     if let Some(prompt) = system_prompt {
-        turns.push(Turn {
-            role: Role::System,
-            parts: vec![content(prompt.to_owned(), false)],
-        });
+        turns.push(Turn { role: Role::System, parts: vec![content(prompt.to_owned(), false)] });
     }
     let question = fill(&words.question.text, &[("question", &transcript.question)]);
-    turns.push(Turn {
-        role: Role::User,
-        parts: vec![content(question, false)],
-    });
+    turns.push(Turn { role: Role::User, parts: vec![content(question, false)] });
     for (step, number) in transcript.steps.iter().zip(1..) {
         turns.extend(step_turns(words, step, number));
     }
@@ -80,10 +71,7 @@ fn turns(words: &Words, system_prompt: Option<&str>, transcript: &Transcript) ->
 
 fn step_turns(words: &Words, step: &Step, number: usize) -> impl Iterator<Item = Turn> {
     let reply = finished_reply(&step.reply, &words.reply.fence_end);
-    let reply = Turn {
-        role: Role::Assistant,
-        parts: vec![content(reply, true)],
-    };
+    let reply = Turn { role: Role::Assistant, parts: vec![content(reply, true)] };
     let observation = step.observation.as_ref().map(|observation| {
         let text = observation::render(&words.observation, observation, number);
         let parts = if words.observation.marks_learned {
@@ -91,10 +79,7 @@ fn step_turns(words: &Words, step: &Step, number: usize) -> impl Iterator<Item =
         } else {
             vec![content(text, false)]
         };
-        Turn {
-            role: Role::User,
-            parts,
-        }
+        Turn { role: Role::User, parts }
     });
     std::iter::once(reply).chain(observation)
 }
@@ -102,19 +87,14 @@ fn step_turns(words: &Words, step: &Step, number: usize) -> impl Iterator<Item =
 /// The request belongs to the last text the model was given: a reply after it is the answer.
 fn request_answer(words: &Words, turns: &mut [Turn]) {
     if let Some(turn) = turns.iter_mut().rfind(|turn| turn.role == Role::User) {
-        turn.parts
-            .push(template(&words.question.answer_request, false));
+        turn.parts.push(template(&words.question.answer_request, false));
     }
 }
 
 /// A reply as it stands in the history: trimmed, and with the dialect's mark after a code fence.
 fn finished_reply(reply: &str, fence_end: &str) -> String {
     let reply = reply.trim();
-    let end = if reply.ends_with("```") {
-        fence_end
-    } else {
-        ""
-    };
+    let end = if reply.ends_with("```") { fence_end } else { "" };
     format!("{reply}{end}")
 }
 
@@ -127,17 +107,9 @@ fn open(frame: &Frame, role: Role) -> &str {
 }
 
 fn template(text: &str, learned: bool) -> Segment {
-    Segment {
-        text: text.to_owned(),
-        source: Source::Template,
-        learned,
-    }
+    Segment { text: text.to_owned(), source: Source::Template, learned }
 }
 
 fn content(text: String, learned: bool) -> Segment {
-    Segment {
-        text,
-        source: Source::Content,
-        learned,
-    }
+    Segment { text, source: Source::Content, learned }
 }

@@ -16,34 +16,21 @@ fn retort() -> Dialect {
 }
 
 fn output(logs: &str, value: Option<&str>) -> Observation {
-    Observation::Output {
-        logs: logs.to_owned(),
-        value: value.map(str::to_owned),
-        assigned: None,
-    }
+    Observation::Output { logs: logs.to_owned(), value: value.map(str::to_owned), assigned: None }
 }
 
 fn step(reply: &str, observation: Option<Observation>) -> Step {
-    Step {
-        reply: reply.to_owned(),
-        observation,
-    }
+    Step { reply: reply.to_owned(), observation }
 }
 
 fn joined(segments: &[crate::Segment]) -> String {
-    segments
-        .iter()
-        .map(|segment| segment.text.as_str())
-        .collect()
+    segments.iter().map(|segment| segment.text.as_str()).collect()
 }
 
 #[test]
 fn an_unknown_dialect_lists_the_known_ones() {
     let error = Dialect::named("llama").unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "unknown dialect `llama`; expected one of: retort, smolagents, chat"
-    );
+    assert_eq!(error, "unknown dialect `llama`; expected one of: retort, smolagents, chat");
 }
 
 #[test]
@@ -58,28 +45,16 @@ fn the_hash_is_of_the_words() {
 
 #[test]
 fn a_malformed_system_prompt_is_refused() {
-    let error = retort()
-        .with_system_prompt("{{ x", &[])
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("system prompt of dialect `retort`: "),
-        "{error}"
-    );
+    let error = retort().with_system_prompt("{{ x", &[]).unwrap_err().to_string();
+    assert!(error.starts_with("system prompt of dialect `retort`: "), "{error}");
 }
 
 #[test]
 fn the_chat_prompt_names_its_tools() {
     let chat = Dialect::named("chat").unwrap();
     let prompt = joined(&chat.render_prompt(&Transcript::default()));
-    assert!(
-        prompt.contains("\n- search(query): searches a collection"),
-        "{prompt}"
-    );
-    assert!(
-        prompt.contains("\n- final_answer(answer): ends"),
-        "{prompt}"
-    );
+    assert!(prompt.contains("\n- search(query): searches a collection"), "{prompt}");
+    assert!(prompt.contains("\n- final_answer(answer): ends"), "{prompt}");
 }
 
 #[test]
@@ -126,13 +101,9 @@ fn a_run_in_the_words_of_retort() {
 
 #[track_caller]
 fn check_observed(dialect: &str, observation: Observation, expected: &str) {
-    let transcript = Transcript {
-        steps: vec![step("x", Some(observation))],
-        ..Transcript::default()
-    };
-    let messages = Dialect::named(dialect)
-        .unwrap()
-        .message_sequence(&transcript);
+    let transcript =
+        Transcript { steps: vec![step("x", Some(observation))], ..Transcript::default() };
+    let messages = Dialect::named(dialect).unwrap().message_sequence(&transcript);
     assert_eq!(messages.last().unwrap().content, expected);
 }
 
@@ -156,41 +127,21 @@ fn outcomes_in_the_words_of_retort() {
         error("", "ZeroDivisionError: division by zero"),
         "Error: ZeroDivisionError: division by zero",
     );
-    check_observed(
-        "retort",
-        error("a\n", "ValueError: x"),
-        "a\nError: ValueError: x",
-    );
-    check_observed(
-        "retort",
-        Observation::ParseError {
-            message: "No.".to_owned(),
-        },
-        "Error: No.",
-    );
+    check_observed("retort", error("a\n", "ValueError: x"), "a\nError: ValueError: x");
+    check_observed("retort", Observation::ParseError { message: "No.".to_owned() }, "Error: No.");
     let syntax = Observation::Error {
         logs: String::new(),
         message: "SyntaxError: '(' was never closed".to_owned(),
         line: Some("print(1".to_owned()),
-        syntax: Some(SyntaxPlace {
-            line_number: 3,
-            column: 6,
-        }),
+        syntax: Some(SyntaxPlace { line_number: 3, column: 6 }),
     };
-    check_observed(
-        "retort",
-        syntax,
-        "Error: SyntaxError: '(' was never closed (line 3)",
-    );
+    check_observed("retort", syntax, "Error: SyntaxError: '(' was never closed (line 3)");
 }
 
 #[test]
 fn an_assigned_value_is_shown_by_smolagents_alone() {
-    let assigned = || Observation::Output {
-        logs: String::new(),
-        value: None,
-        assigned: Some("3".to_owned()),
-    };
+    let assigned =
+        || Observation::Output { logs: String::new(), value: None, assigned: Some("3".to_owned()) };
     check_observed("retort", assigned(), "(no output)");
     check_observed(
         "smolagents",
@@ -222,13 +173,9 @@ fn our_text_where_the_reference_differs_from_python() {
 #[test]
 fn long_output_keeps_its_head_and_tail() {
     let logs = format!("{}{}\n", "é".repeat(40_000), "b".repeat(40_000));
-    let transcript = Transcript {
-        steps: vec![step("x", Some(output(&logs, None)))],
-        ..Transcript::default()
-    };
-    let messages = Dialect::named("smolagents")
-        .unwrap()
-        .message_sequence(&transcript);
+    let transcript =
+        Transcript { steps: vec![step("x", Some(output(&logs, None)))], ..Transcript::default() };
+    let messages = Dialect::named("smolagents").unwrap().message_sequence(&transcript);
     let text = &messages.last().unwrap().content;
     let note = "é\n..._This content has been truncated to stay below 50000 characters_...\nb";
     assert!(text.contains(note), "{text}");
@@ -238,11 +185,8 @@ fn long_output_keeps_its_head_and_tail() {
 
 #[test]
 fn the_request_for_an_answer_follows_the_last_user_text() {
-    let mut transcript = Transcript {
-        question: "Who?".to_owned(),
-        answer_requested: true,
-        ..Transcript::default()
-    };
+    let mut transcript =
+        Transcript { question: "Who?".to_owned(), answer_requested: true, ..Transcript::default() };
     let request = "\nNo steps left. Call final_answer now.";
     assert_eq!(
         joined(&retort().render_prompt(&transcript)),
@@ -250,9 +194,9 @@ fn the_request_for_an_answer_follows_the_last_user_text() {
     );
     transcript.steps.push(step("a", Some(output("b", None))));
     let prompt = retort().render_prompt(&transcript);
-    assert!(joined(&prompt).ends_with(&format!(
-        "user\nb{request}<|im_end|>\n<|im_start|>assistant\n"
-    )));
+    assert!(
+        joined(&prompt).ends_with(&format!("user\nb{request}<|im_end|>\n<|im_start|>assistant\n"))
+    );
     transcript.steps.push(step("final_answer(1)", None));
     assert!(retort().render_training(&transcript).starts_with(&prompt));
 }
@@ -261,22 +205,14 @@ fn the_request_for_an_answer_follows_the_last_user_text() {
 fn check_code(reply: &str, thought: &str, code: &str) {
     for name in NAMES {
         let action = Dialect::named(name).unwrap().parse_reply(reply).unwrap();
-        assert_eq!(
-            (action.thought.as_str(), action.code.as_str()),
-            (thought, code),
-            "{name}"
-        );
+        assert_eq!((action.thought.as_str(), action.code.as_str()), (thought, code), "{name}");
     }
 }
 
 #[test]
 fn replies_are_parsed() {
     check_code("Think.\n```py\nprint(1)\n```", "Think.", "print(1)");
-    check_code(
-        "A\n```python\na=1\n```\nthen\n```\n\nprint(a)\n\n```\nbye",
-        "A",
-        "a=1\n\nprint(a)",
-    );
+    check_code("A\n```python\na=1\n```\nthen\n```\n\nprint(a)\n\n```\nbye", "A", "a=1\n\nprint(a)");
     check_code("print(5)", "", "print(5)");
     check_code("```js\nx\n```py\nprint(1)\n```", "```js\nx", "print(1)");
     check_code(
@@ -292,24 +228,13 @@ fn replies_without_code_are_told_so() {
         let dialect = Dialect::named(name).unwrap();
         for reply in ["", "Paris it is.", "```py\nprint(1)", "```py\n```"] {
             let error = dialect.parse_reply(reply).unwrap_err();
-            assert!(
-                matches!(error, ParseError::NoCode { .. }),
-                "{name} {reply:?}"
-            );
+            assert!(matches!(error, ParseError::NoCode { .. }), "{name} {reply:?}");
         }
-        let error = dialect
-            .parse_reply("The final answer is Paris.")
-            .unwrap_err();
-        assert!(
-            matches!(error, ParseError::AnswerWithoutCode { .. }),
-            "{name}"
-        );
+        let error = dialect.parse_reply("The final answer is Paris.").unwrap_err();
+        assert!(matches!(error, ParseError::AnswerWithoutCode { .. }), "{name}");
     }
     assert_eq!(
-        retort()
-            .parse_reply("Paris it is.")
-            .unwrap_err()
-            .to_string(),
+        retort().parse_reply("Paris it is.").unwrap_err().to_string(),
         "No code found. Write one block that starts with ```py and ends with ```."
     );
 }
@@ -322,20 +247,14 @@ fn passages_in_the_words_of_retort() {
             text: "It opened in 1902.\nIt is long.".to_owned(),
             score: 0.9,
         },
-        Passage {
-            title: "Tao".to_owned(),
-            text: "A town".to_owned(),
-            score: 0.1,
-        },
+        Passage { title: "Tao".to_owned(), text: "A town".to_owned(), score: 0.1 },
     ];
     assert_eq!(
         retort().render_passages("q", &passages),
         "Heahi Bridge [1]: It opened in 1902 [1]. It is long [1].\nTao [2]: A town [2]"
     );
     for name in NAMES {
-        let none = Dialect::named(name)
-            .unwrap()
-            .render_passages("a \"b\"", &[]);
+        let none = Dialect::named(name).unwrap().render_passages("a \"b\"", &[]);
         assert_eq!(none, "No results found for \"a \"b\"\".");
     }
 }
@@ -344,10 +263,7 @@ fn passages_in_the_words_of_retort() {
 fn rows_of_version_1_are_read() {
     let line = r#"{"version":1,"id":"7","dialect":"retort","dialect_hash":"ab","transcript":{"question":"Who?","steps":[{"reply":"print(1)","observation":{"kind":"output","logs":"1\n","value":null,"assigned":null}},{"reply":"x(","observation":{"kind":"error","logs":"","message":"SyntaxError: '(' was never closed","line":"x("}},{"reply":"no","observation":{"kind":"parse_error","message":"No."}},{"reply":"final_answer(1)","observation":null}],"answer_requested":true},"later":1}"#;
     let row: TranscriptRow = serde_json::from_str(line).unwrap();
-    assert_eq!(
-        (row.version, row.transcript.steps.len()),
-        (crate::TRANSCRIPT_ROW_VERSION, 4)
-    );
+    assert_eq!((row.version, row.transcript.steps.len()), (crate::TRANSCRIPT_ROW_VERSION, 4));
     let again: TranscriptRow = serde_json::from_str(&serde_json::to_string(&row).unwrap()).unwrap();
     assert_eq!(again, row);
 }
@@ -378,16 +294,8 @@ fn any_text() -> impl Strategy<Value = String> {
 
 fn any_observation() -> impl Strategy<Value = Observation> {
     prop_oneof![
-        (
-            any_text(),
-            prop::option::of(any_text()),
-            prop::option::of(any_text())
-        )
-            .prop_map(|(logs, value, assigned)| Observation::Output {
-                logs,
-                value,
-                assigned
-            }),
+        (any_text(), prop::option::of(any_text()), prop::option::of(any_text()))
+            .prop_map(|(logs, value, assigned)| Observation::Output { logs, value, assigned }),
         (
             any_text(),
             any_text(),
@@ -398,10 +306,7 @@ fn any_observation() -> impl Strategy<Value = Observation> {
                 logs,
                 message,
                 line,
-                syntax: place.map(|(line_number, column)| SyntaxPlace {
-                    line_number,
-                    column
-                }),
+                syntax: place.map(|(line_number, column)| SyntaxPlace { line_number, column }),
             }),
         any_text().prop_map(|message| Observation::ParseError { message }),
     ]
@@ -411,15 +316,10 @@ fn any_transcript() -> impl Strategy<Value = Transcript> {
     let steps = prop::collection::vec((any_text(), any_observation()), 0..4);
     (any_text(), steps, any_text(), any::<bool>()).prop_map(
         |(question, steps, last, answer_requested)| {
-            let finished = steps
-                .into_iter()
-                .map(|(reply, observation)| step(&reply, Some(observation)));
+            let finished =
+                steps.into_iter().map(|(reply, observation)| step(&reply, Some(observation)));
             let steps = finished.chain([step(&last, None)]).collect();
-            Transcript {
-                question,
-                steps,
-                answer_requested,
-            }
+            Transcript { question, steps, answer_requested }
         },
     )
 }

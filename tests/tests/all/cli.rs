@@ -105,7 +105,8 @@ fn a_question_of_a_megabyte_is_a_bad_request() {
 #[test]
 fn cells_share_a_session_and_report_their_ends() {
     let home = tempfile::tempdir().unwrap();
-    let script = "x = 6\nx * 7\n#%%\nprint(x)\n1/0\n#%%\nwhile True: pass\n#%%\nfinal_answer([x, 'a'])\n";
+    let script =
+        "x = 6\nx * 7\n#%%\nprint(x)\n1/0\n#%%\nwhile True: pass\n#%%\nfinal_answer([x, 'a'])\n";
     std::fs::write(home.path().join("script.py"), script).unwrap();
     let output = run(home.path(), &["python", "script.py", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", error(&output));
@@ -123,8 +124,17 @@ fn a_model_of_random_weights_goes_the_whole_way() {
     let home = home_with_corpus();
     let model = home.path().join("random.gguf");
     random_model(&model);
-    let arguments =
-        ["ask", "Who?", "--model", "random.gguf", "--samples", "2", "--reply-tokens-max", "16", "--json"];
+    let arguments = [
+        "ask",
+        "Who?",
+        "--model",
+        "random.gguf",
+        "--samples",
+        "2",
+        "--reply-tokens-max",
+        "16",
+        "--json",
+    ];
     let output = run(home.path(), &arguments);
     let answer = &lines(&output)[0];
     let status = answer["status"].as_str().unwrap();

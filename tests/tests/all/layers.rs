@@ -73,7 +73,8 @@ fn a_library_is_named_in_one_place() {
     for (file, text) in sources() {
         for (library, owners) in OWNERS {
             let is_owner = owners.iter().any(|owner| file.starts_with(owner));
-            let paths = [format!("{library}::"), format!("{library}_2::"), format!("{library}_sys")];
+            let paths =
+                [format!("{library}::"), format!("{library}_2::"), format!("{library}_sys")];
             let named = |line: &&str| paths.iter().any(|path| line.contains(path.as_str()));
             if !is_owner && code_lines(&text).any(|line| named(&line)) {
                 offenders.push(format!("{file} names {library}"));

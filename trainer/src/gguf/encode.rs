@@ -39,11 +39,7 @@ impl Weights {
     /// The type a matrix with rows of `columns` values gets: rows that are no multiple of a block
     /// fall back to F16.
     pub(super) fn for_rows_of(self, columns: usize) -> Self {
-        if self == Weights::Q8_0 && !columns.is_multiple_of(BLOCK) {
-            Weights::F16
-        } else {
-            self
-        }
+        if self == Weights::Q8_0 && !columns.is_multiple_of(BLOCK) { Weights::F16 } else { self }
     }
 
     /// Bytes of `count` values.
@@ -60,25 +56,17 @@ impl Weights {
         match self {
             Weights::F32 => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
             Weights::F16 => out.extend(values.iter().flat_map(|value| half(*value).to_le_bytes())),
-            Weights::Q8_0 => values
-                .chunks_exact(BLOCK)
-                .for_each(|block| q8_0(block, out)),
+            Weights::Q8_0 => values.chunks_exact(BLOCK).for_each(|block| q8_0(block, out)),
         }
     }
 }
 
 fn q8_0(block: &[f32], out: &mut Vec<u8>) {
-    let most = block
-        .iter()
-        .fold(0.0_f32, |most, value| most.max(value.abs()));
+    let most = block.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
     let scale = most / 127.0;
     let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
     out.extend(half(scale).to_le_bytes());
-    out.extend(
-        block
-            .iter()
-            .map(|value| ((value * inverse).round() as i8).to_le_bytes()[0]),
-    );
+    out.extend(block.iter().map(|value| ((value * inverse).round() as i8).to_le_bytes()[0]));
 }
 
 /// The nearest 16-bit float (ties to even) as its bits.
@@ -88,12 +76,7 @@ fn half(value: f32) -> u16 {
     let magnitude = bits & 0x7fff_ffff;
     // From 65,520 on the nearest is infinity; NaN stays NaN.
     if magnitude >= 0x477f_f000 {
-        return sign
-            | if magnitude > 0x7f80_0000 {
-                0x7e00
-            } else {
-                0x7c00
-            };
+        return sign | if magnitude > 0x7f80_0000 { 0x7e00 } else { 0x7c00 };
     }
     // Below 2^-14 the result is a multiple of 2^-24: adding 0.5 rounds there.
     if magnitude < 0x3880_0000 {
@@ -115,11 +98,7 @@ mod tests {
         let size = match exponent {
             0 => fraction * 2.0_f32.powi(-24),
             31 => {
-                return if fraction > 0.0 {
-                    f32::NAN
-                } else {
-                    f32::INFINITY
-                };
+                return if fraction > 0.0 { f32::NAN } else { f32::INFINITY };
             }
             _ => (1.0 + fraction / 1024.0) * 2.0_f32.powi(exponent - 15),
         };
@@ -136,18 +115,14 @@ mod tests {
                 assert_eq!(half(middle), bits + (bits & 1));
             }
         }
-        assert_eq!(
-            [half(1e9), half(-1e9), half(65_519.0)],
-            [0x7c00, 0xfc00, 0x7bff]
-        );
+        assert_eq!([half(1e9), half(-1e9), half(65_519.0)], [0x7c00, 0xfc00, 0x7bff]);
         assert!(value(half(f32::NAN)).is_nan());
     }
 
     #[test]
     fn q8_0_is_within_half_a_step() {
-        let values: Vec<f32> = (0..64)
-            .map(|i| (i as f32 * 0.7).sin() * (i / 32 + 1) as f32)
-            .collect();
+        let values: Vec<f32> =
+            (0..64).map(|i| (i as f32 * 0.7).sin() * (i / 32 + 1) as f32).collect();
         let mut out = Vec::new();
         Weights::Q8_0.encode(&values, &mut out);
         assert_eq!(out.len(), Weights::Q8_0.bytes(64));

@@ -92,19 +92,13 @@ fn header(metadata: &Metadata, layout: &Layout, weights: Weights) -> Vec<u8> {
         text(&mut out, &tensor.name);
         let vector = matches!(tensor.role, Role::Gain | Role::Bias);
         // The fastest dimension comes first.
-        let sizes = if vector {
-            vec![tensor.columns]
-        } else {
-            vec![tensor.columns, tensor.rows]
-        };
+        let sizes = if vector { vec![tensor.columns] } else { vec![tensor.columns, tensor.rows] };
         out.extend((sizes.len() as u32).to_le_bytes());
         sizes.iter().for_each(|size| length(&mut out, *size));
         let stored = stored(tensor, weights);
         out.extend(stored.tensor_type().to_le_bytes());
         length(&mut out, offset);
-        offset += stored
-            .bytes(tensor.rows * tensor.columns)
-            .next_multiple_of(ALIGNMENT);
+        offset += stored.bytes(tensor.rows * tensor.columns).next_multiple_of(ALIGNMENT);
     }
     out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
     out
@@ -148,8 +142,7 @@ fn put(out: &mut Vec<u8>, value: &Value) {
             kind(9);
             kind(5);
             length(out, list.len());
-            list.iter()
-                .for_each(|number| out.extend(number.to_le_bytes()));
+            list.iter().for_each(|number| out.extend(number.to_le_bytes()));
         }
     }
 }

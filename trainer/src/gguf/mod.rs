@@ -95,10 +95,7 @@ fn general(shape: &Shape, labels: &Labels, weights: Weights) -> Metadata {
     let number = |value: usize| Value::U32(u32::try_from(value).unwrap_or(u32::MAX));
     let text = |value: &String| Value::Text(value.clone());
     let known = [
-        (
-            "general.architecture",
-            Some(Value::Text("qwen2".to_owned())),
-        ),
+        ("general.architecture", Some(Value::Text("qwen2".to_owned()))),
         ("general.name", Some(text(&labels.name))),
         ("general.license", labels.license.as_ref().map(text)),
         ("general.file_type", Some(Value::U32(weights.file_type()))),
@@ -106,58 +103,26 @@ fn general(shape: &Shape, labels: &Labels, weights: Weights) -> Metadata {
         ("qwen2.context_length", Some(number(shape.context_tokens))),
         ("qwen2.embedding_length", Some(number(shape.width))),
         ("qwen2.block_count", Some(number(shape.layers))),
-        (
-            "qwen2.feed_forward_length",
-            Some(number(shape.feed_forward)),
-        ),
+        ("qwen2.feed_forward_length", Some(number(shape.feed_forward))),
         ("qwen2.attention.head_count", Some(number(shape.heads))),
-        (
-            "qwen2.attention.head_count_kv",
-            Some(number(shape.kv_heads)),
-        ),
-        (
-            "qwen2.attention.layer_norm_rms_epsilon",
-            Some(Value::F32(shape.epsilon)),
-        ),
+        ("qwen2.attention.head_count_kv", Some(number(shape.kv_heads))),
+        ("qwen2.attention.layer_norm_rms_epsilon", Some(Value::F32(shape.epsilon))),
         ("qwen2.rope.freq_base", Some(Value::F32(shape.rope_base))),
         ("retort.dialect", labels.dialect.as_ref().map(text)),
-        (
-            "retort.dialect_hash",
-            labels.dialect_hash.as_ref().map(text),
-        ),
-        (
-            "retort.transcript_version",
-            labels.transcript_version.map(Value::U32),
-        ),
+        ("retort.dialect_hash", labels.dialect_hash.as_ref().map(text)),
+        ("retort.transcript_version", labels.transcript_version.map(Value::U32)),
     ];
-    known
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-        .collect()
+    known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
 
 fn tokens(vocabulary: &Vocabulary, labels: &Labels) -> Result<Metadata, GgufError> {
     const NORMAL: i32 = 1;
     const CONTROL: i32 = 3;
-    let id = |token| {
-        vocabulary
-            .id(token)
-            .map(Value::U32)
-            .ok_or(GgufError::Control(token))
-    };
-    let texts: Vec<String> = vocabulary
-        .tokens
-        .iter()
-        .chain(&vocabulary.control)
-        .cloned()
-        .collect();
+    let id = |token| vocabulary.id(token).map(Value::U32).ok_or(GgufError::Control(token));
+    let texts: Vec<String> = vocabulary.tokens.iter().chain(&vocabulary.control).cloned().collect();
     let mut kinds = vec![NORMAL; vocabulary.tokens.len()];
     kinds.resize(texts.len(), CONTROL);
-    let merges = vocabulary
-        .merges
-        .iter()
-        .map(|(left, right)| format!("{left} {right}"))
-        .collect();
+    let merges = vocabulary.merges.iter().map(|(left, right)| format!("{left} {right}")).collect();
     let mut metadata = vec![
         ("model", Value::Text("gpt2".to_owned())),
         ("pre", Value::Text(vocabulary.cut.name().to_owned())),
@@ -173,10 +138,7 @@ fn tokens(vocabulary: &Vocabulary, labels: &Labels) -> Result<Metadata, GgufErro
     .map(|(key, value)| (format!("tokenizer.ggml.{key}"), value))
     .collect::<Metadata>();
     if let Some(template) = &labels.chat_template {
-        metadata.push((
-            "tokenizer.chat_template".to_owned(),
-            Value::Text(template.clone()),
-        ));
+        metadata.push(("tokenizer.chat_template".to_owned(), Value::Text(template.clone())));
     }
     Ok(metadata)
 }
@@ -196,16 +158,10 @@ mod tests {
     fn writes_a_file_whose_parts_stand_where_the_header_says() {
         let folder = tempfile::tempdir().unwrap();
         let vocabulary = train_tokenizer(["some text, some text"], &[], 310).unwrap();
-        let shape = Shape {
-            layers: 1,
-            ..Shape::small(vocabulary.len())
-        };
+        let shape = Shape { layers: 1, ..Shape::small(vocabulary.len()) };
         let model = Model::initialised(shape, Start::Plain, 1).unwrap();
-        let labels = Labels {
-            name: "test".into(),
-            dialect: Some("retort".into()),
-            ..Labels::default()
-        };
+        let labels =
+            Labels { name: "test".into(), dialect: Some("retort".into()), ..Labels::default() };
         let mut sizes = Vec::new();
         for weights in [Weights::F32, Weights::F16, Weights::Q8_0] {
             let path = folder.path().join("model.gguf");
@@ -233,9 +189,7 @@ mod tests {
         let error =
             export(path, &model, &vocabulary, &Labels::default(), Weights::F16).unwrap_err();
         assert!(
-            error
-                .to_string()
-                .starts_with("the model has 1000 tokens, expected 299"),
+            error.to_string().starts_with("the model has 1000 tokens, expected 299"),
             "{error}"
         );
     }

@@ -22,24 +22,15 @@ pub fn random_model(
     weights: Weights,
 ) -> Result<(), GgufError> {
     let vocabulary = synthetic_vocabulary(shape.vocabulary)?;
-    let labels = Labels {
-        name: "random weights".to_owned(),
-        ..Labels::default()
-    };
+    let labels = Labels { name: "random weights".to_owned(), ..Labels::default() };
     let (layout, metadata) = describe(shape, &vocabulary, &labels, weights)?;
     let mut random = SplitMix(seed);
-    file::write(
-        path,
-        &metadata,
-        &layout,
-        weights,
-        |tensor, _, values| match tensor.role {
-            Role::Gain => values.fill(1.0),
-            Role::Embedding | Role::Matrix | Role::Bias => {
-                values.fill_with(|| random.normal() * DEVIATION);
-            }
-        },
-    )?;
+    file::write(path, &metadata, &layout, weights, |tensor, _, values| match tensor.role {
+        Role::Gain => values.fill(1.0),
+        Role::Embedding | Role::Matrix | Role::Bias => {
+            values.fill_with(|| random.normal() * DEVIATION);
+        }
+    })?;
     Ok(())
 }
 
@@ -57,9 +48,7 @@ impl SplitMix {
     /// Nearly normal: four uniform values added, deviation 1.
     fn normal(&mut self) -> f32 {
         let bits = self.next();
-        let sum: u32 = (0..4)
-            .map(|part| (bits >> (16 * part)) as u32 & 0xffff)
-            .sum();
+        let sum: u32 = (0..4).map(|part| (bits >> (16 * part)) as u32 & 0xffff).sum();
         (sum as f32 / 65_536.0 - 2.0) * 3.0_f32.sqrt()
     }
 }
@@ -70,10 +59,7 @@ fn synthetic_vocabulary(size: usize) -> Result<Vocabulary, GgufError> {
     let mut tokens: Vec<String> = byte_level_alphabet().iter().map(char::to_string).collect();
     let ordinary = size.saturating_sub(CONTROL.len());
     if ordinary < tokens.len() {
-        return Err(GgufError::Vocabulary {
-            found: size,
-            expected: tokens.len() + CONTROL.len(),
-        });
+        return Err(GgufError::Vocabulary { found: size, expected: tokens.len() + CONTROL.len() });
     }
     let mut merges = Vec::with_capacity(ordinary);
     let mut parents: std::collections::VecDeque<String> = ('a'..='z').map(String::from).collect();
@@ -89,12 +75,7 @@ fn synthetic_vocabulary(size: usize) -> Result<Vocabulary, GgufError> {
             tokens.push(token);
         }
     }
-    Ok(Vocabulary {
-        tokens,
-        merges,
-        control: CONTROL.map(str::to_owned).to_vec(),
-        cut: Cut::Qwen2,
-    })
+    Ok(Vocabulary { tokens, merges, control: CONTROL.map(str::to_owned).to_vec(), cut: Cut::Qwen2 })
 }
 
 #[cfg(test)]
@@ -122,9 +103,6 @@ mod tests {
         let values: Vec<f64> = (0..100_000).map(|_| f64::from(random.normal())).collect();
         let mean = values.iter().sum::<f64>() / 1e5;
         let variance = values.iter().map(|x| x * x).sum::<f64>() / 1e5;
-        assert!(
-            mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02,
-            "{mean} {variance}"
-        );
+        assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
     }
 }

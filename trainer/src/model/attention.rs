@@ -42,12 +42,7 @@ impl Head {
 
     /// Rows `first..end` of the part that begins at `column`.
     fn part<'a>(&self, rows: &'a [f32], column: usize, first: usize, end: usize) -> Matrix<'a> {
-        Matrix::strided(
-            &rows[first * self.row + column..],
-            end - first,
-            self.width,
-            self.row,
-        )
+        Matrix::strided(&rows[first * self.row + column..], end - first, self.width, self.row)
     }
 
     fn part_mut<'a>(
@@ -84,9 +79,7 @@ impl Head {
 }
 
 fn blocks(tokens: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..tokens)
-        .step_by(BLOCK)
-        .map(move |first| (first, (first + BLOCK).min(tokens)))
+    (0..tokens).step_by(BLOCK).map(move |first| (first, (first + BLOCK).min(tokens)))
 }
 
 /// Buffers of one block.
@@ -138,14 +131,7 @@ pub fn backward(
     for (index, log_sums) in log_sums.chunks_exact(tokens).enumerate() {
         let head = Head::of(shape, index);
         fit(&mut scratch.along, tokens);
-        row_dots(
-            out,
-            d_out,
-            head.out_row,
-            head.out,
-            head.width,
-            &mut scratch.along,
-        );
+        row_dots(out, d_out, head.out_row, head.out, head.width, &mut scratch.along);
         for (first, end) in blocks(tokens) {
             let rows = end - first;
             head.scores(qkv, first, end, &mut scratch.scores);

@@ -33,17 +33,8 @@ impl<'a> Matrix<'a> {
     /// A matrix whose rows begin `row_stride` apart.
     pub fn strided(data: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
         // `multiply` reads through pointers within these bounds.
-        assert!(
-            fits(data.len(), rows, columns, row_stride),
-            "matrix view outside its data"
-        );
-        Matrix {
-            data,
-            rows,
-            columns,
-            row_stride,
-            column_stride: 1,
-        }
+        assert!(fits(data.len(), rows, columns, row_stride), "matrix view outside its data");
+        Matrix { data, rows, columns, row_stride, column_stride: 1 }
     }
 
     /// Its transpose.
@@ -67,26 +58,15 @@ impl<'a> MatrixMut<'a> {
     /// A matrix whose rows begin `row_stride` apart.
     pub fn strided(data: &'a mut [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
         // `multiply` writes through pointers within these bounds, each element once.
-        assert!(
-            fits(data.len(), rows, columns, row_stride),
-            "matrix view outside its data"
-        );
+        assert!(fits(data.len(), rows, columns, row_stride), "matrix view outside its data");
         assert!(row_stride >= columns, "rows of a written matrix overlap");
-        MatrixMut {
-            data,
-            rows,
-            columns,
-            row_stride,
-        }
+        MatrixMut { data, rows, columns, row_stride }
     }
 }
 
 /// `c = scale * a * b + keep * c`; `keep` 0 overwrites whatever `c` held.
 pub fn multiply(scale: f32, a: Matrix<'_>, b: Matrix<'_>, keep: f32, c: MatrixMut<'_>) {
-    assert!(
-        a.columns == b.rows && a.rows == c.rows && b.columns == c.columns,
-        "shapes disagree"
-    );
+    assert!(a.columns == b.rows && a.rows == c.rows && b.columns == c.columns, "shapes disagree");
     // SAFETY: the constructors checked that every index `i * row_stride + j * column_stride` of
     // each view lies inside its slice (a transpose swaps both), `c` is borrowed mutably so it
     // overlaps neither operand, and its rows do not overlap. Strides are below `isize::MAX`
@@ -121,13 +101,7 @@ mod tests {
         let b = [5.0, 6.0, 7.0, 8.0];
         let mut c = [1.0; 4];
         let a = Matrix::strided(&a, 2, 2, 3);
-        multiply(
-            1.0,
-            a,
-            Matrix::new(&b, 2, 2),
-            0.0,
-            MatrixMut::new(&mut c, 2, 2),
-        );
+        multiply(1.0, a, Matrix::new(&b, 2, 2), 0.0, MatrixMut::new(&mut c, 2, 2));
         assert_eq!(c, [19.0, 22.0, 43.0, 50.0]);
         let b = Matrix::new(&b, 2, 2).transposed();
         multiply(2.0, a, b, 1.0, MatrixMut::new(&mut c, 2, 2));

@@ -119,15 +119,7 @@ impl Rotary {
     /// positions 0, 1, ... of one sequence.
     pub fn apply(&self, rows: &mut [f32], row_width: usize, heads: usize, turn: Turn) {
         let sign = if turn == Turn::Forward { 1.0 } else { -1.0 };
-        rotate(
-            rows,
-            row_width,
-            heads,
-            &self.cosine,
-            &self.sine,
-            self.half,
-            sign,
-        );
+        rotate(rows, row_width, heads, &self.cosine, &self.sine, self.half, sign);
     }
 }
 

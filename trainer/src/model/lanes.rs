@@ -52,15 +52,7 @@ pub fn exp(x: f32) -> f32 {
     let rest = x - whole * 0.693_359_4 - whole * -2.121_944_4e-4;
     // The Taylor series to the seventh power: |rest| <= 0.35.
     let mut power = 1.0 / 5040.0;
-    for factor in [
-        1.0 / 720.0,
-        1.0 / 120.0,
-        1.0 / 24.0,
-        1.0 / 6.0,
-        0.5,
-        1.0,
-        1.0,
-    ] {
+    for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         power = power * rest + factor;
     }
     f32::from_bits(power.to_bits().wrapping_add(shifted.to_bits() << 23))
@@ -113,17 +105,10 @@ pub fn largest(a: &[f32]) -> f32 {
     let (chunks, rest) = a.as_chunks::<LANES>();
     for chunk in chunks {
         for lane in 0..LANES {
-            lanes[lane] = if chunk[lane] > lanes[lane] {
-                chunk[lane]
-            } else {
-                lanes[lane]
-            };
+            lanes[lane] = if chunk[lane] > lanes[lane] { chunk[lane] } else { lanes[lane] };
         }
     }
-    lanes.iter().chain(rest).fold(
-        f32::NEG_INFINITY,
-        |most, x| if *x > most { *x } else { most },
-    )
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |most, x| if *x > most { *x } else { most })
 }
 
 /// Replaces each element by `e^(x - shift)` and gives the sum.
@@ -251,15 +236,8 @@ mod tests {
     fn reductions_take_every_length() {
         for length in 0..70 {
             let a: Vec<f32> = (0..length).map(|x| x as f32).collect();
-            assert_eq!(
-                dot(&a, &vec![1.0; length]),
-                (length * length.saturating_sub(1) / 2) as f32
-            );
-            let most = if length == 0 {
-                f32::NEG_INFINITY
-            } else {
-                (length - 1) as f32
-            };
+            assert_eq!(dot(&a, &vec![1.0; length]), (length * length.saturating_sub(1) / 2) as f32);
+            let most = if length == 0 { f32::NEG_INFINITY } else { (length - 1) as f32 };
             assert_eq!(largest(&a), most);
             assert!(exp_sum(&mut a.clone(), 1e9) < 1e-35);
         }

@@ -22,12 +22,7 @@ pub fn forward_backward(
 ) -> f64 {
     let loss = run(model, batch, Some(scale), workspace);
     let width = model.shape.width;
-    let Workspace {
-        head,
-        derivatives,
-        gradient,
-        ..
-    } = workspace;
+    let Workspace { head, derivatives, gradient, .. } = workspace;
     fit(&mut derivatives.row, width);
     fit(&mut head.d_input, head.input.len());
     head.d_input.fill(0.0);
@@ -51,13 +46,7 @@ pub fn forward_backward(
 
 fn run(model: &Model, batch: &Batch, scale: Option<f32>, workspace: &mut Workspace) -> f64 {
     let (width, vocabulary) = (model.shape.width, model.shape.vocabulary);
-    let Workspace {
-        output,
-        head,
-        gradient,
-        predicted,
-        ..
-    } = workspace;
+    let Workspace { output, head, gradient, predicted, .. } = workspace;
     let rows = batch.targets.len();
     fit(&mut head.input, rows * width);
     for (target, row) in batch.targets.iter().zip(head.input.chunks_exact_mut(width)) {
@@ -68,13 +57,7 @@ fn run(model: &Model, batch: &Batch, scale: Option<f32>, workspace: &mut Workspa
     fit(&mut head.inverse, rows);
     fit(&mut head.d_normed, rows * width);
     let gain = &model.parameters[model.layout.final_gain.clone()];
-    rms_norm(
-        &head.input,
-        gain,
-        model.shape.epsilon,
-        &mut head.normed,
-        &mut head.inverse,
-    );
+    rms_norm(&head.input, gain, model.shape.epsilon, &mut head.normed, &mut head.inverse);
     let embedding = &model.parameters[model.layout.embedding.clone()];
     predicted.clear();
     let mut loss = 0.0;

@@ -40,15 +40,11 @@ impl Batch {
         }
         let start = self.ids.len();
         let marked = ids.iter().zip(learned).enumerate().skip(1);
-        self.targets
-            .extend(
-                marked
-                    .filter(|(_, (_, learned))| **learned)
-                    .map(|(index, (token, _))| Target {
-                        position: start + index - 1,
-                        token: *token,
-                    }),
-            );
+        self.targets.extend(
+            marked
+                .filter(|(_, (_, learned))| **learned)
+                .map(|(index, (token, _))| Target { position: start + index - 1, token: *token }),
+        );
         self.ids.extend(ids.iter().take(last));
         self.lengths.push(last);
     }
@@ -102,12 +98,7 @@ impl Model {
         let layout = Layout::new(&shape);
         let parameters = vec![0.0; layout.parameters];
         let rotary = Rotary::new(shape.context_tokens, shape.head_width, shape.rope_base);
-        Ok(Model {
-            shape,
-            layout,
-            parameters,
-            rotary,
-        })
+        Ok(Model { shape, layout, parameters, rotary })
     }
 
     /// Checks that a batch can be given to this model.
@@ -117,11 +108,7 @@ impl Model {
     pub fn check(&self, batch: &Batch) -> Result<(), BatchError> {
         let tokens = batch.ids.len();
         let vocabulary = self.shape.vocabulary;
-        let ids = batch
-            .ids
-            .iter()
-            .copied()
-            .chain(batch.targets.iter().map(|target| target.token));
+        let ids = batch.ids.iter().copied().chain(batch.targets.iter().map(|target| target.token));
         if let Some(id) = ids.into_iter().find(|id| *id as usize >= vocabulary) {
             return Err(BatchError::UnknownToken { id, vocabulary });
         }
@@ -132,16 +119,8 @@ impl Model {
             return Err(BatchError::Inconsistent { tokens });
         }
         let context_tokens = self.shape.context_tokens;
-        match batch
-            .lengths
-            .iter()
-            .copied()
-            .find(|length| *length > context_tokens)
-        {
-            Some(tokens) => Err(BatchError::TooLong {
-                tokens,
-                context_tokens,
-            }),
+        match batch.lengths.iter().copied().find(|length| *length > context_tokens) {
+            Some(tokens) => Err(BatchError::TooLong { tokens, context_tokens }),
             None => Ok(()),
         }
     }
@@ -166,9 +145,7 @@ impl Model {
 
     fn forward(&self, batch: &Batch, workspace: &mut Workspace) {
         let width = self.shape.width;
-        workspace
-            .blocks
-            .resize_with(self.shape.layers, BlockTape::default);
+        workspace.blocks.resize_with(self.shape.layers, BlockTape::default);
         let mut stream = std::mem::take(&mut workspace.output);
         fit(&mut stream, batch.ids.len() * width);
         let embedding = &self.parameters[self.layout.embedding.clone()];
@@ -223,23 +200,11 @@ impl Model {
         );
         fit(&mut tape.gate_up, tokens * 2 * inner);
         let gate_up = &self.parameters[block.gate_up.clone()];
-        linear(
-            &tape.feed_forward_normed,
-            gate_up,
-            tokens,
-            0.0,
-            &mut tape.gate_up,
-        );
+        linear(&tape.feed_forward_normed, gate_up, tokens, 0.0, &mut tape.gate_up);
         fit(&mut tape.activated, tokens * inner);
         swiglu(&tape.gate_up, inner, &mut tape.activated);
         out.copy_from_slice(&tape.middle);
-        linear(
-            &tape.activated,
-            &self.parameters[block.down.clone()],
-            tokens,
-            1.0,
-            out,
-        );
+        linear(&tape.activated, &self.parameters[block.down.clone()], tokens, 1.0, out);
     }
 
     fn attend(&self, batch: &Batch, tape: &mut BlockTape, scratch: &mut attention::Scratch) {
@@ -252,8 +217,7 @@ impl Model {
         for tokens in &batch.lengths {
             let rows = take(&mut qkv, tokens * shape.qkv_width());
             let turned = shape.heads + shape.kv_heads;
-            self.rotary
-                .apply(rows, shape.qkv_width(), turned, Turn::Forward);
+            self.rotary.apply(rows, shape.qkv_width(), turned, Turn::Forward);
             let out = take(&mut out, tokens * shape.query_width());
             let log_sums = take(&mut log_sums, tokens * shape.heads);
             attention::forward(shape, rows, out, log_sums, scratch);
@@ -267,12 +231,7 @@ impl Model {
             self.attention_backward(index, batch, workspace);
         }
         let embedding = &mut workspace.gradient[self.layout.embedding.clone()];
-        for (row, id) in workspace
-            .derivatives
-            .stream
-            .chunks_exact(width)
-            .zip(&batch.ids)
-        {
+        for (row, id) in workspace.derivatives.stream.chunks_exact(width).zip(&batch.ids) {
             let start = *id as usize * width;
             for (sum, d) in embedding[start..start + width].iter_mut().zip(row) {
                 *sum += d;
@@ -282,27 +241,12 @@ impl Model {
 
     fn feed_forward_backward(&self, index: usize, workspace: &mut Workspace) {
         let (block, inner) = (&self.layout.blocks[index], self.shape.feed_forward);
-        let Workspace {
-            blocks,
-            derivatives: d,
-            gradient,
-            ..
-        } = workspace;
+        let Workspace { blocks, derivatives: d, gradient, .. } = workspace;
         let tape = &mut blocks[index];
         let tokens = d.stream.len() / self.shape.width;
         fit(&mut d.activated, tokens * inner);
-        linear_backward(
-            &d.stream,
-            &self.parameters[block.down.clone()],
-            tokens,
-            &mut d.activated,
-        );
-        weight_gradient(
-            &d.stream,
-            &tape.activated,
-            tokens,
-            &mut gradient[block.down.clone()],
-        );
+        linear_backward(&d.stream, &self.parameters[block.down.clone()], tokens, &mut d.activated);
+        weight_gradient(&d.stream, &tape.activated, tokens, &mut gradient[block.down.clone()]);
         swiglu_backward(&d.activated, inner, &mut tape.gate_up);
         fit(&mut d.normed, d.stream.len());
         let gate_up = &self.parameters[block.gate_up.clone()];
@@ -323,28 +267,12 @@ impl Model {
 
     fn attention_backward(&self, index: usize, batch: &Batch, workspace: &mut Workspace) {
         let (block, shape) = (&self.layout.blocks[index], &self.shape);
-        let Workspace {
-            blocks,
-            derivatives: d,
-            gradient,
-            scratch,
-            ..
-        } = workspace;
+        let Workspace { blocks, derivatives: d, gradient, scratch, .. } = workspace;
         let tape = &blocks[index];
         let tokens = batch.ids.len();
         fit(&mut d.attended, tokens * shape.query_width());
-        linear_backward(
-            &d.stream,
-            &self.parameters[block.output.clone()],
-            tokens,
-            &mut d.attended,
-        );
-        weight_gradient(
-            &d.stream,
-            &tape.attended,
-            tokens,
-            &mut gradient[block.output.clone()],
-        );
+        linear_backward(&d.stream, &self.parameters[block.output.clone()], tokens, &mut d.attended);
+        weight_gradient(&d.stream, &tape.attended, tokens, &mut gradient[block.output.clone()]);
         fit(&mut d.qkv, tokens * shape.qkv_width());
         let mut start = 0;
         for tokens in &batch.lengths {
@@ -362,23 +290,12 @@ impl Model {
                 scratch,
             );
             let turned = shape.heads + shape.kv_heads;
-            self.rotary
-                .apply(d_qkv, shape.qkv_width(), turned, Turn::Backward);
+            self.rotary.apply(d_qkv, shape.qkv_width(), turned, Turn::Backward);
             start = rows.end;
         }
         add_column_sums(&mut gradient[block.qkv_bias.clone()], &d.qkv);
-        weight_gradient(
-            &d.qkv,
-            &tape.attention_normed,
-            tokens,
-            &mut gradient[block.qkv.clone()],
-        );
-        linear_backward(
-            &d.qkv,
-            &self.parameters[block.qkv.clone()],
-            tokens,
-            &mut d.normed,
-        );
+        weight_gradient(&d.qkv, &tape.attention_normed, tokens, &mut gradient[block.qkv.clone()]);
+        linear_backward(&d.qkv, &self.parameters[block.qkv.clone()], tokens, &mut d.normed);
         rms_norm_backward(
             &d.normed,
             &tape.input,

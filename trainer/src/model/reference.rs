@@ -12,10 +12,7 @@ struct Named<'a>(&'a Model);
 impl Named<'_> {
     fn values(&self, name: &str) -> Vec<f64> {
         let range = self.0.layout.tensor(name).unwrap().range();
-        self.0.parameters[range]
-            .iter()
-            .map(|x| f64::from(*x))
-            .collect()
+        self.0.parameters[range].iter().map(|x| f64::from(*x)).collect()
     }
 
     fn product(&self, name: &str, input: &[f64]) -> Vec<f64> {
@@ -35,11 +32,7 @@ impl Named<'_> {
     fn norm(&self, name: &str, input: &[f64]) -> Vec<f64> {
         let mean = input.iter().map(|x| x * x).sum::<f64>() / input.len() as f64;
         let inverse = 1.0 / (mean + f64::from(self.0.shape.epsilon)).sqrt();
-        input
-            .iter()
-            .zip(self.values(name))
-            .map(|(x, gain)| x * inverse * gain)
-            .collect()
+        input.iter().zip(self.values(name)).map(|(x, gain)| x * inverse * gain).collect()
     }
 
     fn turn(&self, heads: &mut [f64], position: usize) {
@@ -77,20 +70,15 @@ impl Named<'_> {
                 let weights: Vec<f64> = keys[..=position]
                     .iter()
                     .map(|key| {
-                        let dot: f64 = query
-                            .iter()
-                            .zip(&key[kv..kv + width])
-                            .map(|(a, b)| a * b)
-                            .sum();
+                        let dot: f64 =
+                            query.iter().zip(&key[kv..kv + width]).map(|(a, b)| a * b).sum();
                         (dot / (width as f64).sqrt()).exp()
                     })
                     .collect();
                 let sum: f64 = weights.iter().sum();
                 row.extend((kv..kv + width).map(|column| {
                     let seen = weights.iter().zip(&values);
-                    seen.map(|(weight, value)| weight * value[column])
-                        .sum::<f64>()
-                        / sum
+                    seen.map(|(weight, value)| weight * value[column]).sum::<f64>() / sum
                 }));
             }
             out.push(row);
@@ -102,16 +90,12 @@ impl Named<'_> {
     fn logits(&self, ids: &[u32]) -> Vec<Vec<f64>> {
         let width = self.0.shape.width;
         let embedding = self.values("token_embd.weight");
-        let mut stream: Vec<Vec<f64>> = ids
-            .iter()
-            .map(|id| embedding[*id as usize * width..][..width].to_vec())
-            .collect();
+        let mut stream: Vec<Vec<f64>> =
+            ids.iter().map(|id| embedding[*id as usize * width..][..width].to_vec()).collect();
         for layer in 0..self.0.shape.layers {
             let name = |part: &str| format!("blk.{layer}.{part}.weight");
-            let normed: Vec<_> = stream
-                .iter()
-                .map(|row| self.norm(&name("attn_norm"), row))
-                .collect();
+            let normed: Vec<_> =
+                stream.iter().map(|row| self.norm(&name("attn_norm"), row)).collect();
             for (row, attended) in stream.iter_mut().zip(self.attend(layer, &normed)) {
                 let added = self.product(&name("attn_output"), &attended);
                 row.iter_mut().zip(added).for_each(|(x, y)| *x += y);
@@ -120,21 +104,14 @@ impl Named<'_> {
                     self.product(&name("ffn_gate"), &normed),
                     self.product(&name("ffn_up"), &normed),
                 );
-                let inner: Vec<f64> = gate
-                    .iter()
-                    .zip(up)
-                    .map(|(g, u)| g / (1.0 + (-g).exp()) * u)
-                    .collect();
+                let inner: Vec<f64> =
+                    gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
                 let added = self.product(&name("ffn_down"), &inner);
                 row.iter_mut().zip(added).for_each(|(x, y)| *x += y);
             }
         }
-        let normed = stream
-            .iter()
-            .map(|row| self.norm("output_norm.weight", row));
-        normed
-            .map(|row| self.product("token_embd.weight", &row))
-            .collect()
+        let normed = stream.iter().map(|row| self.norm("output_norm.weight", row));
+        normed.map(|row| self.product("token_embd.weight", &row)).collect()
     }
 }
 
@@ -219,18 +196,13 @@ fn gradients_equal_finite_differences_for_every_tensor() {
         let mut random = ChaCha8Rng::seed_from_u64(6);
         for tensor in &model.layout.tensors {
             // The derivative along a random direction covers every element of the tensor.
-            let direction: Vec<f32> = tensor
-                .range()
-                .map(|_| if random.random::<bool>() { 1.0 } else { -1.0 })
-                .collect();
+            let direction: Vec<f32> =
+                tensor.range().map(|_| if random.random::<bool>() { 1.0 } else { -1.0 }).collect();
             let step = 3e-4;
             let mut shifted = |steps: f32| {
                 let mut model = tiny(kv_heads);
                 let values = &mut model.parameters[tensor.range()];
-                values
-                    .iter_mut()
-                    .zip(&direction)
-                    .for_each(|(x, d)| *x += steps * step * d);
+                values.iter_mut().zip(&direction).for_each(|(x, d)| *x += steps * step * d);
                 model.evaluate(&batch, &mut workspace)
             };
             // Four points: the error falls with the fourth power of the step.
@@ -239,16 +211,9 @@ fn gradients_equal_finite_differences_for_every_tensor() {
             let measured = (8.0 * near - far) / (12.0 * f64::from(step));
             let parts = gradient[tensor.range()].iter().zip(&direction);
             let derived: f64 = parts.clone().map(|(g, d)| f64::from(g * d)).sum();
-            let size: f64 = parts
-                .map(|(g, _)| f64::from(*g).powi(2))
-                .sum::<f64>()
-                .sqrt();
+            let size: f64 = parts.map(|(g, _)| f64::from(*g).powi(2)).sum::<f64>().sqrt();
             let error = (measured - derived).abs() / size.max(1.0);
-            assert!(
-                error < 5e-3,
-                "{}: {measured} against {derived} ({size})",
-                tensor.name
-            );
+            assert!(error < 5e-3, "{}: {measured} against {derived} ({size})", tensor.name);
         }
     }
 }
@@ -256,23 +221,11 @@ fn gradients_equal_finite_differences_for_every_tensor() {
 #[test]
 fn refuses_what_does_not_fit() {
     let model = tiny(4);
-    let unknown = Batch {
-        ids: vec![40],
-        lengths: vec![1],
-        targets: vec![],
-    };
+    let unknown = Batch { ids: vec![40], lengths: vec![1], targets: vec![] };
     let error = model.check(&unknown).unwrap_err().to_string();
     assert_eq!(error, "token 40 is outside the vocabulary of 40");
-    let long = Batch {
-        ids: vec![0; 201],
-        lengths: vec![201],
-        targets: vec![],
-    };
+    let long = Batch { ids: vec![0; 201], lengths: vec![201], targets: vec![] };
     assert!(model.check(&long).is_err());
-    let torn = Batch {
-        ids: vec![0; 3],
-        lengths: vec![2],
-        targets: vec![],
-    };
+    let torn = Batch { ids: vec![0; 3], lengths: vec![2], targets: vec![] };
     assert!(model.check(&torn).is_err());
 }

@@ -116,18 +116,10 @@ impl Shape {
             }
         }
         if !self.heads.is_multiple_of(self.kv_heads) {
-            return Err(refused(
-                "kv_heads",
-                self.kv_heads,
-                format!("a divisor of {}", self.heads),
-            ));
+            return Err(refused("kv_heads", self.kv_heads, format!("a divisor of {}", self.heads)));
         }
         if !self.head_width.is_multiple_of(2) {
-            return Err(refused(
-                "head_width",
-                self.head_width,
-                "an even number".into(),
-            ));
+            return Err(refused("head_width", self.head_width, "an even number".into()));
         }
         if self.query_width() != self.width {
             let expected = format!("width / heads, width being {}", self.width);
@@ -138,11 +130,7 @@ impl Shape {
 }
 
 fn refused(field: &'static str, found: usize, expected: String) -> ShapeError {
-    ShapeError {
-        field,
-        found: found.to_string(),
-        expected,
-    }
+    ShapeError { field, found: found.to_string(), expected }
 }
 
 /// What a tensor is to the optimiser, the initialiser and the exporter.
@@ -222,24 +210,11 @@ impl Layout {
     pub fn new(shape: &Shape) -> Self {
         let mut builder = Builder::default();
         let width = shape.width;
-        let embedding = builder.add(
-            "token_embd.weight",
-            shape.vocabulary,
-            width,
-            Role::Embedding,
-        );
-        let blocks = (0..shape.layers)
-            .map(|layer| builder.block(shape, layer))
-            .collect();
+        let embedding = builder.add("token_embd.weight", shape.vocabulary, width, Role::Embedding);
+        let blocks = (0..shape.layers).map(|layer| builder.block(shape, layer)).collect();
         let final_gain = builder.add("output_norm.weight", 1, width, Role::Gain);
         let parameters = builder.offset;
-        Layout {
-            tensors: builder.tensors,
-            embedding,
-            blocks,
-            final_gain,
-            parameters,
-        }
+        Layout { tensors: builder.tensors, embedding, blocks, final_gain, parameters }
     }
 
     /// The tensor of a name.
@@ -259,13 +234,7 @@ impl Builder {
     fn add(&mut self, name: &str, rows: usize, columns: usize, role: Role) -> Range<usize> {
         let offset = self.offset;
         self.offset += rows * columns;
-        self.tensors.push(Tensor {
-            name: name.to_owned(),
-            rows,
-            columns,
-            offset,
-            role,
-        });
+        self.tensors.push(Tensor { name: name.to_owned(), rows, columns, offset, role });
         offset..self.offset
     }
 
@@ -294,21 +263,13 @@ impl Builder {
             attention_gain: self.group(layer, &[("attn_norm.weight", width)], 1, Role::Gain),
             qkv: self.group(
                 layer,
-                &[
-                    ("attn_q.weight", query),
-                    ("attn_k.weight", kv),
-                    ("attn_v.weight", kv),
-                ],
+                &[("attn_q.weight", query), ("attn_k.weight", kv), ("attn_v.weight", kv)],
                 width,
                 Role::Matrix,
             ),
             qkv_bias: self.group(
                 layer,
-                &[
-                    ("attn_q.bias", query),
-                    ("attn_k.bias", kv),
-                    ("attn_v.bias", kv),
-                ],
+                &[("attn_q.bias", query), ("attn_k.bias", kv), ("attn_v.bias", kv)],
                 1,
                 Role::Bias,
             ),
@@ -332,10 +293,7 @@ mod tests {
 
     #[test]
     fn counts_the_parameters_of_published_shapes() {
-        assert_eq!(
-            Layout::new(&Shape::qwen2_half_billion()).parameters,
-            494_032_768
-        );
+        assert_eq!(Layout::new(&Shape::qwen2_half_billion()).parameters, 494_032_768);
         let small = Layout::new(&Shape::small(929));
         assert_eq!(small.tensors.len(), 2 + 4 * 12);
         assert_eq!(small.tensor("blk.3.ffn_down.weight").unwrap().columns, 256);
@@ -344,10 +302,7 @@ mod tests {
 
     #[test]
     fn refuses_a_shape_by_its_field() {
-        let shape = Shape {
-            head_width: 31,
-            ..Shape::small(300)
-        };
+        let shape = Shape { head_width: 31, ..Shape::small(300) };
         assert_eq!(
             shape.check().unwrap_err().to_string(),
             "model shape: head_width is 31, expected an even number"

@@ -133,30 +133,20 @@ impl<'a> Heads<'a> {
     fn of(model: &'a mut Model) -> Self {
         let head_width = model.shape.head_width;
         let radians = (0..head_width / 2)
-            .map(|pair| {
-                model
-                    .shape
-                    .rope_base
-                    .powf(-2.0 * pair as f32 / head_width as f32)
-            })
+            .map(|pair| model.shape.rope_base.powf(-2.0 * pair as f32 / head_width as f32))
             .collect();
         Heads { model, radians }
     }
 
     fn pairs(&self, turning: impl Fn(f32) -> bool) -> Vec<usize> {
-        (0..self.radians.len())
-            .filter(|pair| turning(self.radians[*pair]))
-            .collect()
+        (0..self.radians.len()).filter(|pair| turning(self.radians[*pair])).collect()
     }
 
     /// Both rows of each slow pair.
     fn slow_rows(&self) -> Vec<usize> {
         let slow = self.pairs(|radians| radians < SLOW_RADIANS);
         let half = self.radians.len();
-        slow.iter()
-            .copied()
-            .chain(slow.iter().map(|pair| pair + half))
-            .collect()
+        slow.iter().copied().chain(slow.iter().map(|pair| pair + half)).collect()
     }
 
     /// Row `row` of head `head` in part `part` (0 query, 1 key, 2 value) of a block.
@@ -196,9 +186,7 @@ impl<'a> Heads<'a> {
         for row in 0..self.model.shape.head_width {
             for part in 0..2 {
                 let range = self.projection(0, part, head, row);
-                self.model.parameters[range]
-                    .iter_mut()
-                    .for_each(|weight| *weight *= QUIET);
+                self.model.parameters[range].iter_mut().for_each(|weight| *weight *= QUIET);
             }
             for output in 0..self.model.shape.width {
                 let index = self.output(0, output, head, row);
@@ -241,10 +229,8 @@ impl<'a> Heads<'a> {
         let slow = self.slow_rows();
         for head in 0..INDUCTION_HEADS {
             for row in 0..head_width {
-                let (query, key) = (
-                    self.projection(1, 0, head, row),
-                    self.projection(1, 1, head, row),
-                );
+                let (query, key) =
+                    (self.projection(1, 0, head, row), self.projection(1, 1, head, row));
                 self.model.parameters[query.clone()].fill(0.0);
                 self.model.parameters[key.clone()].fill(0.0);
                 if !slow.contains(&row) {
@@ -309,18 +295,13 @@ mod tests {
         }
         // The token stood 40 places before; the head looks at what followed it, 15 times as much
         // as chance would.
-        let found: f32 = (50..79)
-            .map(|at| weights(&model, &tape, 1, 0, at)[at - 39])
-            .sum();
+        let found: f32 = (50..79).map(|at| weights(&model, &tape, 1, 0, at)[at - 39]).sum();
         assert!(found / 29.0 > 0.12, "{}", found / 29.0);
     }
 
     #[test]
     fn the_structured_start_refuses_grouped_heads() {
-        let shape = Shape {
-            kv_heads: 2,
-            ..Shape::small(300)
-        };
+        let shape = Shape { kv_heads: 2, ..Shape::small(300) };
         assert!(Model::initialised(shape, Start::Structured, 1).is_err());
     }
 }

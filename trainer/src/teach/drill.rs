@@ -51,37 +51,20 @@ impl<'a> DrillSource<'a> {
 
     fn copy(&self, rng: &mut ChaCha8Rng) -> Vec<Segment> {
         let pairs = self.pairs(rng.random_range(3..=8), rng);
-        let items: Vec<String> = pairs
-            .into_iter()
-            .flat_map(|(key, value)| [key, value])
-            .collect();
+        let items: Vec<String> = pairs.into_iter().flat_map(|(key, value)| [key, value]).collect();
         let list = items.join("; ");
-        self.exercise(
-            &format!("Copy: {list}"),
-            Vec::new(),
-            vec![(list.clone(), true)],
-        )
+        self.exercise(&format!("Copy: {list}"), Vec::new(), vec![(list.clone(), true)])
     }
 
     fn recall(&self, rng: &mut ChaCha8Rng) -> Vec<Segment> {
         let mut pairs = self.pairs(rng.random_range(2..=8), rng);
-        let facts: Vec<String> = pairs
-            .iter()
-            .map(|(key, value)| format!("{key} {value}"))
-            .collect();
+        let facts: Vec<String> =
+            pairs.iter().map(|(key, value)| format!("{key} {value}")).collect();
         pairs.shuffle(rng);
         let asked = pairs.into_iter().flat_map(|(key, value)| {
-            [
-                (format!("{key} "), false),
-                (value, true),
-                ("; ".to_owned(), false),
-            ]
+            [(format!("{key} "), false), (value, true), ("; ".to_owned(), false)]
         });
-        self.exercise(
-            &format!("Facts: {}", facts.join("; ")),
-            Vec::new(),
-            asked.collect(),
-        )
+        self.exercise(&format!("Facts: {}", facts.join("; ")), Vec::new(), asked.collect())
     }
 
     /// Titles with a value each; no title twice.
@@ -109,24 +92,15 @@ impl<'a> DrillSource<'a> {
         let Some((_, entity, fact)) = asked.first() else {
             return Vec::new();
         };
-        let plan = Plan::Lookup {
-            title: entity.title.clone(),
-            relation: fact.relation,
-        };
+        let plan = Plan::Lookup { title: entity.title.clone(), relation: fact.relation };
         let Ok(action) = next_action(&plan, &[]) else {
             return Vec::new();
         };
         let question = format!("{} {}", entity.title, fact.relation.words().key);
         let logs = self.dialect.render_passages(&entity.title, &passages);
-        let observation = Observation::Output {
-            logs,
-            value: None,
-            assigned: None,
-        };
-        let search = Step {
-            reply: self.dialect.compose_reply(&action),
-            observation: Some(observation),
-        };
+        let observation = Observation::Output { logs, value: None, assigned: None };
+        let search =
+            Step { reply: self.dialect.compose_reply(&action), observation: Some(observation) };
         let reply = asked
             .iter()
             .flat_map(|(number, entity, fact)| question_and_fact(*number, entity, fact));
@@ -145,11 +119,8 @@ impl<'a> DrillSource<'a> {
             .collect();
         let chosen = fitting.sample(rng, count).filter_map(|index| {
             let document = self.world.documents.get(*index)?;
-            let passage = Passage {
-                title: document.title.clone(),
-                text: document.text.clone(),
-                score: 0.0,
-            };
+            let passage =
+                Passage { title: document.title.clone(), text: document.text.clone(), score: 0.0 };
             Some((self.world.entities.get(*index)?, passage))
         });
         let mut chosen: Vec<_> = chosen.collect();
@@ -161,15 +132,9 @@ impl<'a> DrillSource<'a> {
     fn exercise(&self, question: &str, mut steps: Vec<Step>, pieces: Vec<Piece>) -> Vec<Segment> {
         let reply: String = pieces.iter().map(|(text, _)| text.as_str()).collect();
         let reply = reply.trim().to_owned();
-        steps.push(Step {
-            reply: reply.clone(),
-            observation: None,
-        });
-        let transcript = Transcript {
-            question: question.to_owned(),
-            steps,
-            answer_requested: false,
-        };
+        steps.push(Step { reply: reply.clone(), observation: None });
+        let transcript =
+            Transcript { question: question.to_owned(), steps, answer_requested: false };
         let mut segments = self.dialect.render_training(&transcript);
         if let Some(index) = segments.iter().rposition(|segment| segment.text == reply) {
             segments.splice(index..=index, split(pieces));
@@ -184,13 +149,7 @@ fn question_and_fact(number: usize, entity: &Entity, fact: &Fact) -> Vec<Piece> 
     let (before, after) = said.split_once('\n').unwrap_or((&said, ""));
     let title = &entity.title;
     vec![
-        (
-            format!(
-                "I need the {} of {title}. {title} [",
-                fact.relation.words().key
-            ),
-            false,
-        ),
+        (format!("I need the {} of {title}. {title} [", fact.relation.words().key), false),
         (format!("{number}]"), true),
         (format!(" {before}"), false),
         (fact.value.clone(), true),
@@ -203,14 +162,6 @@ fn split(mut pieces: Vec<Piece>) -> Vec<Segment> {
     if let Some((text, _)) = pieces.last_mut() {
         text.truncate(text.trim_end().len());
     }
-    let segment = |(text, learned)| Segment {
-        text,
-        source: Source::Content,
-        learned,
-    };
-    pieces
-        .into_iter()
-        .filter(|(text, _)| !text.is_empty())
-        .map(segment)
-        .collect()
+    let segment = |(text, learned)| Segment { text, source: Source::Content, learned };
+    pieces.into_iter().filter(|(text, _)| !text.is_empty()).map(segment).collect()
 }

@@ -26,12 +26,7 @@ impl<'a> TeacherEngine<'a> {
             sha256: String::new(),
             context_tokens: u32::MAX,
         };
-        Self {
-            plan,
-            dialect,
-            info,
-            observations: Vec::new(),
-        }
+        Self { plan, dialect, info, observations: Vec::new() }
     }
 }
 

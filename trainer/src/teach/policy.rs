@@ -36,9 +36,7 @@ pub fn next_action(plan: &Plan, observations: &[&str]) -> Result<Action, TeachEr
     let mut needs = first_needs(plan);
     for (index, observation) in observations.iter().enumerate() {
         let Some(need) = needs else {
-            return Err(TeachError::Finished {
-                observations: observations.len(),
-            });
+            return Err(TeachError::Finished { observations: observations.len() });
         };
         let facts = read(&need, observation, index)?;
         needs = next_needs(plan, index, &facts);
@@ -49,14 +47,8 @@ pub fn next_action(plan: &Plan, observations: &[&str]) -> Result<Action, TeachEr
         format!("{cited}{rest}").trim().to_owned()
     };
     Ok(match needs {
-        Some(need) => Action {
-            thought: thought(&need.text()),
-            code: need.code(),
-        },
-        None => Action {
-            thought: thought(""),
-            code: final_code(plan, &evidence),
-        },
+        Some(need) => Action { thought: thought(&need.text()), code: need.code() },
+        None => Action { thought: thought(""), code: final_code(plan, &evidence) },
     })
 }
 
@@ -78,17 +70,9 @@ impl Needs {
     }
 
     fn text(&self) -> String {
-        let keys: Vec<String> = self
-            .relations
-            .iter()
-            .map(|relation| format!("the {}", relation.words().key))
-            .collect();
-        format!(
-            "I need {} of {}{}.",
-            keys.join(" and "),
-            self.title,
-            self.afterwards
-        )
+        let keys: Vec<String> =
+            self.relations.iter().map(|relation| format!("the {}", relation.words().key)).collect();
+        format!("I need {} of {}{}.", keys.join(" and "), self.title, self.afterwards)
     }
 
     fn code(&self) -> String {
@@ -106,15 +90,9 @@ struct Evidence {
 fn first_needs(plan: &Plan) -> Option<Needs> {
     Some(match plan {
         Plan::Lookup { title, relation } => Needs::new(title, &[*relation], ""),
-        Plan::Hop {
-            title,
-            via,
-            relation,
-        } => Needs::new(
-            title,
-            &[*via],
-            &format!(", then the {}", relation.words().key),
-        ),
+        Plan::Hop { title, via, relation } => {
+            Needs::new(title, &[*via], &format!(", then the {}", relation.words().key))
+        }
         Plan::Age { title, maker } => {
             let afterwards = ", then the birth year and the difference";
             Needs::new(title, &[Relation::OpeningYear, *maker], afterwards)
@@ -122,11 +100,7 @@ fn first_needs(plan: &Plan) -> Option<Needs> {
         Plan::Span { title, end, start } => {
             Needs::new(title, &[*end, *start], ", then the difference")
         }
-        Plan::Pair {
-            titles: [a, b],
-            relation,
-            operation,
-        } => {
+        Plan::Pair { titles: [a, b], relation, operation } => {
             let afterwards = format!(" and of {b}, then the {}", noun(*operation));
             Needs::new(a, &[*relation], &afterwards)
         }
@@ -141,17 +115,9 @@ fn next_needs(plan: &Plan, index: usize, facts: &[Evidence]) -> Option<Needs> {
         Plan::Hop { relation, .. } => Some(Needs::new(&last.found.value, &[*relation], "")),
         Plan::Age { .. } => {
             let afterwards = ", then the difference";
-            Some(Needs::new(
-                &last.found.value,
-                &[Relation::BirthYear],
-                afterwards,
-            ))
+            Some(Needs::new(&last.found.value, &[Relation::BirthYear], afterwards))
         }
-        Plan::Pair {
-            titles: [_, b],
-            relation,
-            operation,
-        } => {
+        Plan::Pair { titles: [_, b], relation, operation } => {
             let afterwards = format!(", then the {}", noun(*operation));
             Some(Needs::new(b, &[*relation], &afterwards))
         }
@@ -166,11 +132,7 @@ fn read(need: &Needs, observation: &str, index: usize) -> Result<Vec<Evidence>, 
             fact: relation.words().key,
             title: need.title.clone(),
         })?;
-        Ok(Evidence {
-            title: need.title.clone(),
-            relation: *relation,
-            found,
-        })
+        Ok(Evidence { title: need.title.clone(), relation: *relation, found })
     };
     need.relations.iter().map(read).collect()
 }

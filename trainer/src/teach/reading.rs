@@ -14,15 +14,12 @@ pub struct Found {
 /// The fact `relation` of the entity titled `title`, from lines of the form
 /// `Title [n]: Sentence [n]. Sentence [n].`
 pub fn find(observation: &str, title: &str, relation: Relation) -> Option<Found> {
-    observation
-        .lines()
-        .filter_map(|line| passage(line, title))
-        .find_map(|(passage, text)| {
-            let end = format!(" [{passage}].");
-            let mut sentences = text.split(end.as_str()).map(str::trim);
-            let value = sentences.find_map(|sentence| relation.read(title, sentence))?;
-            Some(Found { passage, value })
-        })
+    observation.lines().filter_map(|line| passage(line, title)).find_map(|(passage, text)| {
+        let end = format!(" [{passage}].");
+        let mut sentences = text.split(end.as_str()).map(str::trim);
+        let value = sentences.find_map(|sentence| relation.read(title, sentence))?;
+        Some(Found { passage, value })
+    })
 }
 
 /// Number and text of the passage in `line` if it has this title.
@@ -42,21 +39,9 @@ mod tests {
     #[test]
     fn a_fact_is_found_with_the_number_of_its_passage() {
         let found = find(OBSERVATION, "Heahi Bridge", Relation::OpeningYear);
-        assert_eq!(
-            found,
-            Some(Found {
-                passage: 2,
-                value: "1836".to_owned()
-            })
-        );
+        assert_eq!(found, Some(Found { passage: 2, value: "1836".to_owned() }));
         let found = find(OBSERVATION, "Heahi", Relation::FoundingYear);
-        assert_eq!(
-            found,
-            Some(Found {
-                passage: 1,
-                value: "1400".to_owned()
-            })
-        );
+        assert_eq!(found, Some(Found { passage: 1, value: "1400".to_owned() }));
     }
 
     #[test]

@@ -33,11 +33,7 @@ impl Simulation {
         }
         let total: f64 = documents.iter().map(|document| document.2).sum();
         let mean_length = total / documents.len().max(1) as f64;
-        Self {
-            documents,
-            holders,
-            mean_length,
-        }
+        Self { documents, holders, mean_length }
     }
 
     pub fn search(&self, query: &str, limit: usize) -> Vec<Passage> {
@@ -77,35 +73,23 @@ impl Simulation {
         limits: &[usize],
     ) -> Result<(Transcript, String), String> {
         let plan = task.plan.as_ref().ok_or("no plan")?;
-        let mut transcript = Transcript {
-            question: task.question.clone(),
-            ..Transcript::default()
-        };
+        let mut transcript =
+            Transcript { question: task.question.clone(), ..Transcript::default() };
         let mut seen: Vec<String> = Vec::new();
         loop {
             let observed: Vec<&str> = seen.iter().map(String::as_str).collect();
             let action = next_action(plan, &observed).map_err(|error| error.to_string())?;
             let reply = dialect.compose_reply(&action);
             let Some(query) = searched(&action.code) else {
-                transcript.steps.push(Step {
-                    reply,
-                    observation: None,
-                });
+                transcript.steps.push(Step { reply, observation: None });
                 let answer = answer(&action.code).ok_or_else(|| action.code.clone())?;
                 return Ok((transcript, answer));
             };
             let limit = limits.get(seen.len()).copied().unwrap_or(3);
             let logs = dialect.render_passages(query, &self.search(query, limit)) + "\n";
             seen.push(logs.trim_end().to_owned());
-            let observation = Observation::Output {
-                logs,
-                value: None,
-                assigned: None,
-            };
-            transcript.steps.push(Step {
-                reply,
-                observation: Some(observation),
-            });
+            let observation = Observation::Output { logs, value: None, assigned: None };
+            transcript.steps.push(Step { reply, observation: Some(observation) });
         }
     }
 }

@@ -14,13 +14,7 @@ fn dialect() -> Dialect {
 }
 
 fn world(seed: u64) -> World {
-    generate(&WorldConfig {
-        seed,
-        documents: 400,
-        test_tasks: 200,
-        train_tasks: 100,
-    })
-    .unwrap()
+    generate(&WorldConfig { seed, documents: 400, test_tasks: 200, train_tasks: 100 }).unwrap()
 }
 
 #[test]
@@ -44,26 +38,15 @@ fn the_document_of_a_name_is_among_the_first_three() {
     let mut first = 0;
     for document in &world.documents {
         let hits = simulation.search(&document.title, 3);
-        assert!(
-            hits.iter().any(|hit| hit.title == document.title),
-            "{}",
-            document.title
-        );
+        assert!(hits.iter().any(|hit| hit.title == document.title), "{}", document.title);
         first += usize::from(hits[0].title == document.title);
     }
-    assert!(
-        first * 10 > world.documents.len() * 9,
-        "{first} of {}",
-        world.documents.len()
-    );
+    assert!(first * 10 > world.documents.len() * 9, "{first} of {}", world.documents.len());
 }
 
 #[test]
 fn a_trace_cites_what_it_read_and_restates_what_is_needed() {
-    let plan = Plan::Age {
-        title: "Heahi Bridge".to_owned(),
-        maker: Relation::Designer,
-    };
+    let plan = Plan::Age { title: "Heahi Bridge".to_owned(), maker: Relation::Designer };
     let bridge = "Lu Bridge [1]: The Lu Bridge was opened in 1801 [1].\n\
         Heahi Bridge [2]: The plans for the Heahi Bridge were drawn by Bokaru Temi [2]. The bridge has been open since 1836 [2].";
     let person = "Bokaru Temi [1]: Temi came into the world in 1790 [1].";
@@ -93,30 +76,19 @@ fn comparison_and_sum_are_left_to_python() {
         operation,
     };
     let code = |operation| {
-        let observations = [
-            "A [1]: A has 1200 inhabitants [1].",
-            "B [1]: B has 900 inhabitants [1].",
-        ];
+        let observations =
+            ["A [1]: A has 1200 inhabitants [1].", "B [1]: B has 900 inhabitants [1]."];
         next_action(&pair(operation), &observations).unwrap().code
     };
     assert_eq!(code(Operation::Sum), "final_answer(1200 + 900)");
-    assert_eq!(
-        code(Operation::Larger),
-        "final_answer(\"A\" if 1200 > 900 else \"B\")"
-    );
+    assert_eq!(code(Operation::Larger), "final_answer(\"A\" if 1200 > 900 else \"B\")");
 }
 
 #[test]
 fn a_missing_passage_is_said_to_be_missing() {
-    let plan = Plan::Lookup {
-        title: "Vaze".to_owned(),
-        relation: Relation::Population,
-    };
+    let plan = Plan::Lookup { title: "Vaze".to_owned(), relation: Relation::Population };
     let error = next_action(&plan, &["No results found for \"Vaze\"."]).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "observation 0 does not give the population of Vaze"
-    );
+    assert_eq!(error.to_string(), "observation 0 does not give the population of Vaze");
 }
 
 #[test]
@@ -152,18 +124,9 @@ fn drills_are_rendered_as_traces_are() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     for drill in [Drill::Copy, Drill::Recall, Drill::Lookup].repeat(20) {
         let segments = source.draw(drill, &mut rng);
-        let text: String = segments
-            .iter()
-            .map(|segment| segment.text.as_str())
-            .collect();
-        assert!(
-            segments.iter().filter(|segment| segment.learned).count() > 1,
-            "{text}"
-        );
-        assert!(
-            text.starts_with("<|im_start|>user\n") && text.ends_with("<|im_end|>\n"),
-            "{text}"
-        );
+        let text: String = segments.iter().map(|segment| segment.text.as_str()).collect();
+        assert!(segments.iter().filter(|segment| segment.learned).count() > 1, "{text}");
+        assert!(text.starts_with("<|im_start|>user\n") && text.ends_with("<|im_end|>\n"), "{text}");
     }
 }
 
@@ -173,9 +136,8 @@ fn a_lookup_drill_is_learned_at_numbers_and_values() {
     let world = world(9);
     let source = DrillSource::new(&world, &dialect);
     let segments = source.draw(Drill::Lookup, &mut ChaCha8Rng::seed_from_u64(3));
-    let asked: Vec<usize> = (0..segments.len())
-        .filter(|i| segments[*i].text.ends_with(" ["))
-        .collect();
+    let asked: Vec<usize> =
+        (0..segments.len()).filter(|i| segments[*i].text.ends_with(" [")).collect();
     assert!(!asked.is_empty());
     for index in asked {
         let window: Vec<&Segment> = segments[index..].iter().take(4).collect();

@@ -20,9 +20,7 @@ pub fn byte_level_alphabet() -> Vec<char> {
 #[must_use]
 pub fn byte_level(text: &str) -> String {
     let alphabet = byte_level_alphabet();
-    text.bytes()
-        .filter_map(|byte| alphabet.get(usize::from(byte)))
-        .collect()
+    text.bytes().filter_map(|byte| alphabet.get(usize::from(byte))).collect()
 }
 
 #[cfg(test)]
@@ -33,12 +31,6 @@ mod tests {
     fn spells_bytes_as_gpt2_does() {
         assert_eq!(byte_level(" a\né"), "ĠaĊÃ©");
         let alphabet = byte_level_alphabet();
-        assert_eq!(
-            alphabet
-                .iter()
-                .collect::<std::collections::BTreeSet<_>>()
-                .len(),
-            256
-        );
+        assert_eq!(alphabet.iter().collect::<std::collections::BTreeSet<_>>().len(), 256);
     }
 }

@@ -41,10 +41,7 @@ pub fn train_tokenizer<S: AsRef<str>>(
     let mut learner = Learner::new(syllables)?;
     let needed = learner.vocabulary.len();
     if needed > vocabulary_max {
-        return Err(TokenizerError::TooSmall {
-            needed,
-            max: vocabulary_max,
-        });
+        return Err(TokenizerError::TooSmall { needed, max: vocabulary_max });
     }
     let words = learner.count_words(texts)?;
     let pieces = learner.pieces(words)?;
@@ -84,21 +81,13 @@ impl Learner {
             },
             known: BTreeSet::new(),
             lower: syllables.iter().cloned().collect(),
-            capital: syllables
-                .iter()
-                .map(|syllable| capitalised(syllable))
-                .collect(),
+            capital: syllables.iter().map(|syllable| capitalised(syllable)).collect(),
         };
         for byte in byte_level_alphabet() {
             learner.add(byte.to_string());
         }
         // Short syllables first: longer ones are built from them.
-        let mut all: Vec<String> = learner
-            .lower
-            .iter()
-            .chain(&learner.capital)
-            .cloned()
-            .collect();
+        let mut all: Vec<String> = learner.lower.iter().chain(&learner.capital).cloned().collect();
         all.sort_by_key(|syllable| (syllable.len(), syllable.clone()));
         for syllable in all {
             learner.add_syllable(&syllable);
@@ -119,18 +108,14 @@ impl Learner {
 
     fn merge(&mut self, left: &str, right: &str) {
         if self.add(format!("{left}{right}")) {
-            self.vocabulary
-                .merges
-                .push((left.to_owned(), right.to_owned()));
+            self.vocabulary.merges.push((left.to_owned(), right.to_owned()));
         }
     }
 
     fn add_syllable(&mut self, syllable: &str) {
         let halves = (1..syllable.len()).map(|middle| syllable.split_at(middle));
         let known = |half: &&str| self.known.contains(*half);
-        let split = halves
-            .rev()
-            .find(|(left, right)| known(left) && known(right));
+        let split = halves.rev().find(|(left, right)| known(left) && known(right));
         if let Some((left, right)) = split {
             self.merge(left, right);
             return;
@@ -175,11 +160,7 @@ impl Learner {
             let text = byte_level(&word);
             let tokens = model.tokenize(&text).map_err(failed)?;
             let pieces_of = tokens.into_iter().map(|token| token.value).collect();
-            pieces.push(Word {
-                text,
-                count,
-                pieces: pieces_of,
-            });
+            pieces.push(Word { text, count, pieces: pieces_of });
         }
         Ok(pieces)
     }
@@ -187,21 +168,12 @@ impl Learner {
     /// A capitalised word made of syllables, whatever single character stands before it.
     fn is_name(&self, word: &str) -> bool {
         let letters = word.trim_start_matches(|first: char| !first.is_alphabetic());
-        let mut rest = match self
-            .capital
-            .iter()
-            .find(|syllable| letters.starts_with(*syllable))
-        {
+        let mut rest = match self.capital.iter().find(|syllable| letters.starts_with(*syllable)) {
             Some(first) => &letters[first.len()..],
             None => return false,
         };
         while !rest.is_empty() {
-            match self
-                .lower
-                .iter()
-                .rev()
-                .find(|syllable| rest.starts_with(*syllable))
-            {
+            match self.lower.iter().rev().find(|syllable| rest.starts_with(*syllable)) {
                 Some(next) => rest = &rest[next.len()..],
                 None => return false,
             }
@@ -236,14 +208,10 @@ impl Learner {
             return Ok(());
         }
         let pieces: BTreeSet<&String> = words.iter().flat_map(|word| &word.pieces).collect();
-        let private: HashMap<&String, char> = pieces
-            .into_iter()
-            .zip((PRIVATE_FIRST..).filter_map(char::from_u32))
-            .collect();
-        let spelled: HashMap<char, &String> = private
-            .iter()
-            .map(|(piece, character)| (*character, *piece))
-            .collect();
+        let private: HashMap<&String, char> =
+            pieces.into_iter().zip((PRIVATE_FIRST..).filter_map(char::from_u32)).collect();
+        let spelled: HashMap<char, &String> =
+            private.iter().map(|(piece, character)| (*character, *piece)).collect();
         let spell = |token: &str| -> String {
             token
                 .chars()
@@ -252,11 +220,7 @@ impl Learner {
                 .collect()
         };
         let coded = words.iter().map(|word| {
-            let code: String = word
-                .pieces
-                .iter()
-                .filter_map(|piece| private.get(piece))
-                .collect();
+            let code: String = word.pieces.iter().filter_map(|piece| private.get(piece)).collect();
             format!("{} {code}", word.count.min(TRAINER_OCCURRENCES_MAX))
         });
         for (left, right) in learn_merges(coded, private.len() + room)? {
@@ -307,10 +271,7 @@ fn capitalised(syllable: &str) -> String {
 
 fn without_control(text: &str) -> Vec<&str> {
     CONTROL.iter().fold(vec![text], |parts, control| {
-        parts
-            .into_iter()
-            .flat_map(|part| part.split(control))
-            .collect()
+        parts.into_iter().flat_map(|part| part.split(control)).collect()
     })
 }
 
@@ -322,9 +283,8 @@ mod tests {
 
     fn syllables() -> Vec<String> {
         let consonants = ["b", "d", "h", "k", "l", "m", "n", "r", "s", "t"];
-        let pairs = consonants
-            .iter()
-            .flat_map(|c| ["a", "e", "i", "o", "u"].map(|v| format!("{c}{v}")));
+        let pairs =
+            consonants.iter().flat_map(|c| ["a", "e", "i", "o", "u"].map(|v| format!("{c}{v}")));
         pairs.collect()
     }
 
@@ -339,11 +299,7 @@ mod tests {
 
     fn pieces(vocabulary: &Vocabulary, encoder: &Encoder, text: &str) -> Vec<String> {
         let ids = encoder.content(text).unwrap();
-        let all: Vec<&String> = vocabulary
-            .tokens
-            .iter()
-            .chain(&vocabulary.control)
-            .collect();
+        let all: Vec<&String> = vocabulary.tokens.iter().chain(&vocabulary.control).collect();
         ids.iter().map(|id| all[*id as usize].clone()).collect()
     }
 
@@ -353,18 +309,12 @@ mod tests {
         let encoder = vocabulary.encoder().unwrap();
         for (before, first) in [("", ""), (" ", "Ġ"), ("\"", "\""), ("(", "(")] {
             for name in ["Bokaru", "Hahi", "Manare", "Sabolanite"] {
-                let syllables = name
-                    .as_bytes()
-                    .chunks(2)
-                    .map(|s| String::from_utf8(s.to_vec()));
+                let syllables = name.as_bytes().chunks(2).map(|s| String::from_utf8(s.to_vec()));
                 let mut expected: Vec<String> = syllables.map(Result::unwrap).collect();
                 if !first.is_empty() {
                     expected.insert(0, first.to_owned());
                 }
-                assert_eq!(
-                    pieces(&vocabulary, &encoder, &format!("{before}{name}")),
-                    expected
-                );
+                assert_eq!(pieces(&vocabulary, &encoder, &format!("{before}{name}")), expected);
             }
         }
     }
@@ -375,9 +325,7 @@ mod tests {
         let encoder = vocabulary.encoder().unwrap();
         assert_eq!(
             pieces(&vocabulary, &encoder, "Thought: was named in 1902."),
-            [
-                "Thought", ":", "Ġwas", "Ġnamed", "Ġin", "Ġ", "190", "2", "."
-            ]
+            ["Thought", ":", "Ġwas", "Ġnamed", "Ġin", "Ġ", "190", "2", "."]
         );
         for decade in DECADES {
             assert_eq!(encoder.content(&decade.to_string()).unwrap().len(), 1);
@@ -394,21 +342,14 @@ mod tests {
         assert_eq!(vocabulary, trained(460));
         let encoder = vocabulary.encoder().unwrap();
         let text = "Ünknown  wörds\n\n\t1234567 of \u{1F600} Bokaru's <|im_start|>";
-        assert_eq!(
-            encoder.decode(&encoder.content(text).unwrap()).unwrap(),
-            text
-        );
+        assert_eq!(encoder.decode(&encoder.content(text).unwrap()).unwrap(), text);
     }
 
     #[test]
     fn says_what_is_wrong() {
-        let small = train_tokenizer(["a"], &syllables(), 300)
-            .unwrap_err()
-            .to_string();
+        let small = train_tokenizer(["a"], &syllables(), 300).unwrap_err().to_string();
         assert!(small.contains("vocabulary_max is 300"), "{small}");
-        let bad = train_tokenizer(["a"], &["Ba".to_owned()], 900)
-            .unwrap_err()
-            .to_string();
+        let bad = train_tokenizer(["a"], &["Ba".to_owned()], 900).unwrap_err().to_string();
         assert_eq!(bad, "syllable \"Ba\": expected lower-case ASCII letters");
     }
 }

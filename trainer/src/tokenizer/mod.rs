@@ -128,9 +128,7 @@ impl Vocabulary {
         let ordinary = self.tokens.iter().position(|own| own == token);
         let control =
             || Some(self.tokens.len() + self.control.iter().position(|own| own == token)?);
-        ordinary
-            .or_else(control)
-            .and_then(|id| u32::try_from(id).ok())
+        ordinary.or_else(control).and_then(|id| u32::try_from(id).ok())
     }
 
     /// The pipeline that encodes and decodes with this vocabulary.
@@ -154,18 +152,13 @@ impl Vocabulary {
         let cut = PreTokenizers::new(vec![self.cut.splitter()?.into(), bytes.into()]);
         tokenizer.with_pre_tokenizer(Some(cut));
         tokenizer.with_decoder(Some(bytes));
-        let control = self
-            .control
-            .iter()
-            .map(|token| AddedToken::from(token.clone(), true));
+        let control = self.control.iter().map(|token| AddedToken::from(token.clone(), true));
         tokenizer.add_special_tokens(control).map_err(failed)?;
         Ok(tokenizer)
     }
 
     fn model(&self, merges: Vec<(String, String)>) -> Result<BPE, TokenizerError> {
-        let ids = (0_u32..)
-            .zip(&self.tokens)
-            .map(|(id, token)| (token.clone(), id));
+        let ids = (0_u32..).zip(&self.tokens).map(|(id, token)| (token.clone(), id));
         BPE::builder()
             .vocab_and_merges(ids.collect::<Vocab>(), merges)
             .ignore_merges(self.cut == Cut::LlamaBpe)
@@ -186,12 +179,7 @@ impl Encoder {
     /// # Errors
     /// [`TokenizerError::Failed`] when `tokenizers` fails.
     pub fn template(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        Ok(self
-            .template
-            .encode_fast(text, false)
-            .map_err(failed)?
-            .get_ids()
-            .to_vec())
+        Ok(self.template.encode_fast(text, false).map_err(failed)?.get_ids().to_vec())
     }
 
     /// Ids of any other text: `<|im_end|>` is text.
@@ -199,12 +187,7 @@ impl Encoder {
     /// # Errors
     /// [`TokenizerError::Failed`] when `tokenizers` fails.
     pub fn content(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        Ok(self
-            .content
-            .encode_fast(text, false)
-            .map_err(failed)?
-            .get_ids()
-            .to_vec())
+        Ok(self.content.encode_fast(text, false).map_err(failed)?.get_ids().to_vec())
     }
 
     /// The text of ids, control tokens included.

@@ -42,23 +42,14 @@ impl Console {
         let style = "{bar:30} {percent}% {elapsed}/{duration} {msg}";
         bar.set_style(ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar()));
         let metrics = metrics.map(open).transpose()?;
-        Ok(Console {
-            bar,
-            metrics,
-            started: None,
-            exactness: String::new(),
-        })
+        Ok(Console { bar, metrics, started: None, exactness: String::new() })
     }
 
     /// Tokens per second since the first step heard of.
     fn speed(&mut self, report: &StepReport) -> f64 {
         let (start, tokens) = *self.started.get_or_insert((Instant::now(), report.tokens));
         let seconds = start.elapsed().as_secs_f64();
-        if seconds > 0.0 {
-            (report.tokens - tokens) as f64 / seconds
-        } else {
-            0.0
-        }
+        if seconds > 0.0 { (report.tokens - tokens) as f64 / seconds } else { 0.0 }
     }
 
     /// Metrics are a convenience: a full disk does not end a run, it is said once.
@@ -70,8 +61,7 @@ impl Console {
             .map_err(io::Error::from)
             .and_then(|line| writeln!(file, "{line}"));
         if let Err(error) = written {
-            self.bar
-                .println(format!("metrics are no longer written: {error}"));
+            self.bar.println(format!("metrics are no longer written: {error}"));
             self.metrics = None;
         }
     }
@@ -81,30 +71,19 @@ impl Progress for Console {
     fn step(&mut self, report: &StepReport) -> ControlFlow<()> {
         let tokens_per_second = self.speed(report);
         self.bar.set_length(report.tokens_budget);
-        self.bar
-            .set_position(report.tokens.min(report.tokens_budget));
+        self.bar.set_position(report.tokens.min(report.tokens_budget));
         let loss = report.loss;
         let exactness = &self.exactness;
-        self.bar.set_message(format!(
-            "loss {loss:.3} {tokens_per_second:.0} tokens/s {exactness}"
-        ));
+        self.bar.set_message(format!("loss {loss:.3} {tokens_per_second:.0} tokens/s {exactness}"));
         if report.step.is_multiple_of(STEPS_PER_LINE) {
-            self.write(&Line {
-                report,
-                tokens_per_second,
-                evaluation: None,
-            });
+            self.write(&Line { report, tokens_per_second, evaluation: None });
         }
         ControlFlow::Continue(())
     }
 
     fn evaluated(&mut self, report: &StepReport, exactness: &Exactness) {
         let tokens_per_second = self.speed(report);
-        let turns: Vec<String> = exactness
-            .turns
-            .iter()
-            .map(|part| format!("{part:.2}"))
-            .collect();
+        let turns: Vec<String> = exactness.turns.iter().map(|part| format!("{part:.2}")).collect();
         self.exactness = format!("exact {:.3}", exactness.full);
         // A hidden bar prints nothing, and a log of a long run should show its evaluations.
         let line = format!(
@@ -120,11 +99,7 @@ impl Progress for Console {
             // Nothing can be done when standard error is closed.
             let _ = writeln!(io::stderr(), "{line}");
         });
-        self.write(&Line {
-            report,
-            tokens_per_second,
-            evaluation: Some(exactness),
-        });
+        self.write(&Line { report, tokens_per_second, evaluation: Some(exactness) });
         if report.tokens >= report.tokens_budget {
             self.bar.finish();
         }
@@ -152,18 +127,10 @@ mod tests {
         assert!(console.step(&report).is_continue());
         report.step = 11;
         assert!(console.step(&report).is_continue());
-        console.evaluated(
-            &report,
-            &Exactness {
-                full: 0.25,
-                ..Exactness::default()
-            },
-        );
+        console.evaluated(&report, &Exactness { full: 0.25, ..Exactness::default() });
         let text = std::fs::read_to_string(&path).unwrap();
-        let lines: Vec<serde_json::Value> = text
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0]["loss"], 1.5);
         assert_eq!(lines[1]["evaluation"]["full"], 0.25);

@@ -126,10 +126,7 @@ mod tests {
 
     #[test]
     fn batches_hold_all_sequences_in_order() {
-        let sequence = |length| Sequence {
-            ids: vec![0; length],
-            learned: vec![true; length],
-        };
+        let sequence = |length| Sequence { ids: vec![0; length], learned: vec![true; length] };
         let sequences: Vec<Sequence> = [5000, 4000, 100, 9000, 1].map(sequence).to_vec();
         let lengths: Vec<usize> = batches(&sequences).iter().map(Vec::len).collect();
         assert_eq!(lengths, [1, 2, 1, 1]);

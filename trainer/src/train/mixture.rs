@@ -53,47 +53,26 @@ impl<'a> Mixture<'a> {
         mut state: MixtureState,
     ) -> Result<Self, TrainError> {
         for source in sources {
-            let bad_share = source
-                .shares
-                .iter()
-                .any(|share| !share.is_finite() || *share < 0.0);
+            let bad_share = source.shares.iter().any(|share| !share.is_finite() || *share < 0.0);
             if bad_share {
                 let reason = format!("shares {:?}, expected numbers from 0 up", source.shares);
-                return Err(TrainError::Data {
-                    name: source.name.clone(),
-                    reason,
-                });
+                return Err(TrainError::Data { name: source.name.clone(), reason });
             }
             if source.sequences.is_empty() && source.shares.iter().any(|share| *share > 0.0) {
                 let reason = "a share but no sequences".to_owned();
-                return Err(TrainError::Data {
-                    name: source.name.clone(),
-                    reason,
-                });
+                return Err(TrainError::Data { name: source.name.clone(), reason });
             }
         }
         for half in 0..2 {
             let share = |source: &MixtureSource| source.shares.get(half).copied().unwrap_or(0.0);
             if sources.iter().all(|source| share(source) == 0.0) {
                 let reason = format!("no source has a share in half {}", half + 1);
-                return Err(TrainError::Data {
-                    name: "mixture".to_owned(),
-                    reason,
-                });
+                return Err(TrainError::Data { name: "mixture".to_owned(), reason });
             }
         }
-        state
-            .sources
-            .resize_with(sources.len(), SourceState::default);
-        let mut mixture = Mixture {
-            sources,
-            seed,
-            state,
-            orders: Vec::new(),
-        };
-        mixture.orders = (0..sources.len())
-            .map(|source| mixture.order(source))
-            .collect();
+        state.sources.resize_with(sources.len(), SourceState::default);
+        let mut mixture = Mixture { sources, seed, state, orders: Vec::new() };
+        mixture.orders = (0..sources.len()).map(|source| mixture.order(source)).collect();
         Ok(mixture)
     }
 
@@ -103,15 +82,8 @@ impl<'a> Mixture<'a> {
     }
 
     fn order(&self, source: usize) -> Vec<usize> {
-        let length = self
-            .sources
-            .get(source)
-            .map_or(0, |source| source.sequences.len());
-        let epoch = self
-            .state
-            .sources
-            .get(source)
-            .map_or(0, |state| state.epoch);
+        let length = self.sources.get(source).map_or(0, |source| source.sequences.len());
+        let epoch = self.state.sources.get(source).map_or(0, |state| state.epoch);
         let mut order: Vec<usize> = (0..length).collect();
         let mut seed = [0; 32];
         let parts = [self.seed, source as u64, epoch];
@@ -126,10 +98,7 @@ impl<'a> Mixture<'a> {
     pub fn draw(&mut self, half: usize, tokens: usize) -> Vec<&'a Sequence> {
         if self.state.half != half {
             self.state.half = half;
-            self.state
-                .sources
-                .iter_mut()
-                .for_each(|source| source.drawn = 0);
+            self.state.sources.iter_mut().for_each(|source| source.drawn = 0);
         }
         let mut drawn = Vec::new();
         let mut total = 0;
@@ -161,9 +130,7 @@ impl<'a> Mixture<'a> {
             *self.orders.get_mut(index)? = order;
         }
         let state = self.state.sources.get_mut(index)?;
-        let sequence = source
-            .sequences
-            .get(*self.orders.get(index)?.get(state.next)?)?;
+        let sequence = source.sequences.get(*self.orders.get(index)?.get(state.next)?)?;
         state.next += 1;
         state.drawn += sequence.ids.len().max(1) as u64;
         Some(sequence)
@@ -176,23 +143,13 @@ mod tests {
     use super::*;
 
     fn source(name: &str, length: usize, shares: [f32; 2]) -> MixtureSource {
-        let sequence = |id| Sequence {
-            ids: vec![id; length],
-            learned: vec![true; length],
-        };
-        MixtureSource {
-            name: name.into(),
-            sequences: (0..7).map(sequence).collect(),
-            shares,
-        }
+        let sequence = |id| Sequence { ids: vec![id; length], learned: vec![true; length] };
+        MixtureSource { name: name.into(), sequences: (0..7).map(sequence).collect(), shares }
     }
 
     #[test]
     fn shares_are_shares_of_tokens_and_change_at_half_time() {
-        let sources = [
-            source("long", 30, [0.5, 1.0]),
-            source("short", 10, [0.5, 0.0]),
-        ];
+        let sources = [source("long", 30, [0.5, 1.0]), source("short", 10, [0.5, 0.0])];
         let mut mixture = Mixture::new(&sources, 1, MixtureState::default()).unwrap();
         let tokens = |drawn: Vec<&Sequence>, length: usize| {
             drawn.iter().filter(|s| s.ids.len() == length).count() * length
@@ -216,17 +173,9 @@ mod tests {
 
     #[test]
     fn names_the_source_at_fault() {
-        let empty = MixtureSource {
-            sequences: Vec::new(),
-            ..source("drills", 1, [0.1, 0.0])
-        };
-        let error = Mixture::new(&[empty], 1, MixtureState::default())
-            .err()
-            .unwrap();
-        assert_eq!(
-            error.to_string(),
-            "training data, drills: a share but no sequences"
-        );
+        let empty = MixtureSource { sequences: Vec::new(), ..source("drills", 1, [0.1, 0.0]) };
+        let error = Mixture::new(&[empty], 1, MixtureState::default()).err().unwrap();
+        assert_eq!(error.to_string(), "training data, drills: a share but no sequences");
         let late = [source("early", 1, [1.0, 0.0])];
         assert!(Mixture::new(&late, 1, MixtureState::default()).is_err());
     }

@@ -154,9 +154,7 @@ pub fn train(
         if ended || crossed(before, run.tokens, config.evaluate_every_tokens) {
             progress.evaluated(&report, &run.evaluate()?);
         }
-        let due = run
-            .steps
-            .is_multiple_of(config.checkpoint_every_steps.max(1));
+        let due = run.steps.is_multiple_of(config.checkpoint_every_steps.max(1));
         if due || ended || flow.is_break() {
             run.save()?;
         }
@@ -221,23 +219,14 @@ impl<'a> Run<'a> {
 
     fn step(&mut self) -> Result<StepReport, TrainError> {
         let done = self.tokens as f64 / self.config.tokens_budget as f64;
-        let batch = self
-            .mixture
-            .draw(usize::from(done >= 0.5), self.config.tokens_per_step);
+        let batch = self.mixture.draw(usize::from(done >= 0.5), self.config.tokens_per_step);
         let loss = self.shards.differentiate(&self.model, &batch)?;
         let learning_rate = self.optimiser.rate(done);
-        let Model {
-            layout, parameters, ..
-        } = &mut self.model;
+        let Model { layout, parameters, .. } = &mut self.model;
         let gradient = self.shards.gradient();
-        let gradient_norm = self
-            .optimiser
-            .step(layout, parameters, gradient, learning_rate);
+        let gradient_norm = self.optimiser.step(layout, parameters, gradient, learning_rate);
         self.steps += 1;
-        self.tokens += batch
-            .iter()
-            .map(|sequence| sequence.ids.len().max(1) as u64)
-            .sum::<u64>();
+        self.tokens += batch.iter().map(|sequence| sequence.ids.len().max(1) as u64).sum::<u64>();
         if !gradient_norm.is_finite() {
             return Err(TrainError::Diverged(self.steps));
         }
@@ -252,12 +241,7 @@ impl<'a> Run<'a> {
     }
 
     fn evaluate(&mut self) -> Result<Exactness, TrainError> {
-        evaluate(
-            &self.model,
-            &mut self.shards,
-            &self.data.held_out,
-            self.data.turn_end,
-        )
+        evaluate(&self.model, &mut self.shards, &self.data.held_out, self.data.turn_end)
     }
 
     fn save(&self) -> Result<(), TrainError> {
@@ -284,24 +268,9 @@ impl<'a> Run<'a> {
 fn fingerprint(config: &TrainConfig, data: &TrainData) -> String {
     let mut hash = Sha256::new();
     let TrainConfig {
-        shape,
-        start,
-        optimiser,
-        seed,
-        tokens_budget,
-        tokens_per_step,
-        shards,
-        ..
+        shape, start, optimiser, seed, tokens_budget, tokens_per_step, shards, ..
     } = config;
-    let settings = (
-        shape,
-        start,
-        optimiser,
-        seed,
-        tokens_budget,
-        tokens_per_step,
-        shards,
-    );
+    let settings = (shape, start, optimiser, seed, tokens_budget, tokens_per_step, shards);
     hash.update(format!("{settings:?}"));
     for source in &data.sources {
         hash.update(format!("{:?} {}", source.shares, source.sequences.len()));
@@ -314,10 +283,7 @@ fn fingerprint(config: &TrainConfig, data: &TrainData) -> String {
             hash.update(bytes);
         }
     }
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -28,11 +28,7 @@ fn copies(count: usize, seed: u64) -> Vec<Sequence> {
 fn data() -> TrainData {
     let sequences = copies(4000, 1);
     TrainData {
-        sources: vec![MixtureSource {
-            name: "copies".into(),
-            sequences,
-            shares: [1.0, 1.0],
-        }],
+        sources: vec![MixtureSource { name: "copies".into(), sequences, shares: [1.0, 1.0] }],
         held_out: copies(100, 2),
         turn_end: Some(END),
     }
@@ -52,10 +48,7 @@ fn config(tokens_budget: u64) -> TrainConfig {
     TrainConfig {
         shape,
         tokens_per_step: 500,
-        optimiser: OptimiserConfig {
-            warmup_steps: 20,
-            ..OptimiserConfig::default()
-        },
+        optimiser: OptimiserConfig { warmup_steps: 20, ..OptimiserConfig::default() },
         ..TrainConfig::small(64, tokens_budget, 1)
     }
 }
@@ -97,51 +90,28 @@ fn a_resumed_run_computes_the_same_bits() {
     let data = data();
     let straight = train(&config(20_000), &data, &mut Record::default()).unwrap();
     let checkpoint = Some(folder.path().join("checkpoint"));
-    let config = TrainConfig {
-        checkpoint,
-        ..config(20_000)
-    };
+    let config = TrainConfig { checkpoint, ..config(20_000) };
     for stop_after in [7, 23] {
-        let mut record = Record {
-            stop_after: Some(stop_after),
-            ..Record::default()
-        };
+        let mut record = Record { stop_after: Some(stop_after), ..Record::default() };
         let stopped = train(&config, &data, &mut record).err().unwrap();
-        assert_eq!(
-            stopped.to_string(),
-            format!("stopped after step {stop_after}")
-        );
+        assert_eq!(stopped.to_string(), format!("stopped after step {stop_after}"));
     }
     let resumed = train(&config, &data, &mut Record::default()).unwrap();
-    let bits = |model: &Model| {
-        model
-            .parameters
-            .iter()
-            .map(|x| x.to_bits())
-            .collect::<Vec<_>>()
-    };
+    let bits = |model: &Model| model.parameters.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     assert!(bits(&straight) == bits(&resumed));
     // A finished run is not trained again, another one does not take its checkpoint.
     let mut record = Record::default();
     let again = train(&config, &data, &mut record).unwrap();
     assert!(record.losses.is_empty() && bits(&again) == bits(&straight));
     let other = TrainConfig { seed: 2, ..config };
-    assert!(matches!(
-        train(&other, &data, &mut record),
-        Err(TrainError::OtherRun(_))
-    ));
+    assert!(matches!(train(&other, &data, &mut record), Err(TrainError::OtherRun(_))));
 }
 
 #[test]
 fn a_sequence_that_does_not_fit_is_refused() {
     let mut data = data();
-    data.sources[0].sequences = vec![Sequence {
-        ids: vec![2; 99],
-        learned: vec![true; 99],
-    }];
-    let error = train(&config(1000), &data, &mut Record::default())
-        .err()
-        .unwrap();
+    data.sources[0].sequences = vec![Sequence { ids: vec![2; 99], learned: vec![true; 99] }];
+    let error = train(&config(1000), &data, &mut Record::default()).err().unwrap();
     let expected = "training data: a sequence has 98 tokens, the context holds 64";
     assert_eq!(error.to_string(), expected);
 }

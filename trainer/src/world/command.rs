@@ -101,18 +101,12 @@ mod tests {
         run(&args).unwrap();
         let rows = |name: &str| -> Vec<serde_json::Value> {
             let text = fs::read_to_string(args.out.join(name)).unwrap();
-            text.lines()
-                .map(|line| serde_json::from_str(line).unwrap())
-                .collect()
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
         };
         let lengths = ["corpus.jsonl", "test.jsonl", "train.jsonl"].map(|name| rows(name).len());
         assert_eq!(lengths, [120, 30, 20]);
-        let keys: Vec<String> = rows("test.jsonl")[0]
-            .as_object()
-            .unwrap()
-            .keys()
-            .cloned()
-            .collect();
+        let keys: Vec<String> =
+            rows("test.jsonl")[0].as_object().unwrap().keys().cloned().collect();
         assert_eq!(keys, ["id", "question", "answer", "kind"]);
         assert_eq!(fs::read_dir(&args.out).unwrap().count(), 3);
     }

@@ -102,10 +102,7 @@ pub fn generate(config: &WorldConfig) -> Result<World, WorldError> {
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
     let mut names = NameSource::default();
     let mut entities = Vec::with_capacity(config.documents);
-    for (split, count) in [
-        (Split::Test, test_documents),
-        (Split::Train, train_documents),
-    ] {
+    for (split, count) in [(Split::Test, test_documents), (Split::Train, train_documents)] {
         if count > 0 {
             entities.extend(populate::populate(split, count, &mut names, &mut rng));
         }
@@ -118,12 +115,7 @@ pub fn generate(config: &WorldConfig) -> Result<World, WorldError> {
     };
     let test = tasks(Split::Test, config.test_tasks, "test")?;
     let train = tasks(Split::Train, config.train_tasks, "train")?;
-    Ok(World {
-        documents,
-        entities,
-        test,
-        train,
-    })
+    Ok(World { documents, entities, test, train })
 }
 
 /// Documents of the test split and of the training split, in proportion to their tasks.

@@ -31,11 +31,7 @@ const ENGLISH: &[&str] = &[
 /// Every syllable of which names are made, in lower case: a consonant and a vowel. A name is two
 /// or three of them, the first capitalised: 1,010,000 words.
 pub fn syllables() -> Vec<String> {
-    let with_vowels = |consonant| {
-        VOWELS
-            .chars()
-            .map(move |vowel| format!("{consonant}{vowel}"))
-    };
+    let with_vowels = |consonant| VOWELS.chars().map(move |vowel| format!("{consonant}{vowel}"));
     CONSONANTS.chars().flat_map(with_vowels).collect()
 }
 
@@ -43,11 +39,7 @@ pub fn syllables() -> Vec<String> {
 pub fn split_of(word: &str) -> Split {
     let mix = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     let hash = word.bytes().fold(0x811c_9dc5, mix);
-    if hash % TEST_ONE_IN == 0 {
-        Split::Test
-    } else {
-        Split::Train
-    }
+    if hash % TEST_ONE_IN == 0 { Split::Test } else { Split::Train }
 }
 
 /// Draws words no two of which are equal.
@@ -58,10 +50,7 @@ pub struct NameSource {
 
 impl Default for NameSource {
     fn default() -> Self {
-        Self {
-            syllables: syllables(),
-            used: BTreeSet::new(),
-        }
+        Self { syllables: syllables(), used: BTreeSet::new() }
     }
 }
 
@@ -86,18 +75,14 @@ impl NameSource {
     }
 
     fn syllable(&self, rng: &mut ChaCha8Rng) -> Option<&str> {
-        self.syllables
-            .get(rng.random_range(0..self.syllables.len()))
-            .map(String::as_str)
+        self.syllables.get(rng.random_range(0..self.syllables.len())).map(String::as_str)
     }
 }
 
 /// `text` with its first letter in upper case.
 pub fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(letters).collect()
-    })
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 #[cfg(test)]
@@ -110,10 +95,7 @@ mod tests {
     fn syllables_make_a_million_names() {
         let count = syllables().len();
         assert!(count * count + count * count * count > 1_000_000);
-        assert_eq!(
-            syllables().into_iter().collect::<BTreeSet<_>>().len(),
-            count
-        );
+        assert_eq!(syllables().into_iter().collect::<BTreeSet<_>>().len(), count);
     }
 
     #[test]

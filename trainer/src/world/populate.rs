@@ -32,10 +32,7 @@ pub struct Fact {
 impl Entity {
     /// The value of a fact that the document states.
     pub fn value(&self, relation: Relation) -> Option<&str> {
-        self.facts
-            .iter()
-            .find(|fact| fact.relation == relation)
-            .map(|fact| fact.value.as_str())
+        self.facts.iter().find(|fact| fact.relation == relation).map(|fact| fact.value.as_str())
     }
 }
 
@@ -58,19 +55,8 @@ pub fn populate(
     names: &mut NameSource,
     rng: &mut ChaCha8Rng,
 ) -> Vec<Entity> {
-    let mut population = Population {
-        split,
-        names,
-        rng,
-        places: Vec::new(),
-        entities: Vec::new(),
-    };
-    let of = |kind| {
-        SHARES
-            .iter()
-            .find(|s| s.0 == kind)
-            .map_or(0, |s| (count * s.1 / 100).max(1))
-    };
+    let mut population = Population { split, names, rng, places: Vec::new(), entities: Vec::new() };
+    let of = |kind| SHARES.iter().find(|s| s.0 == kind).map_or(0, |s| (count * s.1 / 100).max(1));
     let places: usize = SHARES.iter().map(|(kind, _)| of(*kind)).sum();
     population.rivers(of(EntityKind::River));
     population.towns(of(EntityKind::Town));
@@ -99,9 +85,7 @@ pub fn document_text(entity: &Entity, rng: &mut ChaCha8Rng) -> String {
                 entity.kind.in_text(&entity.title)
             };
             let wordings = fact.relation.words().sentences.len();
-            fact.relation
-                .sentence(rng.random_range(0..wordings), &subject, &fact.value)
-                + "."
+            fact.relation.sentence(rng.random_range(0..wordings), &subject, &fact.value) + "."
         })
         .collect();
     sentences.join(" ")
@@ -170,15 +154,9 @@ impl Population<'_> {
                 number_fact(Relation::DeathYear, death),
                 self.link(Relation::BirthTown, EntityKind::Town),
             ];
-            let older: Vec<_> = years
-                .iter()
-                .filter(|(year, _)| year + 12 <= birth)
-                .collect();
+            let older: Vec<_> = years.iter().filter(|(year, _)| year + 12 <= birth).collect();
             if let Some((_, teacher)) = older.choose(self.rng) {
-                facts.push(Fact {
-                    relation: Relation::Teacher,
-                    value: teacher.clone(),
-                });
+                facts.push(Fact { relation: Relation::Teacher, value: teacher.clone() });
             }
             let title = self.person_title(&years);
             years.push((birth, title.clone()));
@@ -188,9 +166,7 @@ impl Population<'_> {
 
     fn person_title(&mut self, others: &[(u32, String)]) -> String {
         let word = self.names.draw(self.split, self.rng);
-        let shared = others
-            .choose(self.rng)
-            .and_then(|(_, title)| title.split_once(' '));
+        let shared = others.choose(self.rng).and_then(|(_, title)| title.split_once(' '));
         match shared {
             Some((first, last)) if self.percent(SHARED_WORD_PERCENT) => {
                 if self.percent(50) {
@@ -206,10 +182,7 @@ impl Population<'_> {
     fn bridges(&mut self, count: usize) {
         for _ in 0..count {
             let mut facts = self.work(Relation::Designer);
-            let opening = facts
-                .first()
-                .and_then(|fact| fact.value.parse().ok())
-                .unwrap_or(1800);
+            let opening = facts.first().and_then(|fact| fact.value.parse().ok()).unwrap_or(1800);
             let rebuilding = opening + self.number(15..=60);
             facts.push(number_fact(Relation::RebuildingYear, rebuilding));
             facts.push(number_fact(Relation::BridgeLength, self.number(40..=990)));
@@ -230,10 +203,7 @@ impl Population<'_> {
     /// Opening year and maker of a work: the maker was 24 to 60 years old.
     fn work(&mut self, maker: Relation) -> Vec<Fact> {
         let made_by = self.link(maker, EntityKind::Person);
-        let person = self
-            .entities
-            .iter()
-            .find(|entity| entity.title == made_by.value);
+        let person = self.entities.iter().find(|entity| entity.title == made_by.value);
         let birth = person.and_then(|person| person.value(Relation::BirthYear)?.parse().ok());
         let opening = birth.unwrap_or(1800) + self.number(24..=60);
         vec![number_fact(Relation::OpeningYear, opening), made_by]
@@ -249,9 +219,7 @@ impl Population<'_> {
             self.places.push(name.clone());
             name
         };
-        let title = kind
-            .title_word()
-            .map_or(name.clone(), |word| format!("{name} {word}"));
+        let title = kind.title_word().map_or(name.clone(), |word| format!("{name} {word}"));
         if self.entities.iter().any(|entity| entity.title == title) {
             return self.place(kind, facts);
         }
@@ -259,19 +227,12 @@ impl Population<'_> {
     }
 
     fn push(&mut self, kind: EntityKind, title: String, facts: Vec<Fact>) {
-        self.entities.push(Entity {
-            kind,
-            title,
-            split: self.split,
-            facts,
-        });
+        self.entities.push(Entity { kind, title, split: self.split, facts });
     }
 
     fn link(&mut self, relation: Relation, kind: EntityKind) -> Fact {
         let targets: Vec<&Entity> = self.entities.iter().filter(|e| e.kind == kind).collect();
-        let value = targets
-            .choose(self.rng)
-            .map_or(String::new(), |target| target.title.clone());
+        let value = targets.choose(self.rng).map_or(String::new(), |target| target.title.clone());
         Fact { relation, value }
     }
 
@@ -285,8 +246,5 @@ impl Population<'_> {
 }
 
 fn number_fact(relation: Relation, value: u32) -> Fact {
-    Fact {
-        relation,
-        value: value.to_string(),
-    }
+    Fact { relation, value: value.to_string() }
 }

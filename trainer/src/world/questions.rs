@@ -17,35 +17,14 @@ pub enum Operation {
 
 /// The entity found by following `relation` from `x`, in words: two or more wordings each.
 const DESCRIPTIONS: &[(Relation, &[&str])] = &[
-    (
-        Relation::Designer,
-        &["the architect of {x}", "the designer of {x}"],
-    ),
-    (
-        Relation::Founder,
-        &["the founder of {x}", "the person who founded {x}"],
-    ),
-    (
-        Relation::Teacher,
-        &["the teacher of {x}", "the person who taught {x}"],
-    ),
-    (
-        Relation::BirthTown,
-        &["the birthplace of {x}", "the town where {x} was born"],
-    ),
+    (Relation::Designer, &["the architect of {x}", "the designer of {x}"]),
+    (Relation::Founder, &["the founder of {x}", "the person who founded {x}"]),
+    (Relation::Teacher, &["the teacher of {x}", "the person who taught {x}"]),
+    (Relation::BirthTown, &["the birthplace of {x}", "the town where {x} was born"]),
     (Relation::InTown, &["the town of {x}", "the home of {x}"]),
-    (
-        Relation::Crosses,
-        &["the river under {x}", "the river that {x} crosses"],
-    ),
-    (
-        Relation::OnRiver,
-        &["the river of {x}", "the river that flows past {x}"],
-    ),
-    (
-        Relation::Mouth,
-        &["the town at the mouth of {x}", "the town where {x} ends"],
-    ),
+    (Relation::Crosses, &["the river under {x}", "the river that {x} crosses"]),
+    (Relation::OnRiver, &["the river of {x}", "the river that flows past {x}"]),
+    (Relation::Mouth, &["the town at the mouth of {x}", "the town where {x} ends"]),
 ];
 
 const AGES_OF_DESIGNERS: &[&str] = &[
@@ -250,11 +229,7 @@ const PAIRS: &[PairWords] = &[
 /// Relations whose values two entities are compared or combined by, for `operation`.
 pub fn pair_relations(operation: Operation) -> Vec<Relation> {
     let asks = |words: &&PairWords| !words.of(operation).is_empty();
-    PAIRS
-        .iter()
-        .filter(asks)
-        .map(|words| words.relation)
-        .collect()
+    PAIRS.iter().filter(asks).map(|words| words.relation).collect()
 }
 
 impl PairWords {
@@ -275,20 +250,14 @@ pub fn lookup(relation: Relation, description: &str, wording: usize) -> String {
 
 /// The entity that `relation` leads to from the entity titled `title`, in words.
 pub fn description(relation: Relation, title: &str, wording: usize) -> String {
-    let described = DESCRIPTIONS
-        .iter()
-        .find(|(candidate, _)| *candidate == relation);
+    let described = DESCRIPTIONS.iter().find(|(candidate, _)| *candidate == relation);
     let templates = described.map_or(&[][..], |(_, templates)| *templates);
     pick(templates, wording).replace("{x}", &in_text(title))
 }
 
 /// The question for the age of the person whom `maker` names when the work titled `title` opened.
 pub fn age(maker: Relation, title: &str, wording: usize) -> String {
-    let templates = if maker == Relation::Founder {
-        AGES_OF_FOUNDERS
-    } else {
-        AGES_OF_DESIGNERS
-    };
+    let templates = if maker == Relation::Founder { AGES_OF_FOUNDERS } else { AGES_OF_DESIGNERS };
     pick(templates, wording).replace("{x}", &in_text(title))
 }
 
@@ -306,9 +275,7 @@ pub fn span(end: Relation, title: &str, wording: usize) -> String {
 pub fn pair(relation: Relation, operation: Operation, [a, b]: [&str; 2], wording: usize) -> String {
     let words = PAIRS.iter().find(|words| words.relation == relation);
     let templates = words.map_or(&[][..], |words| words.of(operation));
-    pick(templates, wording)
-        .replace("{a}", &in_text(a))
-        .replace("{b}", &in_text(b))
+    pick(templates, wording).replace("{a}", &in_text(a)).replace("{b}", &in_text(b))
 }
 
 fn in_text(title: &str) -> String {
@@ -316,10 +283,7 @@ fn in_text(title: &str) -> String {
 }
 
 fn pick(templates: &[&'static str], wording: usize) -> &'static str {
-    templates
-        .get(wording % templates.len().max(1))
-        .copied()
-        .unwrap_or_default()
+    templates.get(wording % templates.len().max(1)).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -328,46 +292,25 @@ mod tests {
 
     #[test]
     fn every_question_has_four_wordings() {
-        let tables = [
-            AGES_OF_DESIGNERS,
-            AGES_OF_FOUNDERS,
-            LIVES,
-            RAILWAYS,
-            REBUILDINGS,
-        ];
+        let tables = [AGES_OF_DESIGNERS, AGES_OF_FOUNDERS, LIVES, RAILWAYS, REBUILDINGS];
         assert!(tables.iter().all(|table| table.len() >= 4));
         for words in PAIRS {
-            assert!(
-                [words.differences, words.smaller, words.larger]
-                    .iter()
-                    .all(|t| t.len() >= 4)
-            );
+            assert!([words.differences, words.smaller, words.larger].iter().all(|t| t.len() >= 4));
             assert!(words.sums.is_empty() || words.sums.len() >= 4);
         }
     }
 
     #[test]
     fn every_relation_to_an_entity_can_be_described() {
-        for relation in Relation::ALL
-            .into_iter()
-            .filter(|relation| !relation.is_number())
-        {
-            assert!(
-                description(relation, "Vaze", 1).contains("Vaze"),
-                "{relation:?}"
-            );
+        for relation in Relation::ALL.into_iter().filter(|relation| !relation.is_number()) {
+            assert!(description(relation, "Vaze", 1).contains("Vaze"), "{relation:?}");
         }
     }
 
     #[test]
     fn questions_name_their_entities() {
         assert_eq!(
-            pair(
-                Relation::BridgeLength,
-                Operation::Sum,
-                ["Lu Bridge", "Pa Bridge"],
-                1
-            ),
+            pair(Relation::BridgeLength, Operation::Sum, ["Lu Bridge", "Pa Bridge"], 1),
             "What is the total length of the Lu Bridge and the Pa Bridge in metres?"
         );
         let architect = description(Relation::Designer, "Lu Bridge", 0);

@@ -20,13 +20,7 @@ pub enum EntityKind {
 
 impl EntityKind {
     /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Person,
-        Self::Bridge,
-        Self::Town,
-        Self::River,
-        Self::Museum,
-    ];
+    pub const ALL: [Self; 5] = [Self::Person, Self::Bridge, Self::Town, Self::River, Self::Museum];
 
     /// The word that follows the name in a title.
     pub fn title_word(self) -> Option<&'static str> {
@@ -41,24 +35,15 @@ impl EntityKind {
     /// The kind of the entity with this title.
     pub fn of_title(title: &str) -> Self {
         let titled = |kind: &Self| {
-            kind.title_word()
-                .is_some_and(|word| title.split(' ').next_back() == Some(word))
+            kind.title_word().is_some_and(|word| title.split(' ').next_back() == Some(word))
         };
         let kind = Self::ALL.into_iter().find(titled);
-        kind.unwrap_or(if title.contains(' ') {
-            Self::Person
-        } else {
-            Self::Town
-        })
+        kind.unwrap_or(if title.contains(' ') { Self::Person } else { Self::Town })
     }
 
     /// How running text names the entity: `the Heahi Bridge`, `Bokaru Temi`.
     pub fn in_text(self, title: &str) -> String {
-        if self.title_word().is_some() {
-            format!("the {title}")
-        } else {
-            title.to_owned()
-        }
+        if self.title_word().is_some() { format!("the {title}") } else { title.to_owned() }
     }
 
     /// How later sentences of its own document may name it: `the bridge`, the last name.
@@ -196,10 +181,7 @@ impl Relation {
     /// The sentence number `wording` for the entity called `subject`, without the full stop.
     pub fn sentence(self, wording: usize, subject: &str, value: &str) -> String {
         let sentences = self.words().sentences;
-        let template = sentences
-            .get(wording % sentences.len())
-            .copied()
-            .unwrap_or_default();
+        let template = sentences.get(wording % sentences.len()).copied().unwrap_or_default();
         fill(template, subject, value)
     }
 
@@ -209,41 +191,27 @@ impl Relation {
         let kind = EntityKind::of_title(title);
         let subjects = [kind.in_text(title), kind.short(title)];
         let forms = self.words().sentences.iter().flat_map(|template| {
-            subjects
-                .iter()
-                .map(move |subject| fill(template, subject, "{v}"))
+            subjects.iter().map(move |subject| fill(template, subject, "{v}"))
         });
-        forms
-            .filter_map(|form| value_in(&form, sentence))
-            .find(|value| self.allows(value))
+        forms.filter_map(|form| value_in(&form, sentence)).find(|value| self.allows(value))
     }
 
     fn allows(self, value: &str) -> bool {
         if self.is_number() {
             !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit())
         } else {
-            value
-                .split(' ')
-                .all(|word| word.starts_with(|c: char| c.is_ascii_uppercase()))
+            value.split(' ').all(|word| word.starts_with(|c: char| c.is_ascii_uppercase()))
         }
     }
 }
 
 fn fill(template: &str, subject: &str, value: &str) -> String {
-    template
-        .replace("{X}", &capitalised(subject))
-        .replace("{x}", subject)
-        .replace("{v}", value)
+    template.replace("{X}", &capitalised(subject)).replace("{x}", subject).replace("{v}", value)
 }
 
 fn value_in(form: &str, sentence: &str) -> Option<String> {
     let (before, after) = form.split_once("{v}")?;
-    Some(
-        sentence
-            .strip_prefix(before)?
-            .strip_suffix(after)?
-            .to_owned(),
-    )
+    Some(sentence.strip_prefix(before)?.strip_suffix(after)?.to_owned())
 }
 
 #[cfg(test)]
@@ -263,12 +231,7 @@ mod tests {
                     .iter()
                     .all(|s| s.contains("{v}") && s.to_lowercase().contains("{x}"))
             );
-            assert!(
-                words
-                    .questions
-                    .iter()
-                    .all(|s| s.contains("{x}") && s.ends_with('?'))
-            );
+            assert!(words.questions.iter().all(|s| s.contains("{x}") && s.ends_with('?')));
             assert!(words.evidence.contains("{v}"));
         }
     }
@@ -276,19 +239,9 @@ mod tests {
     #[test]
     fn a_sentence_is_read_back_and_as_nothing_else() {
         for relation in Relation::ALL {
-            let value = if relation.is_number() {
-                "1836"
-            } else {
-                "Zokeni"
-            };
+            let value = if relation.is_number() { "1836" } else { "Zokeni" };
             for wording in 0..relation.words().sentences.len() {
-                for title in [
-                    "Bokaru Temi",
-                    "Heahi Bridge",
-                    "Lu Museum",
-                    "Tomu River",
-                    "Vaze",
-                ] {
+                for title in ["Bokaru Temi", "Heahi Bridge", "Lu Museum", "Tomu River", "Vaze"] {
                     let kind = EntityKind::of_title(title);
                     for subject in [kind.in_text(title), kind.short(title)] {
                         let sentence = relation.sentence(wording, &subject, value);

@@ -120,17 +120,9 @@ const HOPS: &[(Relation, &[Relation])] = &[
     (Relation::Crosses, RIVER),
     (Relation::OnRiver, RIVER),
 ];
-const PERSON: &[Relation] = &[
-    Relation::BirthYear,
-    Relation::BirthTown,
-    Relation::DeathYear,
-    Relation::Teacher,
-];
-const TOWN: &[Relation] = &[
-    Relation::FoundingYear,
-    Relation::Population,
-    Relation::RailwayYear,
-];
+const PERSON: &[Relation] =
+    &[Relation::BirthYear, Relation::BirthTown, Relation::DeathYear, Relation::Teacher];
+const TOWN: &[Relation] = &[Relation::FoundingYear, Relation::Population, Relation::RailwayYear];
 const RIVER: &[Relation] = &[Relation::RiverLength, Relation::Depth, Relation::Mouth];
 /// Later and earlier year of one entity.
 const SPANS: &[(Relation, Relation)] = &[
@@ -159,10 +151,7 @@ pub fn tasks(
         let mut failures = 0;
         let wanted = drawn.len() + quota;
         while drawn.len() < wanted {
-            match source
-                .draw(kind, rng)
-                .filter(|task| seen.insert(task.question.clone()))
-            {
+            match source.draw(kind, rng).filter(|task| seen.insert(task.question.clone())) {
                 Some(task) => drawn.push(task),
                 None if failures < FAILURES_MAX => failures += 1,
                 None => return Err(too_few(kind, quota, entities.len())),
@@ -177,19 +166,13 @@ pub fn tasks(
 }
 
 fn too_few(kind: TaskKind, wanted: usize, documents: usize) -> WorldError {
-    WorldError::TooFewDocuments {
-        kind,
-        wanted,
-        documents,
-    }
+    WorldError::TooFewDocuments { kind, wanted, documents }
 }
 
 /// How many tasks of each kind make `count`: rounded down, the rest one each from the front.
 fn quotas(count: usize) -> Vec<(TaskKind, usize)> {
-    let mut quotas: Vec<_> = TaskKind::SHARES
-        .iter()
-        .map(|(kind, share)| (*kind, count * share / 100))
-        .collect();
+    let mut quotas: Vec<_> =
+        TaskKind::SHARES.iter().map(|(kind, share)| (*kind, count * share / 100)).collect();
     // Comparisons come last so that rounding adds guessable questions last.
     quotas.sort_by_key(|(kind, _)| *kind == TaskKind::Comparison);
     let rest = count - quotas.iter().map(|(_, quota)| quota).sum::<usize>();
@@ -207,10 +190,7 @@ struct Source<'a> {
 impl<'a> Source<'a> {
     fn new(entities: &'a [Entity], split: Split) -> Self {
         let entities: Vec<&Entity> = entities.iter().filter(|e| e.split == split).collect();
-        let by_title = entities
-            .iter()
-            .map(|entity| (entity.title.as_str(), *entity))
-            .collect();
+        let by_title = entities.iter().map(|entity| (entity.title.as_str(), *entity)).collect();
         Self { entities, by_title }
     }
 
@@ -224,32 +204,18 @@ impl<'a> Source<'a> {
             TaskKind::Difference => self.pair(Operation::Difference, rng),
             TaskKind::Total => self.pair(Operation::Sum, rng),
             TaskKind::Comparison => {
-                let operation = [Operation::Smaller, Operation::Larger]
-                    .choose(rng)
-                    .copied()?;
+                let operation = [Operation::Smaller, Operation::Larger].choose(rng).copied()?;
                 self.pair(operation, rng)
             }
         }?;
         let question = question(&plan, rng);
-        Some(Task {
-            id: String::new(),
-            question,
-            answer,
-            kind,
-            plan: Some(plan),
-        })
+        Some(Task { id: String::new(), question, answer, kind, plan: Some(plan) })
     }
 
     fn lookup(&self, rng: &mut ChaCha8Rng) -> Option<(Plan, String)> {
         let relation = *Relation::ALL.choose(rng)?;
         let (entity, value) = self.entity_with(relation, rng)?;
-        Some((
-            Plan::Lookup {
-                title: entity.title.clone(),
-                relation,
-            },
-            value.to_owned(),
-        ))
+        Some((Plan::Lookup { title: entity.title.clone(), relation }, value.to_owned()))
     }
 
     fn hop(&self, rng: &mut ChaCha8Rng) -> Option<(Plan, String)> {
@@ -257,45 +223,23 @@ impl<'a> Source<'a> {
         let relation = *relations.choose(rng)?;
         let (entity, next) = self.entity_with(via, rng)?;
         let answer = self.by_title.get(next)?.value(relation)?.to_owned();
-        Some((
-            Plan::Hop {
-                title: entity.title.clone(),
-                via,
-                relation,
-            },
-            answer,
-        ))
+        Some((Plan::Hop { title: entity.title.clone(), via, relation }, answer))
     }
 
     fn age(&self, rng: &mut ChaCha8Rng) -> Option<(Plan, String)> {
         let maker = *[Relation::Designer, Relation::Founder].choose(rng)?;
         let (work, person) = self.entity_with(maker, rng)?;
         let opening: u32 = work.value(Relation::OpeningYear)?.parse().ok()?;
-        let birth: u32 = self
-            .by_title
-            .get(person)?
-            .value(Relation::BirthYear)?
-            .parse()
-            .ok()?;
+        let birth: u32 = self.by_title.get(person)?.value(Relation::BirthYear)?.parse().ok()?;
         let answer = opening.abs_diff(birth).to_string();
-        Some((
-            Plan::Age {
-                title: work.title.clone(),
-                maker,
-            },
-            answer,
-        ))
+        Some((Plan::Age { title: work.title.clone(), maker }, answer))
     }
 
     fn span(&self, rng: &mut ChaCha8Rng) -> Option<(Plan, String)> {
         let (end, start) = *SPANS.choose(rng)?;
         let (entity, last) = self.entity_with(end, rng)?;
         let (last, first): (u32, u32) = (last.parse().ok()?, entity.value(start)?.parse().ok()?);
-        let plan = Plan::Span {
-            title: entity.title.clone(),
-            end,
-            start,
-        };
+        let plan = Plan::Span { title: entity.title.clone(), end, start };
         Some((plan, last.abs_diff(first).to_string()))
     }
 
@@ -315,14 +259,7 @@ impl<'a> Source<'a> {
             Operation::Smaller | Operation::Larger => b.title.clone(),
         };
         let titles = [a.title.clone(), b.title.clone()];
-        Some((
-            Plan::Pair {
-                titles,
-                relation,
-                operation,
-            },
-            answer,
-        ))
+        Some((Plan::Pair { titles, relation, operation }, answer))
     }
 
     fn entity_with(
@@ -340,21 +277,13 @@ fn question(plan: &Plan, rng: &mut ChaCha8Rng) -> String {
     let [wording, other] = [rng.random_range(0..60), rng.random_range(0..60)];
     match plan {
         Plan::Lookup { title, relation } => questions::lookup(*relation, &describe(title), wording),
-        Plan::Hop {
-            title,
-            via,
-            relation,
-        } => questions::lookup(
-            *relation,
-            &questions::description(*via, title, other),
-            wording,
-        ),
+        Plan::Hop { title, via, relation } => {
+            questions::lookup(*relation, &questions::description(*via, title, other), wording)
+        }
         Plan::Age { title, maker } => questions::age(*maker, title, wording),
         Plan::Span { title, end, .. } => questions::span(*end, title, wording),
-        Plan::Pair {
-            titles: [a, b],
-            relation,
-            operation,
-        } => questions::pair(*relation, *operation, [a, b], wording),
+        Plan::Pair { titles: [a, b], relation, operation } => {
+            questions::pair(*relation, *operation, [a, b], wording)
+        }
     }
 }

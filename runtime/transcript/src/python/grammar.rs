@@ -51,9 +51,8 @@ const TAKING: [&str; 13] = [
     "while", "with",
 ];
 /// Statements and headers that may stand alone.
-const BARE: [&str; 10] = [
-    "return", "raise", "yield", "else", "try", "except", "finally", "pass", "break", "continue",
-];
+const BARE: [&str; 10] =
+    ["return", "raise", "yield", "else", "try", "except", "finally", "pass", "break", "continue"];
 /// Of these, the ones that nothing but a colon or the end may follow.
 const ALONE: [&str; 6] = ["else", "try", "finally", "pass", "break", "continue"];
 
@@ -81,9 +80,7 @@ fn line_is_plausible(tokens: &[Token<'_>]) -> bool {
     let mut expect = Expect::Statement;
     let mut depth = 0_usize;
     for (position, token) in tokens.iter().enumerate() {
-        let previous = position
-            .checked_sub(1)
-            .and_then(|before| tokens.get(before));
+        let previous = position.checked_sub(1).and_then(|before| tokens.get(before));
         let is_soft_header = position == 0 && is_soft_header(tokens);
         let Some(next) = step(expect, previous, *token, depth, is_soft_header) else {
             return false;
@@ -126,11 +123,7 @@ fn step(
         Token::Colon => {
             let follows =
                 is_operator(expect) || matches!(expect, Expect::End | Expect::OperandOrEnd);
-            let next = if depth > 0 {
-                Expect::OperandOrEnd
-            } else {
-                Expect::Statement
-            };
+            let next = if depth > 0 { Expect::OperandOrEnd } else { Expect::Statement };
             follows.then_some(next)
         }
         Token::Semicolon => may_end(expect).then_some(Expect::Statement),
@@ -152,11 +145,7 @@ fn after_word(expect: Expect, previous: Option<&Token<'_>>, word: &str) -> Optio
     }
     if starts && TAKING.contains(&word) || PREFIX.contains(&word) && takes_operand(expect) {
         // `lambda: 0` has a colon at once.
-        return Some(if word == "lambda" {
-            Expect::OperandOrEnd
-        } else {
-            Expect::Operand
-        });
+        return Some(if word == "lambda" { Expect::OperandOrEnd } else { Expect::Operand });
     }
     let between = is_operator(expect);
     let previous_is = |wanted: &str| previous == Some(&Token::Word(wanted));
@@ -178,11 +167,7 @@ fn after_word(expect: Expect, previous: Option<&Token<'_>>, word: &str) -> Optio
 fn after_operator(expect: Expect, operator: &str) -> Option<Expect> {
     if is_operator(expect) {
         // `def f(a, /)` ends after an operator, and `x[1:]` after a colon.
-        return Some(if operator == "/" {
-            Expect::OperandOrEnd
-        } else {
-            Expect::Operand
-        });
+        return Some(if operator == "/" { Expect::OperandOrEnd } else { Expect::Operand });
     }
     let starts = expect == Expect::Statement;
     match operator {
@@ -209,10 +194,7 @@ fn after_bare_star(expect: Expect, previous: Option<&Token<'_>>) -> bool {
 }
 
 fn takes_operand(expect: Expect) -> bool {
-    matches!(
-        expect,
-        Expect::Statement | Expect::Operand | Expect::OperandOrEnd
-    )
+    matches!(expect, Expect::Statement | Expect::Operand | Expect::OperandOrEnd)
 }
 
 fn is_operator(expect: Expect) -> bool {
@@ -226,12 +208,7 @@ fn may_end(expect: Expect) -> bool {
 /// What one state cannot see: a compound statement has a colon outside brackets, and only a
 /// compound statement ends in one; `for` needs its `in`, `from` its `import`, `->` its `def`.
 fn header_is_whole(tokens: &[Token<'_>]) -> bool {
-    let count = |word: &str| {
-        tokens
-            .iter()
-            .filter(|token| **token == Token::Word(word))
-            .count()
-    };
+    let count = |word: &str| tokens.iter().filter(|token| **token == Token::Word(word)).count();
     let first = tokens.first();
     let first_is =
         |words: &[&str]| matches!(first, Some(Token::Word(word)) if words.contains(word));

@@ -50,20 +50,13 @@ enum Use {
 fn answer_uses(code: &str) -> Vec<(usize, Use)> {
     let whole = |start: usize| {
         let before = code.get(..start).and_then(|text| text.chars().next_back());
-        let after = code
-            .get(start + ANSWER.len()..)
-            .and_then(|text| text.chars().next());
+        let after = code.get(start + ANSWER.len()..).and_then(|text| text.chars().next());
         !before.is_some_and(|letter| is_word(letter) || letter == '.')
             && !after.is_some_and(is_word)
     };
     code.match_indices(ANSWER)
         .filter(|(start, _)| whole(*start))
-        .map(|(start, _)| {
-            (
-                start,
-                use_before(code.get(start + ANSWER.len()..).unwrap_or_default()),
-            )
-        })
+        .map(|(start, _)| (start, use_before(code.get(start + ANSWER.len()..).unwrap_or_default())))
         .collect()
 }
 

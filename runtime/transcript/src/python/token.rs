@@ -28,10 +28,7 @@ pub(super) struct LogicalLine<'a> {
 
 /// The lines that hold tokens; `None` where no Python token can stand or something is not closed.
 pub(super) fn logical_lines(text: &str) -> Option<Vec<LogicalLine<'_>>> {
-    let mut scanner = Scanner {
-        rest: text,
-        open: Vec::new(),
-    };
+    let mut scanner = Scanner { rest: text, open: Vec::new() };
     let mut lines = Vec::new();
     while !scanner.rest.is_empty() {
         let indent = scanner.take_indent();
@@ -59,9 +56,7 @@ struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     fn take_indent(&mut self) -> usize {
         let text = self.take_while(|letter| letter == ' ' || letter == '\t');
-        text.chars()
-            .map(|letter| if letter == '\t' { 8 } else { 1 })
-            .sum()
+        text.chars().map(|letter| if letter == '\t' { 8 } else { 1 }).sum()
     }
 
     /// Tokens up to the end of the logical line, which is taken too.
@@ -89,11 +84,7 @@ impl<'a> Scanner<'a> {
     fn token(&mut self, letter: char) -> Option<Token<'a>> {
         let starts_number = letter.is_ascii_digit()
             || (letter == '.'
-                && self
-                    .rest
-                    .chars()
-                    .nth(1)
-                    .is_some_and(|next| next.is_ascii_digit()));
+                && self.rest.chars().nth(1).is_some_and(|next| next.is_ascii_digit()));
         if starts_number {
             return self.number();
         }
@@ -128,9 +119,8 @@ impl<'a> Scanner<'a> {
 
     /// A string; in a raw one too, a backslash keeps the next quote from closing it.
     fn text(&mut self) -> Option<Token<'a>> {
-        let quote = ["\"\"\"", "'''", "\"", "'"]
-            .into_iter()
-            .find(|quote| self.rest.starts_with(quote))?;
+        let quote =
+            ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quote| self.rest.starts_with(quote))?;
         self.skip(quote.len());
         loop {
             if let Some(after) = self.rest.strip_prefix(quote) {
@@ -148,9 +138,8 @@ impl<'a> Scanner<'a> {
     }
 
     fn symbol(&mut self) -> Option<Token<'a>> {
-        if let Some(operator) = OPERATORS
-            .into_iter()
-            .find(|operator| self.rest.starts_with(operator))
+        if let Some(operator) =
+            OPERATORS.into_iter().find(|operator| self.rest.starts_with(operator))
         {
             self.skip(operator.len());
             return self.bracket_or_operator(operator);
@@ -198,10 +187,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn take_while(&mut self, mut keeps: impl FnMut(char) -> bool) -> &'a str {
-        let end = self
-            .rest
-            .find(|letter| !keeps(letter))
-            .unwrap_or(self.rest.len());
+        let end = self.rest.find(|letter| !keeps(letter)).unwrap_or(self.rest.len());
         let (taken, rest) = self.rest.split_at(end);
         self.rest = rest;
         taken
