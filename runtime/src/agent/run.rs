@@ -341,6 +341,7 @@ fn report(
             message: message.clone(),
             line: None,
             source_line: None,
+            column: None,
         })
     });
     StepReport {

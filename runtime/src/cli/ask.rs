@@ -18,7 +18,8 @@ const FORMAT: u32 = 1;
 /// Answer a question from a corpus.
 #[derive(Debug, Args)]
 pub struct AskArgs {
-    /// The question; `-` reads one per line from standard input.
+    /// The question; `-` or none reads one per line from standard input.
+    #[arg(default_value = "-", hide_default_value = true)]
     question: String,
     #[command(flatten)]
     run: RunArgs,

@@ -11,10 +11,10 @@ mod exit;
 mod flags;
 mod index;
 mod journal;
+mod model;
 mod models;
 mod python;
 mod runs;
-mod score;
 mod search;
 mod setup;
 

@@ -13,7 +13,8 @@ use crate::corpus::Hit;
 /// Search a corpus.
 #[derive(Debug, Args)]
 pub struct SearchArgs {
-    /// The query; `-` reads one per line from standard input.
+    /// The query; `-` or none reads one per line from standard input.
+    #[arg(default_value = "-", hide_default_value = true)]
     query: String,
     /// Passages per query.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]

@@ -44,12 +44,16 @@ pub struct PythonError {
     pub line: Option<u32>,
     /// That line.
     pub source_line: Option<String>,
+    /// Character of that line, from 1, at which the action is not Python; only of a `SyntaxError`.
+    #[serde(default)]
+    pub column: Option<u32>,
 }
 
 impl PythonError {
     /// An exception of no particular line.
     pub(super) fn new(kind: &str, message: impl Into<String>) -> Self {
-        Self { kind: kind.to_owned(), message: message.into(), line: None, source_line: None }
+        let (kind, message) = (kind.to_owned(), message.into());
+        Self { kind, message, line: None, source_line: None, column: None }
     }
 }
 

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 /// Modules of the runtime, row by row. A module may use those of the rows above its own.
-const ROWS: [&[&str]; 6] = [
+const ROWS: [&[&str]; 7] = [
     &["transcript", "cancel"],
     &["profile"],
     &["engine", "corpus", "sandbox", "store"],
     &["agent", "bundled"],
+    &["eval"],
     &["server"],
     &["cli"],
 ];

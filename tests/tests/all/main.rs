@@ -3,3 +3,5 @@
 mod cli;
 mod engine;
 mod layers;
+mod smolagents;
+mod whole_runs;
