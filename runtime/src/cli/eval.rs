@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::context::Context;
 use super::exit::Exit;
 use super::journal::Journal;
+use super::output::{out, outln};
 use super::setup::{RunArgs, Setup};
 use crate::agent::Status;
 use crate::eval::{Summary, read_tasks};
@@ -44,16 +45,16 @@ pub fn run(args: &EvalArgs, context: &Context) -> Result<Exit> {
         let score = task.score(&run);
         summary.add(task, &run, score);
         if args.json {
-            println!("{}", task.report(&run, score, journal.run_id()));
+            outln!("{}", task.report(&run, score, journal.run_id()));
         }
         bar.inc(1);
         bar.set_message(format!("exact match {:.3}", summary.all.exact_match()));
     }
     bar.finish_and_clear();
     if args.json {
-        println!("{}", summary.json());
+        outln!("{}", summary.json());
     } else {
-        print!("{summary}");
+        out!("{summary}");
     }
     Ok(Exit::Success)
 }

@@ -13,6 +13,7 @@ mod index;
 mod journal;
 mod model;
 mod models;
+mod output;
 mod python;
 mod runs;
 mod search;
@@ -117,7 +118,7 @@ fn run(cli: &Cli, cancel: Cancel) -> anyhow::Result<Exit> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "retort", &mut script);
-            std::io::stdout().write_all(&script)?;
+            output::write(format_args!("{}", String::from_utf8_lossy(&script)), "");
             Ok(Exit::Success)
         }
         Command::Man { dir } => {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::exit::Exit;
 use super::model::Model;
+use super::output::{out, outln};
 
 /// Commands about model files.
 #[derive(Debug, Subcommand)]
@@ -67,12 +68,12 @@ fn all(context: &Context) -> Vec<Result<Model>> {
 
 fn print_model(model: &Result<Model>, as_json: bool) {
     match (model, as_json) {
-        (Ok(model), true) => println!("{}", model_json(model)),
-        (Ok(model), false) => print!("{}", model_text(model)),
+        (Ok(model), true) => outln!("{}", model_json(model)),
+        (Ok(model), false) => out!("{}", model_text(model)),
         (Err(error), true) => {
-            println!("{}", json!({"sound": false, "reason": format!("{error:#}")}))
+            outln!("{}", json!({"sound": false, "reason": format!("{error:#}")}))
         }
-        (Err(error), false) => println!("{error:#}"),
+        (Err(error), false) => outln!("{error:#}"),
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::context::{Context, UsageError};
 use super::exit::Exit;
+use super::output::outln;
 use crate::corpus::Hit;
 
 /// Search a corpus.
@@ -37,7 +38,7 @@ pub fn run(args: &SearchArgs, context: &Context) -> Result<Exit> {
         let hits = corpus.search(&query, usize::from(args.limit))?;
         if args.json {
             let hits: Vec<Value> = hits.iter().map(hit_json).collect();
-            println!("{}", json!({"query": query, "hits": hits}));
+            outln!("{}", json!({"query": query, "hits": hits}));
         } else {
             print_hits(&query, &hits);
         }
@@ -58,10 +59,10 @@ fn hit_json(hit: &Hit) -> Value {
 
 fn print_hits(query: &str, hits: &[Hit]) {
     if hits.is_empty() {
-        println!("No results found for \"{query}\".");
+        outln!("No results found for \"{query}\".");
     }
     for (hit, number) in hits.iter().zip(1..) {
-        println!("{number}. {} ({:.2}, {})", hit.title, hit.score, hit.source);
-        println!("   {}", hit.passage.replace('\n', "\n   "));
+        outln!("{number}. {} ({:.2}, {})", hit.title, hit.score, hit.source);
+        outln!("   {}", hit.passage.replace('\n', "\n   "));
     }
 }

@@ -178,3 +178,17 @@ fn settings_name_where_they_came_from() {
     assert_eq!(output.status.code(), Some(2));
     assert!(error(&output).contains("samples"), "{}", error(&output));
 }
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = retort(home.path())
+        .args(["config", "show"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), error(&output).as_str()), (Some(0), ""));
+}
