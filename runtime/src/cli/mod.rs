@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
     match run(&cli, cancel) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "retort: {error:#}");
+            let _ = writeln!(std::io::stderr(), "retort: {}", told(&error));
             exit_of_error(&error).into()
         }
     }
@@ -126,6 +126,17 @@ fn run(cli: &Cli, cancel: Cancel) -> anyhow::Result<Exit> {
             Ok(Exit::Success)
         }
     }
+}
+
+/// An error with its causes, each said once: some texts quote their cause.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+        match (told.is_empty(), told.contains(&cause)) {
+            (true, _) => cause,
+            (false, true) => told,
+            (false, false) => format!("{told}: {cause}"),
+        }
+    })
 }
 
 fn exit_of_error(error: &anyhow::Error) -> Exit {
