@@ -369,6 +369,14 @@ def exception_line(exception):
     return line
 
 
+def exception_column(exception):
+    """Where in its line a syntax error of the action is, from 1."""
+    if isinstance(exception, SyntaxError) and exception.filename == Action.name:
+        column = exception.offset
+        return column if isinstance(column, int) and column > 0 else None
+    return None
+
+
 def describe_error(exception):
     line = exception_line(exception)
     known = isinstance(line, int) and 0 < line <= len(Action.lines)
@@ -376,6 +384,7 @@ def describe_error(exception):
         "kind": type(exception).__name__,
         "message": exception_text(exception),
         "line": line if known else None,
+        "column": exception_column(exception) if known else None,
         "source_line": Action.lines[line - 1].rstrip("\r") if known else None,
     }
 

@@ -36,7 +36,7 @@ pub struct SandboxBenchArgs {
     peer_python: Option<PathBuf>,
     /// Samples of each figure.
     #[arg(long, default_value_t = 40, value_name = "N")]
-    samples: usize,
+    repeat: usize,
 }
 
 /// There are no tools in a measurement.
@@ -51,7 +51,7 @@ impl Host for NoTools {
 /// Runs the command.
 pub fn run(args: &SandboxBenchArgs, context: &Context) -> Result<Exit> {
     let options = SandboxOptions { cache_dir: context.cache_dir.clone() };
-    let bench = Bench { sandbox: Sandbox::open(&options)?, samples: args.samples.max(1) };
+    let bench = Bench { sandbox: Sandbox::open(&options)?, samples: args.repeat.max(1) };
     let mut figures = bench.all()?;
     let copying = Bench { sandbox: Sandbox::open_copying(&options)?, ..bench };
     figures.push(copying.forked("tiny action after a fork, memory copied", TINY, None)?);
@@ -77,7 +77,10 @@ struct Bench {
 impl Bench {
     fn all(&self) -> Result<Vec<Figure>> {
         let sympy = Workload { name: "tiny", code: "import sympy\nprint(sympy.Rational(9, 14))\n" };
+        // Memory first: later, forks are given what earlier figures have given back.
         Ok(vec![
+            self.memory("private memory of eight forks", SMALL, 15.0)?,
+            self.memory("private memory of eight forks, sympy", SYMPY, 15.0)?,
             self.fresh_process("fresh process to its end, tiny action", TINY, Some(60.0))?,
             self.fresh_process("fresh process to its end, sympy", sympy, Some(90.0))?,
             self.fork("fork, ready to run", TINY, Some(0.3))?,
@@ -87,8 +90,6 @@ impl Bench {
             self.forked("solve a quadratic after a fork, sympy", SYMPY, None)?,
             self.forked("loop of 100,000 after a fork", LOOP, None)?,
             self.candidates("eight candidates forked and run, 2 threads", Some(25.0))?,
-            self.memory("private memory of eight forks", TINY, 15.0)?,
-            self.memory("private memory of eight forks, sympy", SYMPY, 15.0)?,
             self.cancel("from cancelling to the end, endless loop", "while True: pass")?,
             self.cancel("from cancelling to the end, big power", "x = 9 ** 9 ** 9")?,
         ])
