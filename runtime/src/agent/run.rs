@@ -340,8 +340,8 @@ fn report(
             kind: "ParseError".to_owned(),
             message: message.clone(),
             line: None,
-            source_line: None,
             column: None,
+            source_line: None,
         })
     });
     StepReport {

@@ -4,6 +4,7 @@
 //! flags, environment and files into the values the rest of the library takes.
 
 mod ask;
+mod bench;
 mod config;
 mod context;
 mod eval;
@@ -58,6 +59,9 @@ enum Command {
     Index(index::IndexArgs),
     Python(python::PythonArgs),
     Eval(eval::EvalArgs),
+    /// What parts of the program cost on this machine.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// The record of runs.
     #[command(subcommand)]
     Runs(runs::RunsCommand),
@@ -112,6 +116,7 @@ fn run(cli: &Cli, cancel: Cancel) -> anyhow::Result<Exit> {
         Command::Index(args) => index::run(args, &context),
         Command::Python(args) => python::run(args, &context),
         Command::Eval(args) => eval::run(args, &context),
+        Command::Bench(command) => bench::run(command, &context),
         Command::Runs(command) => runs::run(command, &context),
         Command::Config(command) => config::run(command, &context),
         Command::Models(command) => models::run(command, &context),

@@ -42,18 +42,23 @@ pub struct PythonError {
     pub message: String,
     /// Line of the action, from 1.
     pub line: Option<u32>,
-    /// That line.
-    pub source_line: Option<String>,
-    /// Character of that line, from 1, at which the action is not Python; only of a `SyntaxError`.
+    /// Character of that line, from 1, where it is not Python.
     #[serde(default)]
     pub column: Option<u32>,
+    /// That line.
+    pub source_line: Option<String>,
 }
 
 impl PythonError {
     /// An exception of no particular line.
     pub(super) fn new(kind: &str, message: impl Into<String>) -> Self {
-        let (kind, message) = (kind.to_owned(), message.into());
-        Self { kind, message, line: None, source_line: None, column: None }
+        Self {
+            kind: kind.to_owned(),
+            message: message.into(),
+            line: None,
+            column: None,
+            source_line: None,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ const ROWS: [&[&str]; 7] = [
 /// Crates that only these places may name.
 const OWNERS: [(&str, &[&str]); 4] = [
     ("llama_cpp", &["engine/llama.rs"]),
-    ("wasmi", &["sandbox/wasm.rs"]),
+    ("wasmi", &["sandbox/wasm/"]),
     ("tantivy", &["corpus/"]),
     ("rusqlite", &["store/", "corpus/ledger.rs"]),
 ];
