@@ -118,6 +118,8 @@ impl SettingsArgs {
             passages_per_search: flags.passages_per_search,
             threads: flags.threads,
             context_tokens: flags.context_tokens,
+            // Tools stand in files only.
+            ..RawSettings::default()
         }
     }
 }

@@ -69,13 +69,14 @@ impl Manifest {
     }
 
     fn foreign_setting(&self) -> Option<&'static str> {
-        let RawSettings { model, corpus, data_dir, board, threads, .. } = &self.settings;
+        let RawSettings { model, corpus, data_dir, board, threads, tools, .. } = &self.settings;
         let set = [
             ("model", model.is_some()),
             ("corpus", corpus.is_some()),
             ("data_dir", data_dir.is_some()),
             ("board", board.is_some()),
             ("threads", threads.is_some()),
+            ("tools", !tools.is_empty()),
         ];
         set.into_iter().find_map(|(key, is_set)| is_set.then_some(key))
     }

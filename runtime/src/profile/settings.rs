@@ -14,6 +14,7 @@ use super::board::Boards;
 use super::error::{ConfigError, hint};
 use super::folders::Folders;
 use super::layers::{self, Layer};
+use super::tools::{self, DeclaredTool, RawTool};
 
 /// Settings as a user writes them, in a file or as flags. What is `None` is not set there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -53,6 +54,9 @@ pub struct RawSettings {
     pub threads: Option<u16>,
     /// Tokens a model's context holds.
     pub context_tokens: Option<u32>,
+    /// Tools of one's own, by name; only in files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tools: BTreeMap<String, RawTool>,
 }
 
 /// Settings in force. All values are valid.
@@ -131,6 +135,8 @@ pub struct Resolved {
     /// The profile of the board in force. Where a setting covers one of its values, the setting
     /// holds.
     pub profile: Profile,
+    /// Tools of one's own, by name. One of the project's file covers one of the user's as a whole.
+    pub tools: Vec<DeclaredTool>,
     /// Where each setting was set, by name.
     pub origins: BTreeMap<String, String>,
     /// What the user should hear: unknown variables.
@@ -166,9 +172,11 @@ impl Sources {
     /// [`ConfigError`] names the first value that is refused and where it was set.
     pub fn resolve(&self, boards: &Boards) -> Result<Resolved, ConfigError> {
         let (variables, warnings) = self.environment_layers()?;
-        let mut set_by_user = Vec::new();
+        let (mut set_by_user, mut tools) = (Vec::new(), BTreeMap::new());
         for file in [&self.user_file, &self.project_file].into_iter().flatten() {
-            set_by_user.push(file_layer(file)?);
+            let (layer, declared) = file_layer(file)?;
+            set_by_user.push(layer);
+            tools.extend(declared);
         }
         set_by_user.extend(variables);
         set_by_user.push(Layer::of(FLAGS, &self.flags)?);
@@ -188,7 +196,8 @@ impl Sources {
         let settings = extract(&figment)?;
         let origins = layers::origins(&figment)?;
         check(&settings, &origins)?;
-        Ok(Resolved { settings, profile, origins, warnings })
+        let tools = tools.into_values().collect();
+        Ok(Resolved { settings, profile, tools, origins, warnings })
     }
 
     /// One layer for each variable, so that a value's origin names it; warnings about unknown ones.
@@ -225,10 +234,14 @@ impl Sources {
     }
 }
 
-fn file_layer((path, text): &(PathBuf, String)) -> Result<Layer, ConfigError> {
+/// The settings of a file, and the tools it declares.
+fn file_layer(
+    (path, text): &(PathBuf, String),
+) -> Result<(Layer, BTreeMap<String, DeclaredTool>), ConfigError> {
     let origin = path.to_string_lossy();
-    let raw: RawSettings = layers::read_toml(&origin, text)?;
-    Layer::of(&origin, &raw)
+    let mut raw: RawSettings = layers::read_toml(&origin, text)?;
+    let declared = tools::declared(path, std::mem::take(&mut raw.tools))?;
+    Ok((Layer::of(&origin, &raw)?, declared))
 }
 
 fn variable_layer(name: &str, key: &str, text: &str) -> Result<Layer, ConfigError> {
