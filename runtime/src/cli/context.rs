@@ -52,7 +52,8 @@ impl Context {
             None => self.only_corpus()?,
         };
         let dir = self.corpus_dir(&name)?;
-        let corpus = match Corpus::open(&dir) {
+        let cache_bytes = self.resolved.profile.corpus_cache_bytes;
+        let corpus = match Corpus::open_cached(&dir, cache_bytes) {
             Err(CorpusError::Missing { .. }) if name == DEFAULT_CORPUS => self.demo_corpus(&dir)?,
             opened => opened?,
         };
