@@ -52,6 +52,7 @@ fn instruction_sets() -> [InstructionSet; 0] {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::{InstructionSet, check};
 
