@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Builds the Python guest: CPython 3.11 as one WebAssembly module, and its standard library as one archive.
+# Builds the Python guest: CPython 3.11 as one WebAssembly module, and its standard library and sympy as one
+# archive each.
 #
 # Usage: build.sh [IMAGE_DIR]           (default: image/ beside this script)
 # Environment: BUILD_DIR  where to build (default: a temporary folder, removed at the end)
 #              PYTHON     a real CPython 3.11, not a version manager's shim (default: /usr/bin/python3.11)
 #              JOBS       parallel jobs of make (default: 2)
+#              PIP        pip of any Python 3, to fetch sympy and mpmath (default: python3 -m pip)
 #
 # Debian 12 packages it needs:
-#   clang-14 lld-14 llvm-14 wasi-libc libclang-rt-14-dev-wasm32 binaryen dpkg-dev python3.11 zstd
+#   clang-14 lld-14 llvm-14 wasi-libc libclang-rt-14-dev-wasm32 binaryen dpkg-dev python3.11 python3-pip zstd
 #
 # The wasm is not reproducible byte for byte: CPython compiles date and time into sys.version.
 set -euo pipefail
@@ -16,10 +18,15 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 image=${1:-$here/image}
 python=${PYTHON:-/usr/bin/python3.11}
 jobs=${JOBS:-2}
+read -ra pip <<<"${PIP:-python3 -m pip}"
 
 tarball=python3.11_3.11.2.orig.tar.gz
 tarball_sha256=2411c74bda5bbcfcddaf4531f66d1adc73f247f529aee981b029513aefdbf849
 source_dir=Python-3.11.2
+sympy=sympy-1.14.0-py3-none-any.whl
+sympy_sha256=e091cc3e99d2141a0ba2847328f5479b05d94a6635cb96148ccb3f34671bd8f5
+mpmath=mpmath-1.3.0-py3-none-any.whl
+mpmath_sha256=a0b2b9fe80bbcd81a6647ff13108738cfb482d481d826cc0e02f5b35e5c88d2c
 compile=(clang-14 --target=wasm32-wasi)
 
 if [ -z "${BUILD_DIR:-}" ]; then
@@ -53,6 +60,17 @@ fetch() {
     echo "$tarball_sha256  $tarball" | sha256sum -c
 }
 
+# sympy and mpmath, unpacked side by side.
+fetch_packages() {
+    [ -f "$sympy" ] && [ -f "$mpmath" ] ||
+        "${pip[@]}" download --no-deps --only-binary :all: sympy==1.14.0 mpmath==1.3.0
+    printf '%s  %s\n' "$sympy_sha256" "$sympy" "$mpmath_sha256" "$mpmath" | sha256sum -c
+    local wheel
+    for wheel in "$sympy" "$mpmath"; do
+        "$python" -m zipfile -e "$wheel" packages
+    done
+}
+
 # PKG_CONFIG must fail: pkg-config would find the machine's own zlib, for which there is no wasm library.
 build_cpython() {
     [ -d "$source_dir" ] || tar xf "$tarball"
@@ -80,14 +98,16 @@ link_guest() {
     wasm-opt --enable-mutable-globals -O2 linked.wasm -o python.wasm
 }
 
-# Every licence of what is linked into python.wasm or packed into library.zst, in full.
+# Every licence of what is linked into python.wasm or packed into the archives, in full.
 write_licences() {
     local section title
     cat "$here/licences_head.md"
     for section in "CPython and its standard library:$source_dir/LICENSE" \
         "CPython's incorporated software:$source_dir/Doc/license.rst" \
         "libmpdec:$source_dir/Modules/_decimal/libmpdec/mpdecimal.h" \
-        "wasi-libc:/usr/share/doc/wasi-libc/copyright"; do
+        "wasi-libc:/usr/share/doc/wasi-libc/copyright" \
+        "sympy:packages/sympy-1.14.0.dist-info/licenses/LICENSE" \
+        "mpmath:packages/mpmath-1.3.0.dist-info/LICENSE"; do
         title=${section%%:*}
         printf '\n## %s\n```text\n' "$title"
         # libmpdec carries its licence as the first comment of its header
@@ -99,13 +119,18 @@ write_licences() {
 write_image() {
     mkdir -p "$image"
     "$python" "$here/pack_library.py" pack --library "$source_dir/Lib" --output library
-    zstd --quiet --force -19 --no-progress library -o "$image/library.zst"
-    zstd --quiet --force -19 --no-progress python.wasm -o "$image/python.wasm.zst"
+    "$python" "$here/pack_library.py" pack-sympy --packages packages --actions "$here/sympy_actions.py" --output sympy
+    local content
+    for content in python.wasm library sympy; do
+        zstd --quiet --force -19 --no-progress "$content" -o "$image/$content.zst"
+    done
     write_licences >"$image/LICENSES.md"
-    "$python" "$here/pack_library.py" manifest --image "$image" --tarball "$tarball" --wasm python.wasm --library library
+    "$python" "$here/pack_library.py" manifest --image "$image" --fetched "$tarball" "$sympy" "$mpmath" \
+        --contents python.wasm library sympy
 }
 
 fetch
+fetch_packages
 build_cpython
 link_guest
 write_image

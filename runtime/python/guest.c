@@ -1,6 +1,7 @@
-/* The Python guest: CPython behind a handful of calls (ABI version 1).
+/* The Python guest: CPython behind a handful of calls (ABI version 2).
  *
- * Host -> guest: init once (the snapshot is taken after it), start once a session, run once an action.
+ * Host -> guest: init once and preload at most once (a snapshot is taken after each), start once a session,
+ * run once an action.
  * Guest -> host: the functions of module "retort". Pointers and lengths are bytes of the linear memory.
  * What an action means (last expression, errors, tools) is decided in prelude.py; the action itself is
  * evaluated from here, so that no frame of ours lies below it and recursion depth is CPython's.
@@ -153,9 +154,31 @@ static int run_prelude(void) {
     return 0;
 }
 
+/* Free heap in every snapshot: an instance whose memory did not grow can serve the next action. Never touched,
+ * it costs address space only. */
+enum { SPARE_BYTES = 4 << 20 };
+
+static void leave_room(void) {
+    void *volatile room = malloc(SPARE_BYTES); /* volatile: the compiler drops a pair of malloc and free */
+    free(room);
+}
+
 EXPORT("init") int32_t guest_init(void) {
     int failed = start_python();
-    return failed ? failed : run_prelude();
+    if (!failed)
+        failed = run_prelude();
+    leave_room();
+    return failed;
+}
+
+/* Imports the modules that the module with this name imports. */
+EXPORT("preload") int32_t guest_preload(const char *name, int32_t length) {
+    PyObject *result = PyObject_CallFunction(PyDict_GetItemString(prelude, "preload"), "s#", name, (Py_ssize_t)length);
+    if (!result)
+        PyErr_Print();
+    Py_XDECREF(result);
+    leave_room();
+    return result ? 0 : 1;
 }
 
 EXPORT("alloc") void *guest_alloc(int32_t length) { return malloc(length > 0 ? (size_t)length : 1); }

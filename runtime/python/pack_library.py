@@ -1,12 +1,14 @@
-"""Packs the standard library for the guest, freezes what it needs before it can ask the host, writes the manifest.
+"""Packs the guest's libraries, freezes what it needs before it can ask the host, writes the manifest.
 
 Run by build.sh with the CPython 3.11 whose marshal format the guest reads.
 """
 
 import argparse
+import ast
 import hashlib
 import marshal
 import pathlib
+import runpy
 import struct
 import subprocess
 import sys
@@ -29,11 +31,43 @@ LEFT_OUT = set("""
 # Written at CPython's build for its install scheme; sysconfig (and so help()) only wants it to exist.
 ADDED = {"_sysconfigdata__wasi_wasm32-wasi": b"build_time_vars = {}\n"}
 
+# The same of sympy and mpmath: tests, and what works by compilers, windows or parsers of other packages.
+SYMPY_LEFT_OUT = set("""
+    mpmath.tests sympy.conftest sympy.galgebra sympy.parsing.autolev sympy.parsing.c sympy.parsing.fortran
+    sympy.parsing.latex._antlr sympy.parsing.latex._build_latex_antlr sympy.printing.llvmjitcode sympy.sandbox
+    sympy.this sympy.utilities._compilation sympy.utilities.pytest sympy.utilities.runtests sympy.utilities.tmpfiles
+""".split())
 
-def is_left_out(name):
+# Modules in place of sympy's and mpmath's own: the test runner (it wants a debugger and processes), and help texts.
+SYMPY_REPLACED = {
+    "sympy.testing": b"""
+def test(*paths, **options):
+    raise NotImplementedError("the tests of sympy are not part of this image")
+
+
+doctest = test
+""",
+    "mpmath.function_docs": b"""
+def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return None
+""",
+}
+
+# The one thing sympy wants of ctypes, said with struct.
+SYMPY_PATCHED = {
+    "sympy.external.gmpy": (
+        b"from ctypes import c_long, sizeof",
+        b"from struct import calcsize as sizeof; c_long = 'l'",
+    ),
+}
+
+
+def is_left_out(name, left_out):
     parts = name.split(".")
     prefixes = {".".join(parts[: count + 1]) for count in range(len(parts))}
-    return bool(prefixes & LEFT_OUT) or "test" in parts or "tests" in parts
+    return bool(prefixes & left_out) or not {"test", "tests", "benchmarks"}.isdisjoint(parts)
 
 
 def find_modules(library):
@@ -53,19 +87,65 @@ def compile_module(source, shown_as):
     return marshal.dumps(compile(source, shown_as, "exec", dont_inherit=True, optimize=2))
 
 
-def pack(library, output):
+def compile_with_empty_docstrings(source, shown_as):
+    """sympy reads some of its docstrings: they are there, and empty. Without asserts."""
+    tree = ast.parse(source, shown_as)
+    for node in ast.walk(tree):
+        documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            node.body[0].value.value = ""
+    return marshal.dumps(compile(tree, shown_as, "exec", dont_inherit=True, optimize=1))
+
+
+def write_archive(modules, output):
     """Per module: u16 name length, name, u8 is_package, u32 length, marshalled code (little endian)."""
-    modules = {name: (False, compile_module(source, f"/python/lib/{name}.py")) for name, source in ADDED.items()}
-    for name, is_package, path in find_modules(library):
-        if not is_left_out(name):
-            shown_as = f"/python/lib/{path.relative_to(library).as_posix()}"
-            modules[name] = (is_package, compile_module(path.read_bytes(), shown_as))
     with open(output, "wb") as archive:
         for name, (is_package, code) in sorted(modules.items()):
             name_bytes = name.encode()
             archive.write(struct.pack("<H", len(name_bytes)) + name_bytes)
             archive.write(struct.pack("<BI", is_package, len(code)) + code)
     print(f"packed {len(modules)} modules, {pathlib.Path(output).stat().st_size} bytes")
+
+
+def pack(library, output):
+    modules = {name: (False, compile_module(source, f"/python/lib/{name}.py")) for name, source in ADDED.items()}
+    for name, is_package, path in find_modules(library):
+        if not is_left_out(name, LEFT_OUT):
+            shown_as = f"/python/lib/{path.relative_to(library).as_posix()}"
+            modules[name] = (is_package, compile_module(path.read_bytes(), shown_as))
+    write_archive(modules, output)
+
+
+def sympy_source(name, path):
+    source = path.read_bytes()
+    if name in SYMPY_PATCHED:
+        old, new = SYMPY_PATCHED[name]
+        if source.count(old) != 1:
+            raise SystemExit(f"{path}: not the file that was to be changed")
+        source = source.replace(old, new)
+    return source
+
+
+def pack_sympy(packages, actions, output):
+    """sympy, mpmath, and `_retort_sympy`, which imports what actions with sympy end up importing."""
+    modules = {}
+    for name, is_package, path in find_modules(packages):
+        replaced = any(name == other or name.startswith(other + ".") for other in SYMPY_REPLACED)
+        if name.split(".")[0] in ("sympy", "mpmath") and not replaced and not is_left_out(name, SYMPY_LEFT_OUT):
+            shown_as = f"/python/lib/{path.relative_to(packages).as_posix()}"
+            modules[name] = (is_package, compile_with_empty_docstrings(sympy_source(name, path), shown_as))
+    for name, source in SYMPY_REPLACED.items():
+        modules[name] = (False, compile_module(source, f"/python/lib/{name}.py"))
+    imports = "".join(f"import {name}\n" for name in modules_used(packages, actions) if name in modules)
+    modules["_retort_sympy"] = (False, compile_module(imports, "/python/lib/_retort_sympy.py"))
+    write_archive(modules, output)
+
+
+def modules_used(packages, actions):
+    """The modules imported after the actions were run, in the order of their import."""
+    sys.path.insert(0, str(packages))
+    runpy.run_path(str(actions))
+    return list(sys.modules)
 
 
 def c_array(name, data):
@@ -87,6 +167,12 @@ def freeze(library, prelude, output):
     pathlib.Path(output).write_text(text + table + "    {NULL, NULL, 0, 0, NULL},\n};\n")
 
 
+# What the image is built from, beside what is fetched.
+INPUTS = """
+    Setup.local build.sh guest.c licences_head.md pack_library.py prelude.py sympy_actions.py
+""".split()
+
+
 def sha256(path):
     return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
@@ -100,19 +186,17 @@ def package_version(package):
     return first_line("dpkg-query", "--show", "--showformat=${Version}\n", package)
 
 
-def write_manifest(image, tarball, wasm, library):
+def write_manifest(image, fetched, contents):
     here = pathlib.Path(__file__).parent
-    inputs = [pathlib.Path(tarball)] + [
-        here / name for name in ("Setup.local", "build.sh", "guest.c", "licences_head.md", "pack_library.py", "prelude.py")
-    ]
-    outputs = [image / "library.zst", image / "python.wasm.zst"]
-    lines = ["# Written by build.sh: what the image was built from, and what it is.", "abi_version = 1"]
+    inputs = list(fetched) + [here / name for name in INPUTS]
+    lines = ["# Written by build.sh: what the image was built from, and what it is.", "abi_version = 2"]
     lines += ["", "[inputs_sha256]"] + [f'"{path.name}" = "{sha256(path)}"' for path in inputs]
-    lines += ["", "[outputs_sha256]"] + [f'"{path.name}" = "{sha256(path)}"' for path in outputs]
+    lines += ["", "[outputs_sha256]"]
+    lines += [f'"{path.name}.zst" = "{sha256(image / (path.name + ".zst"))}"' for path in contents]
     lines += ["", "# The same files, decompressed.", "[contents_sha256]"]
-    lines += [f'"python.wasm" = "{sha256(wasm)}"', f'"library" = "{sha256(library)}"']
+    lines += [f'"{path.name}" = "{sha256(path)}"' for path in contents]
     lines += ["", "[contents_bytes]"]
-    lines += [f'"{name}" = {pathlib.Path(path).stat().st_size}' for name, path in (("python.wasm", wasm), ("library", library))]
+    lines += [f'"{path.name}" = {path.stat().st_size}' for path in contents]
     lines += ["", "[tools]", f'python = "{sys.version.split()[0]}"']
     packages = ("clang-14", "lld-14", "llvm-14", "wasi-libc", "libclang-rt-14-dev-wasm32", "binaryen")
     lines += [f'{package} = "{package_version(package)}"' for package in packages]
@@ -121,16 +205,20 @@ def write_manifest(image, tarball, wasm, library):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", choices=["pack", "freeze", "manifest"])
-    for name in ("library", "prelude", "output", "image", "tarball", "wasm"):
+    parser.add_argument("command", choices=["pack", "pack-sympy", "freeze", "manifest"])
+    for name in ("library", "packages", "actions", "prelude", "output", "image"):
         parser.add_argument(f"--{name}", type=pathlib.Path)
+    for name in ("fetched", "contents"):
+        parser.add_argument(f"--{name}", type=pathlib.Path, nargs="+")
     arguments = parser.parse_args()
     if arguments.command == "pack":
         pack(arguments.library, arguments.output)
+    elif arguments.command == "pack-sympy":
+        pack_sympy(arguments.packages, arguments.actions, arguments.output)
     elif arguments.command == "freeze":
         freeze(arguments.library, arguments.prelude, arguments.output)
     else:
-        write_manifest(arguments.image, arguments.tarball, arguments.wasm, arguments.library)
+        write_manifest(arguments.image, arguments.fetched, arguments.contents)
 
 
 if __name__ == "__main__":

@@ -30,11 +30,27 @@ class LibraryLoader:
         return None
 
 
+# Packages that many programs import and that cannot be here, with what to use instead.
+ABSENT = {"numpy": "use lists with math, statistics and random, or sympy for matrices and algebra"}
+
+
+class AbsentLoader:
+    """Fails with advice. An import inside `try` falls back as it does where the package is not installed."""
+
+    def create_module(self, spec):
+        raise ModuleNotFoundError(f"No module named {spec.name!r}: {ABSENT[spec.name]}", name=spec.name)
+
+    def exec_module(self, module):
+        pass
+
+
 class LibraryFinder:
     """Asks the host for every module that is neither built in nor frozen."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
+        if name in ABSENT:
+            return ModuleSpec(name, AbsentLoader())
         if "/" in name or not name.isascii():
             return None
         answer = _retort.load(name)
@@ -53,6 +69,7 @@ sys.meta_path.append(LibraryFinder)
 import ast
 import builtins
 import errno
+import gc
 import importlib
 import io
 import json
@@ -198,6 +215,22 @@ def offer_names():
     builtins.help = _Helper()
 
 
+# ---- what the snapshot holds ----
+
+
+def settle():
+    """Takes what there is out of the collector's sight, so that a collection does not touch every page of it."""
+    gc.collect()
+    gc.freeze()
+
+
+def preload(name):
+    """Imports what the module `name` imports, and forgets that module itself."""
+    importlib.import_module(name)
+    del sys.modules[name]
+    settle()
+
+
 # ---- one action ----
 
 
@@ -214,6 +247,9 @@ class Action:
 
 def start(random_seed, unix_seconds):
     random.seed(random_seed)
+    sympy_random = sys.modules.get("sympy.core.random")
+    if sympy_random is not None:
+        sympy_random.seed(random_seed)
 
 
 def prepare(source):
@@ -333,6 +369,14 @@ def exception_line(exception):
     return line
 
 
+def exception_column(exception):
+    """Where in its line a syntax error of the action is, from 1."""
+    if isinstance(exception, SyntaxError) and exception.filename == Action.name:
+        column = exception.offset
+        return column if isinstance(column, int) and column > 0 else None
+    return None
+
+
 def describe_error(exception):
     line = exception_line(exception)
     known = isinstance(line, int) and 0 < line <= len(Action.lines)
@@ -340,6 +384,7 @@ def describe_error(exception):
         "kind": type(exception).__name__,
         "message": exception_text(exception),
         "line": line if known else None,
+        "column": exception_column(exception) if known else None,
         "source_line": Action.lines[line - 1].rstrip("\r") if known else None,
     }
 
@@ -383,3 +428,4 @@ open_streams()
 for _name in PRELOADED:
     importlib.import_module(_name)
 offer_names()
+settle()

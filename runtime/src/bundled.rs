@@ -5,6 +5,11 @@ use crate::engine::{EngineError, ModelFile};
 #[cfg(feature = "bundled-student")]
 const STUDENT: &[u8] = include_bytes!("../../models/student.gguf");
 
+/// The bundled student's manifest, and how messages name it.
+pub const STUDENT_MANIFEST: &str = include_str!("../../models/student.toml");
+/// See [`STUDENT_MANIFEST`].
+pub const STUDENT_MANIFEST_PATH: &str = "models/student.toml";
+
 /// Documents of the demo corpus, JSON Lines of `{id, title, text}`.
 pub const DEMO_CORPUS: &[u8] = include_bytes!("../../models/demo/corpus.jsonl");
 

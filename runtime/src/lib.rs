@@ -8,6 +8,7 @@ pub mod cancel;
 pub mod cli;
 pub mod corpus;
 pub mod engine;
+pub mod eval;
 pub mod profile;
 pub mod sandbox;
 pub mod store;

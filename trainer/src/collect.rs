@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use retort::agent::{Agent, Clock, Event, Settings, Sink, Status};
+use retort::agent::{Agent, Clock, Settings, Status};
 use retort::cancel::Cancel;
 use retort::corpus::{Corpus, IngestOptions, ingest};
 use retort::sandbox::{Sandbox, SandboxOptions};
@@ -63,12 +63,6 @@ impl Clock for StillClock {
     fn unix_seconds(&self) -> i64 {
         0
     }
-}
-
-struct Nobody;
-
-impl Sink for Nobody {
-    fn event(&mut self, _event: &Event<'_>) {}
 }
 
 /// The world that `config` puts at `index`.
@@ -152,7 +146,11 @@ fn collect_world(
     Ok(collected)
 }
 
-fn index_world(world: &World, dir: &Path) -> Result<Corpus> {
+/// Writes the documents of `world` below `dir` and indexes them.
+///
+/// # Errors
+/// When they cannot be written or indexed.
+pub fn index_world(world: &World, dir: &Path) -> Result<Corpus> {
     let lines: Vec<String> = world
         .documents
         .iter()
@@ -186,7 +184,7 @@ fn teach(
         settings: Settings { passages_per_search: passages, ..Settings::default() },
         cancel: Cancel::default(),
     };
-    let run = agent.run(&task.question, &mut Nobody);
+    let run = agent.run(&task.question, &mut ());
     let is_right = run.status == Status::Answered
         && !run.forced
         && run.answer.as_deref() == Some(task.answer.as_str());

@@ -18,6 +18,7 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
+    retort::engine::serve_if_worker();
     match Arguments::parse().command {
         Command::World(args) => world::run(&args),
         Command::Run(args) => recipe::run(&args),

@@ -249,8 +249,8 @@ mod tests {
     #[test]
     fn orthogonal_steps_have_singular_values_near_one() {
         for (rows, columns) in [(12, 5), (5, 12), (7, 7)] {
-            let mut scratch = Scratch::default();
-            scratch.update = (0..rows * columns).map(|i| ((i * i * 37 + i) % 101) as f32).collect();
+            let update = (0..rows * columns).map(|i| ((i * i * 37 + i) % 101) as f32).collect();
+            let mut scratch = Scratch { update, ..Scratch::default() };
             orthogonalise(rows, columns, &mut scratch);
             // The trace of the Gram matrix is the sum of the squared singular values.
             let small = rows.min(columns) as f64;

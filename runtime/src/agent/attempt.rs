@@ -1,6 +1,6 @@
 //! The candidates of one step, each tried in its own fork of the state.
 
-use retort_transcript::{Action, Dialect, Observation};
+use retort_transcript::{Action, Dialect, Observation, SyntaxPlace};
 
 use super::types::{Sampled, ToolUse};
 use super::vote::{self, Ballot, ResultKey};
@@ -143,7 +143,9 @@ pub fn observe(outcome: &Outcome) -> Observation {
     if let Some(error) = &outcome.error {
         let message = format!("{}: {}", error.kind, error.message);
         let line = error.source_line.clone();
-        return Observation::Error { logs, message, line, syntax: None };
+        let place = error.line.zip(error.column);
+        let syntax = place.map(|(line_number, column)| SyntaxPlace { line_number, column });
+        return Observation::Error { logs, message, line, syntax };
     }
     match outcome.limit {
         Some(limit) => {

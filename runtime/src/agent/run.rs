@@ -340,6 +340,7 @@ fn report(
             kind: "ParseError".to_owned(),
             message: message.clone(),
             line: None,
+            column: None,
             source_line: None,
         })
     });

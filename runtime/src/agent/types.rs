@@ -71,6 +71,11 @@ pub trait Sink {
     fn event(&mut self, event: &Event<'_>);
 }
 
+/// Hears nothing.
+impl Sink for () {
+    fn event(&mut self, _event: &Event<'_>) {}
+}
+
 /// What a [`Sink`] hears.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {

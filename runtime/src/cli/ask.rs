@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::context::{Context, UsageError};
 use super::exit::Exit;
 use super::journal::Journal;
+use super::output::outln;
 use super::setup::{RunArgs, Setup};
 use crate::agent::{Event, Run, Sink, Status, StepReport};
 
@@ -18,7 +19,8 @@ const FORMAT: u32 = 1;
 /// Answer a question from a corpus.
 #[derive(Debug, Args)]
 pub struct AskArgs {
-    /// The question; `-` reads one per line from standard input.
+    /// The question; `-` or none reads one per line from standard input.
+    #[arg(default_value = "-", hide_default_value = true)]
     question: String,
     #[command(flatten)]
     run: RunArgs,
@@ -45,7 +47,7 @@ pub fn run(args: &AskArgs, context: &Context) -> Result<Exit> {
         let mut trace = Trace { shown: args.trace };
         let run = setup.ask(&question, &mut Both(&mut journal, &mut trace));
         if args.json {
-            println!("{}", run_json(&run, journal.run_id()));
+            outln!("{}", run_json(&run, journal.run_id()));
         } else {
             print_run(&run);
         }
@@ -103,11 +105,11 @@ fn indent(label: &str, text: &str) -> String {
 
 fn print_run(run: &Run) {
     match (&run.status, &run.answer) {
-        (Status::Answered, answer) => println!("{}", answer.as_deref().unwrap_or("None")),
+        (Status::Answered, answer) => outln!("{}", answer.as_deref().unwrap_or("None")),
         (status, _) => eprintln!("no answer: {}", describe(status)),
     }
     for (citation, number) in run.citations.iter().zip(1..) {
-        println!("  [{number}] {}: {}", citation.title, citation.passage);
+        outln!("  [{number}] {}: {}", citation.title, citation.passage);
     }
 }
 

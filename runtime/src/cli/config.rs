@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::exit::Exit;
+use super::output::outln;
 
 /// Commands about settings.
 #[derive(Debug, Subcommand)]
@@ -29,10 +30,10 @@ pub fn run(command: &ConfigCommand, context: &Context) -> Result<Exit> {
     if *as_json {
         let settings = rows
             .map(|(name, value, origin)| (name.clone(), json!({"value": value, "origin": origin})));
-        println!("{}", json!({"format": 1, "settings": Value::Object(settings.collect())}));
+        outln!("{}", json!({"format": 1, "settings": Value::Object(settings.collect())}));
     } else {
         for (name, value, origin) in rows {
-            println!("{name} = {value}  # {origin}");
+            outln!("{name} = {value}  # {origin}");
         }
     }
     Ok(Exit::Success)

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use super::model::{self, Model};
 use crate::bundled;
 use crate::cancel::Cancel;
 use crate::corpus::{self, Corpus, CorpusError, IngestOptions};
-use crate::engine::{EngineError, ModelFile};
 use crate::profile::Resolved;
 
 /// The corpus that is asked when none is named and there are several.
@@ -81,18 +81,11 @@ impl Context {
     }
 
     /// A model by path or by its name in the models folder; the bundled student without one.
-    pub fn model(&self, named: Option<&Path>) -> Result<ModelFile> {
-        let Some(named) = named else { return bundled::student().map_err(Into::into) };
-        if named.exists() {
-            return Ok(ModelFile::open(named)?);
+    pub fn model(&self, named: Option<&Path>) -> Result<Model> {
+        match named {
+            None => Model::bundled(),
+            Some(named) => Model::open(&model::locate(named, &self.resolved.settings)?),
         }
-        let models = self.data_dir()?.join("models");
-        let path = models.join(named).with_added_extension("gguf");
-        if path.exists() {
-            return Ok(ModelFile::open(&path)?);
-        }
-        let reason = format!("no such file, and no such model in {}", models.display());
-        Err(EngineError::Refused { path: named.display().to_string(), reason }.into())
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::Args;
 
+use super::model;
 use crate::profile::{
     Boards, Folders, Machine, PROJECT_SETTINGS_FILE, RawSettings, Resolved, Sources,
 };
@@ -78,7 +79,7 @@ impl SettingsArgs {
         };
         let user_file = folders.settings_file();
         let processors = std::thread::available_parallelism().ok();
-        let sources = Sources {
+        let mut sources = Sources {
             flags: self.raw(),
             environment: std::env::vars_os()
                 .filter_map(|(name, value)| {
@@ -87,13 +88,17 @@ impl SettingsArgs {
                 .collect(),
             project_file: read_if_there(Some(Path::new(PROJECT_SETTINGS_FILE)))?,
             user_file: read_if_there(user_file.as_deref())?,
+            manifest: None,
             folders,
             machine: Machine {
                 model: std::fs::read_to_string("/proc/device-tree/model").ok(),
                 processors: processors.and_then(|count| u16::try_from(count.get()).ok()),
             },
         };
-        Ok(sources.resolve(&boards)?)
+        let resolved = sources.resolve(&boards)?;
+        // Only now is it known which model's manifest has a say.
+        sources.manifest = model::manifest(&resolved.settings)?.map(|(path, m)| (path, m.settings));
+        Ok(if sources.manifest.is_some() { sources.resolve(&boards)? } else { resolved })
     }
 
     fn raw(&self) -> RawSettings {

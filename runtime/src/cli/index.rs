@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::context::{Context, UsageError};
 use super::exit::Exit;
+use super::output::outln;
 use crate::corpus::{self, IngestOptions, IngestProgress, IngestReport};
 
 /// Index documents into a corpus: new and changed files are read, deleted ones leave.
@@ -36,7 +37,7 @@ pub fn run(args: &IndexArgs, context: &Context) -> Result<Exit> {
     let report = corpus::ingest(&dir, &args.paths, &options, &mut bar)?;
     bar.0.finish_and_clear();
     if args.json {
-        println!("{}", report_json(corpus, &report));
+        outln!("{}", report_json(corpus, &report));
     } else {
         print_report(corpus, &report);
     }
@@ -72,9 +73,13 @@ fn report_json(corpus: &str, report: &IngestReport) -> Value {
 }
 
 fn print_report(corpus: &str, report: &IngestReport) {
-    println!(
+    outln!(
         "{corpus}: {} files indexed ({} passages), {} unchanged, {} removed, {} skipped",
-        report.indexed, report.passages, report.unchanged, report.removed, report.skipped_total
+        report.indexed,
+        report.passages,
+        report.unchanged,
+        report.removed,
+        report.skipped_total
     );
     for skip in &report.skipped {
         let line = skip.line.map(|line| format!(":{line}")).unwrap_or_default();

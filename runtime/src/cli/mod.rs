@@ -4,6 +4,7 @@
 //! flags, environment and files into the values the rest of the library takes.
 
 mod ask;
+mod bench;
 mod config;
 mod context;
 mod eval;
@@ -11,10 +12,11 @@ mod exit;
 mod flags;
 mod index;
 mod journal;
+mod model;
 mod models;
+mod output;
 mod python;
 mod runs;
-mod score;
 mod search;
 mod setup;
 
@@ -57,6 +59,9 @@ enum Command {
     Index(index::IndexArgs),
     Python(python::PythonArgs),
     Eval(eval::EvalArgs),
+    /// What parts of the program cost on this machine.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// The record of runs.
     #[command(subcommand)]
     Runs(runs::RunsCommand),
@@ -91,7 +96,7 @@ pub fn main() -> ExitCode {
     match run(&cli, cancel) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "retort: {error:#}");
+            let _ = writeln!(std::io::stderr(), "retort: {}", told(&error));
             exit_of_error(&error).into()
         }
     }
@@ -111,13 +116,14 @@ fn run(cli: &Cli, cancel: Cancel) -> anyhow::Result<Exit> {
         Command::Index(args) => index::run(args, &context),
         Command::Python(args) => python::run(args, &context),
         Command::Eval(args) => eval::run(args, &context),
+        Command::Bench(command) => bench::run(command, &context),
         Command::Runs(command) => runs::run(command, &context),
         Command::Config(command) => config::run(command, &context),
         Command::Models(command) => models::run(command, &context),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "retort", &mut script);
-            std::io::stdout().write_all(&script)?;
+            output::write(format_args!("{}", String::from_utf8_lossy(&script)), "");
             Ok(Exit::Success)
         }
         Command::Man { dir } => {
@@ -125,6 +131,17 @@ fn run(cli: &Cli, cancel: Cancel) -> anyhow::Result<Exit> {
             Ok(Exit::Success)
         }
     }
+}
+
+/// An error with its causes, each said once: some texts quote their cause.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+        match (told.is_empty(), told.contains(&cause)) {
+            (true, _) => cause,
+            (false, true) => told,
+            (false, false) => format!("{told}: {cause}"),
+        }
+    })
 }
 
 fn exit_of_error(error: &anyhow::Error) -> Exit {

@@ -1,6 +1,6 @@
 //! `retort models`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::exit::Exit;
-use crate::engine::{EngineError, ModelFile};
+use super::model::Model;
+use super::output::{out, outln};
 
 /// Commands about model files.
 #[derive(Debug, Subcommand)]
@@ -33,8 +34,8 @@ pub enum ModelsCommand {
 pub fn run(command: &ModelsCommand, context: &Context) -> Result<Exit> {
     match command {
         ModelsCommand::List { json } => {
-            for model in all(context).into_iter().flatten() {
-                print_model(&Ok(model), *json);
+            for model in &all(context) {
+                print_model(model, *json);
             }
             Ok(Exit::Success)
         }
@@ -42,7 +43,7 @@ pub fn run(command: &ModelsCommand, context: &Context) -> Result<Exit> {
             let checked = if models.is_empty() {
                 all(context)
             } else {
-                models.iter().map(|model| named(context, model)).collect()
+                models.iter().map(|model| context.model(Some(model))).collect()
             };
             let refused = checked.iter().any(Result::is_err);
             for model in &checked {
@@ -53,17 +54,8 @@ pub fn run(command: &ModelsCommand, context: &Context) -> Result<Exit> {
     }
 }
 
-fn named(context: &Context, model: &Path) -> Result<ModelFile, EngineError> {
-    context.model(Some(model)).map_err(|error| match error.downcast::<EngineError>() {
-        Ok(error) => error,
-        Err(error) => {
-            EngineError::Refused { path: model.display().to_string(), reason: error.to_string() }
-        }
-    })
-}
-
-fn all(context: &Context) -> Vec<Result<ModelFile, EngineError>> {
-    let bundled = cfg!(feature = "bundled-student").then(crate::bundled::student);
+fn all(context: &Context) -> Vec<Result<Model>> {
+    let bundled = cfg!(feature = "bundled-student").then(Model::bundled);
     let dir = context.data_dir().ok().map(|dir| dir.join("models"));
     let entries = dir.and_then(|dir| std::fs::read_dir(dir).ok()).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries
@@ -71,29 +63,51 @@ fn all(context: &Context) -> Vec<Result<ModelFile, EngineError>> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "gguf"))
         .collect();
     paths.sort();
-    bundled.into_iter().chain(paths.iter().map(|path| ModelFile::open(path))).collect()
+    bundled.into_iter().chain(paths.iter().map(|path| Model::open(path))).collect()
 }
 
-fn print_model(model: &Result<ModelFile, EngineError>, as_json: bool) {
+fn print_model(model: &Result<Model>, as_json: bool) {
     match (model, as_json) {
-        (Ok(model), true) => println!("{}", model_json(model)),
-        (Ok(model), false) => println!(
-            "{}: sound ({}, {} tokens of context, sha256 {})",
-            model.display, model.family.architecture, model.family.context_tokens, model.sha256
-        ),
-        (Err(error), true) => println!("{}", json!({"sound": false, "reason": error.to_string()})),
-        (Err(error), false) => println!("{error}"),
+        (Ok(model), true) => outln!("{}", model_json(model)),
+        (Ok(model), false) => out!("{}", model_text(model)),
+        (Err(error), true) => {
+            outln!("{}", json!({"sound": false, "reason": format!("{error:#}")}))
+        }
+        (Err(error), false) => outln!("{error:#}"),
     }
 }
 
-fn model_json(model: &ModelFile) -> Value {
+fn model_text(model: &Model) -> String {
+    let Model { file, manifest, .. } = model;
+    let license = manifest.license.as_deref().unwrap_or("licence not stated");
+    let mut text = format!(
+        "{}: sound ({}, {:.1} MB, {} tokens of context, {license})\n  sha256 {}\n",
+        file.display,
+        file.family.architecture,
+        file.bytes as f64 / 1e6,
+        file.family.context_tokens,
+        file.sha256
+    );
+    let figures =
+        manifest.exact_match.iter().map(|(kind, share)| format!("{kind} {:.1} %", 100.0 * share));
+    let figures: Vec<String> = figures.collect();
+    if !figures.is_empty() {
+        text += &format!("  exact match: {}\n", figures.join(", "));
+    }
+    text
+}
+
+fn model_json(model: &Model) -> Value {
+    let Model { file, manifest, .. } = model;
     json!({
         "sound": true,
-        "name": model.name,
-        "path": model.display,
-        "sha256": model.sha256,
-        "architecture": model.family.architecture,
-        "context_tokens": model.family.context_tokens,
-        "vocabulary": model.family.vocabulary,
+        "name": file.name,
+        "path": file.display,
+        "bytes": file.bytes,
+        "sha256": file.sha256,
+        "architecture": file.family.architecture,
+        "context_tokens": file.family.context_tokens,
+        "vocabulary": file.family.vocabulary,
+        "manifest": manifest,
     })
 }

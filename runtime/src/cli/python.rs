@@ -1,7 +1,7 @@
 //! `retort python`: a script in the sandbox, cell by cell.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::exit::Exit;
+use super::output::{out, outln};
 use crate::agent::{Retrieved, Retriever};
 use crate::corpus::Corpus;
 use crate::sandbox::{Host, Limits, Outcome, Sandbox, SandboxOptions, Seed};
@@ -49,9 +50,9 @@ pub fn run(args: &PythonArgs, context: &Context) -> Result<Exit> {
         let outcome = session.run(&cell, &Limits::default(), tools.as_mut(), &context.cancel);
         failed |= outcome.error.is_some() || outcome.limit.is_some();
         if args.json {
-            println!("{}", report(&outcome));
+            outln!("{}", report(&outcome));
         } else {
-            print_outcome(&outcome)?;
+            print_outcome(&outcome);
         }
     }
     Ok(if failed && !args.json { Exit::Failure } else { Exit::Success })
@@ -97,15 +98,14 @@ fn report(outcome: &Outcome) -> Value {
     })
 }
 
-fn print_outcome(outcome: &Outcome) -> Result<()> {
-    print!("{}", outcome.logs);
+fn print_outcome(outcome: &Outcome) {
+    out!("{}", outcome.logs);
     if let Some(value) = &outcome.value {
-        println!("{value}");
+        outln!("{value}");
     }
     if outcome.is_final {
-        println!("final answer: {}", outcome.answer.as_deref().unwrap_or("None"));
+        outln!("final answer: {}", outcome.answer.as_deref().unwrap_or("None"));
     }
-    std::io::stdout().flush()?;
     if let Some(error) = &outcome.error {
         if let (Some(line), Some(text)) = (error.line, &error.source_line) {
             eprintln!("  line {line}: {}", text.trim());
@@ -115,7 +115,6 @@ fn print_outcome(outcome: &Outcome) -> Result<()> {
     if let Some(limit) = outcome.limit {
         eprintln!("{limit}");
     }
-    Ok(())
 }
 
 fn tools(args: &PythonArgs, context: &Context) -> Result<Box<dyn Host>> {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::exit::Exit;
+use super::output::outln;
 use crate::store::{RunRecord, Store};
 
 /// Commands about the record of runs.
@@ -42,10 +43,10 @@ pub fn run(command: &RunsCommand, context: &Context) -> Result<Exit> {
         RunsCommand::List { limit, json: as_json } => {
             for run in store.runs(*limit)? {
                 if *as_json {
-                    println!("{}", json!(run));
+                    outln!("{}", json!(run));
                 } else {
                     let answer = run.answer.as_deref().unwrap_or("-");
-                    println!(
+                    outln!(
                         "{}  {:<17} {}  ->  {answer}",
                         run.id.as_str(),
                         run.status,
@@ -57,27 +58,27 @@ pub fn run(command: &RunsCommand, context: &Context) -> Result<Exit> {
         RunsCommand::Show { id, json: as_json } => {
             let run = store.run(id)?;
             if *as_json {
-                println!("{}", json!(run));
+                outln!("{}", json!(run));
             } else {
                 print_run(&run);
             }
         }
-        RunsCommand::Delete { id } => println!("deleted {}", store.delete_run(id)?.as_str()),
+        RunsCommand::Delete { id } => outln!("deleted {}", store.delete_run(id)?.as_str()),
     }
     Ok(Exit::Success)
 }
 
 fn print_run(record: &RunRecord) {
-    println!("run {}: {}", record.id.as_str(), record.status());
-    println!("question: {}", record.run.question);
-    println!("model: {} (seed {})", record.run.model_name, record.run.seed);
+    outln!("run {}: {}", record.id.as_str(), record.status());
+    outln!("question: {}", record.run.question);
+    outln!("model: {} (seed {})", record.run.model_name, record.run.seed);
     for step in &record.steps {
-        println!("--- step {}", step.index + 1);
-        println!("{}", step.reply);
+        outln!("--- step {}", step.index + 1);
+        outln!("{}", step.reply);
         let observation = step.outcome_json.get("observation").and_then(Value::as_str);
-        println!("> {}", observation.unwrap_or_default().replace('\n', "\n> "));
+        outln!("> {}", observation.unwrap_or_default().replace('\n', "\n> "));
     }
     if let Some(end) = &record.end {
-        println!("answer: {}", end.answer.as_deref().unwrap_or("-"));
+        outln!("answer: {}", end.answer.as_deref().unwrap_or("-"));
     }
 }

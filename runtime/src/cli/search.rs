@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 
 use super::context::{Context, UsageError};
 use super::exit::Exit;
+use super::output::outln;
 use crate::corpus::Hit;
 
 /// Search a corpus.
 #[derive(Debug, Args)]
 pub struct SearchArgs {
-    /// The query; `-` reads one per line from standard input.
+    /// The query; `-` or none reads one per line from standard input.
+    #[arg(default_value = "-", hide_default_value = true)]
     query: String,
     /// Passages per query.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
@@ -36,7 +38,7 @@ pub fn run(args: &SearchArgs, context: &Context) -> Result<Exit> {
         let hits = corpus.search(&query, usize::from(args.limit))?;
         if args.json {
             let hits: Vec<Value> = hits.iter().map(hit_json).collect();
-            println!("{}", json!({"query": query, "hits": hits}));
+            outln!("{}", json!({"query": query, "hits": hits}));
         } else {
             print_hits(&query, &hits);
         }
@@ -57,10 +59,10 @@ fn hit_json(hit: &Hit) -> Value {
 
 fn print_hits(query: &str, hits: &[Hit]) {
     if hits.is_empty() {
-        println!("No results found for \"{query}\".");
+        outln!("No results found for \"{query}\".");
     }
     for (hit, number) in hits.iter().zip(1..) {
-        println!("{number}. {} ({:.2}, {})", hit.title, hit.score, hit.source);
-        println!("   {}", hit.passage.replace('\n', "\n   "));
+        outln!("{number}. {} ({:.2}, {})", hit.title, hit.score, hit.source);
+        outln!("   {}", hit.passage.replace('\n', "\n   "));
     }
 }

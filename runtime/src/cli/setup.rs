@@ -3,19 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use super::context::Context;
+use super::model::{Model, read_system_prompt};
 use crate::agent::{Agent, Budgets, Run, Settings, Sink, SystemClock};
 use crate::cancel::Cancel;
 use crate::corpus::Corpus;
 use crate::engine::{
-    Engine, ModelFile, Sampling, ScriptedEngine, SearchQuestion, WorkerEngine, WorkerSettings,
+    Engine, Sampling, ScriptedEngine, SearchQuestion, WorkerEngine, WorkerSettings,
 };
 use crate::profile::Resolved;
 use crate::sandbox::{Limits, Sandbox, SandboxOptions};
-use crate::transcript::Dialect;
+use crate::transcript::{Dialect, TRANSCRIPT_ROW_VERSION};
 
 /// A smaller model spends more on waking threads than it gains by them.
 const SMALL_MODEL_BYTES: u64 = 32 << 20;
@@ -23,6 +24,12 @@ const SMALL_MODEL_BYTES: u64 = 32 << 20;
 /// GGUF metadata that names the dialect a student was trained on, and the hash of its words.
 const DIALECT_KEY: &str = "retort.dialect";
 const DIALECT_HASH_KEY: &str = "retort.dialect_hash";
+/// GGUF metadata with the version of the transcripts a student was trained on.
+const TRANSCRIPT_VERSION_KEY: &str = "retort.transcript_version";
+/// GGUF metadata that instruct models have.
+const CHAT_TEMPLATE_KEY: &str = "tokenizer.chat_template";
+/// Dialect of a model that says nothing.
+const OWN_DIALECT: &str = "retort";
 
 /// What answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -102,39 +109,62 @@ impl RunArgs {
             return Ok((Box::new(ScriptedEngine::new(SearchQuestion)), dialect));
         }
         let settings = &context.resolved.settings;
-        let file = context.model(settings.model.as_deref().map(Path::new))?;
-        let dialect = self.dialect(Some(&file))?;
+        let model = context.model(settings.model.as_deref().map(Path::new))?;
+        let dialect = self.dialect(Some(&model))?;
         let worker = WorkerSettings {
             context_tokens: settings.context_tokens,
             candidates_max: settings.samples,
-            threads: if file.bytes < SMALL_MODEL_BYTES { 1 } else { settings.threads },
+            threads: if model.file.bytes < SMALL_MODEL_BYTES { 1 } else { settings.threads },
             ..WorkerSettings::default()
         }
         .with_launcher(settings.worker_launcher.as_deref().unwrap_or_default());
-        let engine = WorkerEngine::load(file, worker, context.cancel.clone())?;
+        let engine = WorkerEngine::load(model.file, worker, context.cancel.clone())?;
         Ok((Box::new(engine), dialect))
     }
 
-    fn dialect(&self, file: Option<&ModelFile>) -> Result<Dialect> {
-        let trained = |key| file.and_then(|file| file.header.text(key).ok());
-        let name = self.dialect.as_deref().or(trained(DIALECT_KEY)).unwrap_or("retort");
-        let dialect = Dialect::named(name)?;
-        if let Some(hash) = trained(DIALECT_HASH_KEY)
-            && hash != dialect.hash()
-        {
-            tracing::warn!(
-                "the model was trained on other words of the dialect {name} than this version has"
-            );
+    /// The dialect of the command line, the manifest or the file, with the system prompt likewise.
+    fn dialect(&self, model: Option<&Model>) -> Result<Dialect> {
+        let named = self.dialect.as_deref();
+        let dialect = Dialect::named(named.or(model.map(trained_dialect)).unwrap_or(OWN_DIALECT))?;
+        if let Some(model) = model {
+            warn_of_other_words(model, &dialect);
         }
-        match &self.system_prompt {
-            Some(path) => {
-                let template = std::fs::read_to_string(path)
-                    .with_context(|| format!("{} cannot be read", path.display()))?;
-                let tools = dialect.tools().to_vec();
-                Ok(dialect.with_system_prompt(&template, &tools)?)
-            }
-            None => Ok(dialect),
-        }
+        let template = match (&self.system_prompt, model) {
+            (Some(path), _) => Some(read_system_prompt(path, None)?),
+            (None, Some(model)) => model.system_prompt()?,
+            (None, None) => None,
+        };
+        let Some(template) = template else { return Ok(dialect) };
+        let tools = dialect.tools().to_vec();
+        Ok(dialect.with_system_prompt(&template, &tools)?)
+    }
+}
+
+/// The dialect a model reads. One that does not say, but has a template for chats, was not
+/// distilled by anyone.
+fn trained_dialect(model: &Model) -> &str {
+    let header = &model.file.header;
+    let is_chat = || header.text(CHAT_TEMPLATE_KEY).is_ok();
+    let named = model.manifest.dialect.as_deref().or_else(|| header.text(DIALECT_KEY).ok());
+    named.unwrap_or(if is_chat() { "chat" } else { OWN_DIALECT })
+}
+
+/// A student that reads words it was not trained on answers worse, and nothing else would say why.
+fn warn_of_other_words(model: &Model, dialect: &Dialect) {
+    let (name, header) = (&model.file.name, &model.file.header);
+    let trained = header.text(DIALECT_KEY).is_ok_and(|trained| trained == dialect.name());
+    if trained && header.text(DIALECT_HASH_KEY).is_ok_and(|hash| hash != dialect.hash()) {
+        let dialect = dialect.name();
+        tracing::warn!(
+            "{name} was trained on other words of the dialect {dialect} than this version's"
+        );
+    }
+    let version = header.integer(TRANSCRIPT_VERSION_KEY).ok();
+    if let Some(version) = version.filter(|version| *version != u64::from(TRANSCRIPT_ROW_VERSION)) {
+        tracing::warn!(
+            "{name} was trained on transcripts of version {version}, this version renders version \
+             {TRANSCRIPT_ROW_VERSION}"
+        );
     }
 }
 

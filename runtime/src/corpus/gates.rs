@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -12,19 +12,6 @@ use super::{Corpus, IngestOptions, ingest};
 struct RawQuestion {
     question: String,
     gold: Vec<u64>,
-}
-
-/// The folder of shared test data, or `None` with a note where it is not there.
-fn data() -> Option<PathBuf> {
-    let shared = std::env::var_os("RETORT_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
-    let data = shared.join("data");
-    if data.is_dir() {
-        return Some(data);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{}: missing", data.display());
-    println!("skipped: {} is not here", data.display());
-    None
 }
 
 /// Mean share of the gold passages among the first five hits, in per cent.
@@ -49,8 +36,8 @@ fn recall_at_5(set: &Path) -> f64 {
 
 /// Recall at 5 of set `name`, in per cent, must reach `gate`.
 fn check(name: &str, gate: f64) {
-    let Some(data) = data() else { return };
-    let recall = recall_at_5(&data.join(name));
+    let Some(set) = retort_test_data::shared(&format!("data/{name}")) else { return };
+    let recall = recall_at_5(&set);
     println!("{name}: R@5 {recall:.1}");
     assert!(recall >= gate, "{name}: R@5 {recall:.2} is below {gate}");
 }

@@ -149,8 +149,9 @@ impl<'a> Job<'a> {
             Err(error) => report.skip(path, error),
             Ok((true, _)) => {
                 progress.advanced(found.bytes);
-                report.unchanged += 1;
-                report.skip_lines(path, &self.ledger.skips(name)?);
+                let skips = self.ledger.skips(name)?;
+                report.unchanged += u64::from(self.ledger.holds_passages(name)?);
+                report.skip_lines(path, &skips);
             }
             Ok((false, file)) => {
                 let name = name.to_owned();
@@ -188,7 +189,7 @@ impl<'a> Job<'a> {
             }
             other => other?,
         };
-        report.indexed += 1;
+        report.indexed += u64::from(outcome.passages > 0);
         report.passages += outcome.passages;
         report.skip_lines(path, &outcome.skips);
         self.done(name, Some(outcome))

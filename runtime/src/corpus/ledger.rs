@@ -198,6 +198,15 @@ impl Ledger {
         })
     }
 
+    /// Whether a known file gave any passage.
+    pub(super) fn holds_passages(&self, path: &str) -> Result<bool, CorpusError> {
+        self.get(|connection| {
+            connection
+                .prepare_cached("SELECT passages > 0 FROM sources WHERE path = ?1")?
+                .query_row([path], |row| row.get(0))
+        })
+    }
+
     /// What was passed over when the file was read.
     pub(super) fn skips(&self, path: &str) -> Result<FileSkips, CorpusError> {
         self.get(|connection| {

@@ -37,9 +37,9 @@ pub struct Skip {
 /// What an ingest did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IngestReport {
-    /// Files read and indexed: new ones and changed ones.
+    /// Files that gave passages: new ones and changed ones.
     pub indexed: u64,
-    /// Files that are as they were.
+    /// Files that gave passages before and are as they were.
     pub unchanged: u64,
     /// Files that are gone and left the corpus.
     pub removed: u64,

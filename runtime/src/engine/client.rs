@@ -55,9 +55,13 @@ impl WorkerEngine {
         settings: WorkerSettings,
         cancel: Cancel,
     ) -> Result<Self, EngineError> {
-        let tokenizer = Tokenizer::from_header(&file.header).map_err(|reason| {
-            EngineError::Refused { path: file.display.clone(), reason: reason.to_string() }
-        })?;
+        let refused = |reason: String| EngineError::Refused { path: file.display.clone(), reason };
+        let tokenizer = match file.tokenizer_json() {
+            Some(json) => {
+                Tokenizer::from_json(&json).map_err(|error| refused(error.to_string()))?
+            }
+            None => Tokenizer::from_header(&file.header).map_err(|e| refused(e.to_string()))?,
+        };
         let context_tokens = settings.context_tokens.min(file.family.context_tokens);
         let info =
             ModelInfo { name: file.name.clone(), sha256: file.sha256.clone(), context_tokens };
@@ -155,7 +159,7 @@ impl WorkerEngine {
                     path: self.file.display.clone(),
                     reason: format!(
                         "tokenizers and llama.cpp disagree on {probe:?} ({ours:?} and {theirs:?}); \
-                         a tokenizer.json beside the file may be missing"
+                         put the model's own tokenizer.json beside it, or take a wrong one away"
                     ),
                 }));
             }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use sha2::{Digest, Sha256};
@@ -84,6 +84,15 @@ impl ModelFile {
         let family = family::check(&header, bytes).map_err(|error| refused(error.to_string()))?;
         let sha256 = hash(&mut file).map_err(|error| refused(error.to_string()))?;
         Ok(Self { name, display, sha256, bytes, header, family, place })
+    }
+
+    /// The `tokenizer.json` beside the file, if there is one.
+    pub(super) fn tokenizer_json(&self) -> Option<PathBuf> {
+        match &self.place {
+            Place::Path(path) => Some(Path::new(path).with_file_name("tokenizer.json")),
+            Place::Memory(_) => None,
+        }
+        .filter(|path| path.is_file())
     }
 
     /// The path under which a worker opens it.

@@ -65,14 +65,14 @@ fn nucleus(
         kept += 1;
     }
     let mut left = uniform * mass;
-    let nucleus = scratch.iter().take(kept);
+    let mut nucleus = scratch.iter().take(kept);
     for (token, weight) in nucleus.clone() {
         left -= weight;
         if left < 0.0 {
             return *token;
         }
     }
-    nucleus.last().map_or(0, |(token, _)| *token)
+    nucleus.next_back().map_or(0, |(token, _)| *token)
 }
 
 fn log_probability(logits: &[f32], token: u32) -> f32 {

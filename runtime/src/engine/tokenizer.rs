@@ -1,7 +1,10 @@
-//! Text to token ids, with the vocabulary and merges that stand in the GGUF.
+//! Text to token ids, with the vocabulary and merges that stand in the GGUF, or with the
+//! `tokenizer.json` beside it.
 //!
 //! Control tokens are found in the dialect's own text only: a page that contains `<|im_end|>` is
 //! text. The inner tokenizer therefore knows no special tokens at all.
+
+use std::path::Path;
 
 use retort_transcript::{Segment, Source};
 use tokenizers::models::bpe::BPE;
@@ -67,6 +70,23 @@ impl Tokenizer {
         Self::new(tokens, merges, control, pre).map_err(|e| GgufError::Malformed(e.to_string()))
     }
 
+    /// From a `tokenizer.json` as Hugging Face writes it. Its special tokens become control tokens,
+    /// its other added tokens are spelt out, and what it puts around a text is left out: dialects
+    /// do that.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn from_json(path: &Path) -> Result<Self, TokenizeError> {
+        let failed = |error| TokenizeError(format!("{}: {error}", path.display()));
+        let read = Bpe::from_file(path).map_err(failed)?;
+        let special =
+            read.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special);
+        let control = special.map(|(id, token)| (token.content, id)).collect();
+        let mut bpe = Bpe::new(read.get_model().clone());
+        bpe.with_pre_tokenizer(read.get_pre_tokenizer().cloned());
+        Ok(Self { bpe, control: longest_first(control) })
+    }
+
     /// From a vocabulary (id = position), merges in order of rank, and control tokens.
     ///
     /// # Errors
@@ -74,7 +94,7 @@ impl Tokenizer {
     pub fn new(
         tokens: &[String],
         merges: Vec<(String, String)>,
-        mut control: Vec<(String, u32)>,
+        control: Vec<(String, u32)>,
         pre: PreTokenizer,
     ) -> Result<Self, TokenizeError> {
         let failed = |error: tokenizers::Error| TokenizeError(error.to_string());
@@ -99,9 +119,7 @@ impl Tokenizer {
             PreTokenizerWrapper::Split(split),
             PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, false, false)),
         ])));
-        // The longest first, so that no control token hides another that starts like it.
-        control.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then(a.0.cmp(&b.0)));
-        Ok(Self { bpe, control })
+        Ok(Self { bpe, control: longest_first(control) })
     }
 
     /// Token ids of rendered segments, each tokenised alone.
@@ -148,4 +166,10 @@ impl Tokenizer {
         });
         found.min_by_key(|(at, token, _)| (*at, usize::MAX - token.len()))
     }
+}
+
+/// So that no control token hides another that starts like it.
+fn longest_first(mut control: Vec<(String, u32)>) -> Vec<(String, u32)> {
+    control.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then(a.0.cmp(&b.0)));
+    control
 }

@@ -2,7 +2,8 @@
 //!
 //! [`Boards`] holds the board files of `firmware-configs/` and resolves one into a [`Profile`].
 //! [`Sources`] layers everything a user can set over that profile and resolves it into
-//! [`Settings`], with the origin of each value. [`Folders`] says where files belong.
+//! [`Settings`], with the origin of each value. [`Manifest`] is what is known about a model beside
+//! its file. [`Folders`] says where files belong.
 //! Outside text becomes a `Raw…` struct that refuses unknown keys first. Nothing here reads the
 //! machine, the environment or the user's files by itself, except [`Boards::with_folder`].
 
@@ -10,6 +11,7 @@ mod board;
 mod error;
 mod folders;
 mod layers;
+mod manifest;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use board::Boards;
 pub use error::ConfigError;
 pub use folders::{Folders, PROJECT_SETTINGS_FILE};
+pub use manifest::{Manifest, SystemPromptFile};
 pub use settings::{Machine, RawSettings, Resolved, Settings, Sources};
 
 /// What a run may use on one kind of device. All values are valid.

@@ -1,4 +1,5 @@
-//! Settings by precedence: flag > environment > project file > user file > board profile > default.
+//! Settings by precedence: flag > environment > project file > user file > manifest of the model >
+//! board profile > default.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -121,6 +122,9 @@ pub struct Sources {
     pub project_file: Option<File>,
     /// Path and text of the user's file, if it exists.
     pub user_file: Option<File>,
+    /// What the model's manifest sets, and its path. The model is a setting itself: it is known
+    /// once the others are resolved without this.
+    pub manifest: Option<(PathBuf, RawSettings)>,
     /// The user's folders.
     pub folders: Folders,
     /// The machine this runs on.
@@ -183,6 +187,9 @@ impl Sources {
 
         let mut below = vec![default_layer(&self.folders)?, board];
         below.extend(profile_layers(&profile, &self.machine)?);
+        if let Some((path, settings)) = &self.manifest {
+            below.push(Layer::of(&path.to_string_lossy(), settings)?);
+        }
         // The user's layers keep their own origins inside the merged figment.
         let figment = layers::stack(below).merge(user);
         let settings = extract(&figment)?;

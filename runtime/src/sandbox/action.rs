@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Host;
 use super::guest::{End, Ended, Interruption, Request, Surroundings};
+use super::history::Answer;
 use super::limits::{Limit, Limits};
 use super::outcome::{Outcome, PythonError, Report, ToolCall};
 
@@ -19,6 +20,7 @@ pub struct Running<'a> {
     clock: &'a dyn Fn() -> Duration,
     deadline: Duration,
     calls: Vec<ToolCall>,
+    answers: Vec<Answer>,
 }
 
 impl<'a> Running<'a> {
@@ -30,12 +32,26 @@ impl<'a> Running<'a> {
         clock: &'a dyn Fn() -> Duration,
     ) -> Self {
         let deadline = clock().saturating_add(limits.wall);
-        Self { limits, host, cancel, clock, deadline, calls: Vec::new() }
+        Self { limits, host, cancel, clock, deadline, calls: Vec::new(), answers: Vec::new() }
     }
 
-    /// The calls that were made.
-    pub fn into_calls(self) -> Vec<ToolCall> {
-        self.calls
+    /// The calls that were made, and what the guest was answered.
+    pub fn into_calls(self) -> (Vec<ToolCall>, Vec<Answer>) {
+        (self.calls, self.answers)
+    }
+
+    fn answer(&mut self, request: &Request) -> Answer {
+        let arguments = serde_json::from_slice(&request.arguments)
+            .map_err(|error| format!("the arguments are not JSON: {error}"))?;
+        let result = self.ask(&request.tool, &arguments);
+        let name = request.tool.clone();
+        let text = match &result {
+            Ok(Value::String(text)) => Ok(text.clone()),
+            Ok(value) => Ok(value.to_string()),
+            Err(message) => Err(message.clone()),
+        };
+        self.calls.push(ToolCall { name, arguments, result: text });
+        result.map(|value| value.to_string())
     }
 
     fn ask(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
@@ -49,24 +65,14 @@ impl<'a> Running<'a> {
 }
 
 impl Surroundings for Running<'_> {
-    fn call(&mut self, request: &Request) -> Result<Result<String, String>, Limit> {
+    fn call(&mut self, request: &Request) -> Result<Answer, Limit> {
         let made = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
         if made >= self.limits.host_calls_max {
             return Err(Limit::HostCalls);
         }
-        let arguments = match serde_json::from_slice(&request.arguments) {
-            Ok(arguments) => arguments,
-            Err(error) => return Ok(Err(format!("the arguments are not JSON: {error}"))),
-        };
-        let result = self.ask(&request.tool, &arguments);
-        let name = request.tool.clone();
-        let text = match &result {
-            Ok(Value::String(text)) => Ok(text.clone()),
-            Ok(value) => Ok(value.to_string()),
-            Err(message) => Err(message.clone()),
-        };
-        self.calls.push(ToolCall { name, arguments, result: text });
-        Ok(result.map(|value| value.to_string()))
+        let answer = self.answer(request);
+        self.answers.push(answer.clone());
+        Ok(answer)
     }
 
     fn interruption(&mut self) -> Option<Interruption> {
@@ -79,14 +85,14 @@ impl Surroundings for Running<'_> {
 }
 
 /// What an ended action amounts to, and whether the state it left is kept.
-pub fn outcome(ended: Ended, limits: &Limits, calls: Vec<ToolCall>) -> (Outcome, bool) {
+pub fn outcome(ended: &Ended, limits: &Limits, calls: Vec<ToolCall>) -> (Outcome, bool) {
     let output_bytes_max = usize::try_from(limits.output_bytes_max).unwrap_or(usize::MAX);
     let mut outcome = Outcome { fuel: ended.fuel, calls, ..Outcome::default() };
     outcome.logs = text(&ended.printed, output_bytes_max);
     let reported = matches!(ended.end, End::Reported(_));
-    match ended.end {
-        End::Reported(json) => report(&json, output_bytes_max, &mut outcome),
-        End::Interrupted(Interruption::Limit(limit)) => reach(limit, &mut outcome),
+    match &ended.end {
+        End::Reported(json) => report(json, output_bytes_max, &mut outcome),
+        End::Interrupted(Interruption::Limit(limit)) => reach(*limit, &mut outcome),
         End::Interrupted(Interruption::Cancelled) => {
             outcome.error = Some(PythonError::new("KeyboardInterrupt", "the run was cancelled"));
         }

@@ -125,7 +125,7 @@ impl Exchange {
     pub fn new(library: Arc<Library>) -> Self {
         Self {
             library,
-            world: World { unix_seconds: 0 },
+            world: World { unix_seconds: 0, random: 0 },
             printed: Vec::new(),
             charged: 0,
             report: None,
@@ -215,7 +215,7 @@ mod tests {
     fn only_as_much_as_allowed_is_printable() {
         let mut exchange = Exchange::new(Arc::default());
         let limits = Limits { output_bytes_max: 5, ..Limits::default() };
-        exchange.prepare(&limits, World { unix_seconds: 0 });
+        exchange.prepare(&limits, World { unix_seconds: 0, random: 0 });
         exchange.print(b"abc");
         assert_eq!((exchange.printable(1), exchange.printable(9)), (1, 2));
     }

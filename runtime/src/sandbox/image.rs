@@ -1,4 +1,4 @@
-//! The Python image: the guest's WebAssembly and its library, both inside this binary.
+//! The Python image: the guest's WebAssembly and its two archives of modules, inside this binary.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,10 +11,15 @@ use super::snapshot::Key;
 
 const PYTHON: &[u8] = include_bytes!("../../python/image/python.wasm.zst");
 const LIBRARY: &[u8] = include_bytes!("../../python/image/library.zst");
-/// More than either file holds, so that a damaged one cannot ask for all memory.
+const SYMPY: &[u8] = include_bytes!("../../python/image/sympy.zst");
+/// Names the hashes of all of the above; a test holds them together.
+const MANIFEST: &str = include_str!("../../python/image/MANIFEST.toml");
+/// More than any file holds, so that a damaged one cannot ask for all memory.
 const CONTENT_BYTES_MAX: usize = 256 << 20;
 /// Raised when the host side changes what the initialised interpreter has in its memory.
-const HOST_VERSION: u32 = 1;
+const HOST_VERSION: u32 = 2;
+/// The module that imports what actions with sympy end up importing.
+pub const SYMPY_PRELOAD: &str = "_retort_sympy";
 
 /// The guest's WebAssembly module.
 ///
@@ -24,19 +29,22 @@ pub fn python() -> std::io::Result<Vec<u8>> {
     decompress(PYTHON)
 }
 
-/// What a snapshot of this image is bound to.
-pub fn key() -> Key {
+/// What a snapshot of this image is bound to, with `preloaded` imported into it.
+pub fn key(preloaded: &str) -> Key {
     let mut digest = Sha256::new();
     digest.update(HOST_VERSION.to_le_bytes());
-    for part in [PYTHON, LIBRARY] {
-        digest.update(Sha256::digest(part));
-    }
+    digest.update(MANIFEST);
+    digest.update(preloaded);
     digest.finalize().into()
 }
 
-/// The modules that the guest may import, unpacked when the first one is asked for.
+/// The modules that the guest may import. An archive is unpacked when the first module of it is
+/// asked for.
 #[derive(Debug, Default)]
-pub struct Library(OnceLock<Unpacked>);
+pub struct Library {
+    standard: OnceLock<Unpacked>,
+    sympy: OnceLock<Unpacked>,
+}
 
 /// A module as the guest loads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +64,12 @@ struct Unpacked {
 impl Library {
     /// The module with this dotted name.
     pub fn module(&self, name: &str) -> Option<LibraryModule<'_>> {
-        let unpacked = self.0.get_or_init(|| unpack(LIBRARY));
+        let root = name.split('.').next().unwrap_or_default();
+        let unpacked = if [SYMPY_PRELOAD, "sympy", "mpmath"].contains(&root) {
+            self.sympy.get_or_init(|| unpack(SYMPY))
+        } else {
+            self.standard.get_or_init(|| unpack(LIBRARY))
+        };
         let (is_package, range) = unpacked.modules.get(name)?;
         let code = unpacked.content.get(range.clone())?;
         Some(LibraryModule { is_package: *is_package, code })
@@ -104,7 +117,12 @@ mod tests {
         let library = Library::default();
         assert!(library.module("json").unwrap().is_package);
         assert!(!library.module("textwrap").unwrap().is_package);
-        assert_eq!(library.module("no/such"), None);
+        assert!(library.module("sympy").unwrap().is_package);
+        assert!(!library.module("mpmath.libmp.libmpf").unwrap().is_package);
+        assert!(library.module(SYMPY_PRELOAD).is_some());
+        for name in ["no/such", "sympy.no", ""] {
+            assert_eq!(library.module(name), None);
+        }
     }
 
     #[test]
@@ -125,7 +143,7 @@ mod tests {
         let manifest: toml::Table = manifest.parse().unwrap();
         let check = |table: &str, folder: &std::path::Path| {
             for (name, expected) in manifest[table].as_table().unwrap() {
-                if name.ends_with(".tar.gz") {
+                if name.ends_with(".tar.gz") || name.ends_with(".whl") {
                     continue; // fetched by the build script, which checks its hash
                 }
                 let digest = hex::encode(Sha256::digest(std::fs::read(folder.join(name)).unwrap()));
@@ -134,7 +152,8 @@ mod tests {
         };
         check("inputs_sha256", &folder);
         check("outputs_sha256", &folder.join("image"));
-        for name in ["Setup.local", "build.sh", "guest.c", "pack_library.py", "prelude.py"] {
+        let scripts = ["build.sh", "guest.c", "pack_library.py", "prelude.py", "sympy_actions.py"];
+        for name in scripts.into_iter().chain(["Setup.local"]) {
             assert!(manifest["inputs_sha256"].get(name).is_some(), "{name} is not in the manifest");
         }
         let content = hex::encode(Sha256::digest(python().unwrap()));

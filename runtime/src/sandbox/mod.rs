@@ -6,45 +6,45 @@
 //!
 //! Invariants: a session at rest is immutable and shared by its forks, so forking copies nothing;
 //! [`Session::run`] works on an instance of the guest and keeps its state only when the action
-//! ended inside its limits. This module knows no model, no corpus and no storage: tools are the
+//! ended inside its limits. Snapshots are mapped copy-on-write where the system can do that. This module knows no model, no corpus and no storage: tools are the
 //! caller's.
 
 mod action;
+mod ground;
 mod guest;
+mod history;
 mod image;
 mod limits;
 mod operators;
 mod outcome;
+mod region;
+mod session;
 mod snapshot;
+mod state;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 mod wasi;
 mod wasm;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use self::action::Running;
-use self::snapshot::{Snapshot, State};
+use self::ground::Ground;
+use self::snapshot::{Key, Snapshot};
 use self::wasi::World;
-use self::wasm::{Instance, Machine};
+use self::wasm::Machine;
 use crate::cancel::Cancel;
 
 pub use self::limits::{Limit, Limits};
 pub use self::outcome::{Outcome, PythonError, ToolCall};
+pub use self::session::Session;
 
 /// 2026-01-01T00:00:00Z, where the clock stands unless the caller says otherwise.
 const UNIX_SECONDS: i64 = 1_767_225_600;
-/// Instances kept for the next action, and the size above which one is not kept.
-const SPARES_MAX: usize = 4;
-const SPARE_BYTES_MAX: usize = 64 << 20;
-
-/// A snapshot made in this process because it could not be stored.
-static UNSTORED: Mutex<Option<Arc<Snapshot>>> = Mutex::new(None);
 
 /// Answers the tool calls of an action.
 pub trait Host {
@@ -58,8 +58,8 @@ pub trait Host {
 /// How a sandbox is opened.
 #[derive(Clone, Debug, Default)]
 pub struct SandboxOptions {
-    /// Where the snapshot of the initialised interpreter is kept. Without one it is made again
-    /// in every process, which takes most of a second.
+    /// Where snapshots of the initialised interpreter are kept. Without one they are made again
+    /// in every process, which takes most of a second, and ten where sympy is used.
     pub cache_dir: Option<PathBuf>,
 }
 
@@ -89,26 +89,35 @@ impl Default for Seed {
     }
 }
 
-/// The compiled guest and its snapshot. Clones share both.
+/// The compiled guest and its snapshots. Clones share them.
 #[derive(Clone)]
 pub struct Sandbox(Arc<Shared>);
-
-/// One program's state. Forks are independent of each other.
-#[derive(Clone)]
-pub struct Session {
-    shared: Arc<Shared>,
-    world: World,
-    state: Arc<State>,
-}
 
 /// Time since any fixed moment.
 type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 struct Shared {
     machine: Machine,
-    snapshot: Arc<Snapshot>,
     clock: Clock,
-    spares: Mutex<Vec<Instance>>,
+    shelf: Shelf,
+    /// The initialised interpreter.
+    base: Arc<Ground>,
+    /// The same with sympy imported; made when the first action needs it.
+    sympy: Mutex<Preloaded>,
+}
+
+/// Where snapshots are kept, and whether they are copied for every action instead of mapped.
+struct Shelf {
+    folder: Option<PathBuf>,
+    copies: bool,
+}
+
+/// How far the ground with sympy has come.
+enum Preloaded {
+    NotYet,
+    Done(Arc<Ground>),
+    /// It cannot be made; actions import sympy themselves.
+    Failed,
 }
 
 impl Sandbox {
@@ -119,16 +128,34 @@ impl Sandbox {
     /// no error.
     pub fn open(options: &SandboxOptions) -> Result<Self, SandboxError> {
         let start = Instant::now();
-        Self::with_clock(options, Arc::new(move || start.elapsed()))
+        Self::with_clock(options, false, Arc::new(move || start.elapsed()))
     }
 
-    fn with_clock(options: &SandboxOptions, clock: Clock) -> Result<Self, SandboxError> {
+    /// The same without mapped memory: what happens by itself on a system that cannot map it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_copying(options: &SandboxOptions) -> Result<Self, SandboxError> {
+        let start = Instant::now();
+        Self::with_clock(options, true, Arc::new(move || start.elapsed()))
+    }
+
+    fn with_clock(
+        options: &SandboxOptions,
+        copies: bool,
+        clock: Clock,
+    ) -> Result<Self, SandboxError> {
         let machine = Machine::new(&image::python()?, Arc::default())?;
-        let snapshot = match &options.cache_dir {
-            Some(folder) => stored_snapshot(&machine, folder)?,
-            None => unstored_snapshot(&machine)?,
+        let world = World { unix_seconds: UNIX_SECONDS, random: 0 };
+        let shelf = Shelf { folder: options.cache_dir.clone(), copies };
+        let key = image::key("");
+        let base = match shelf.take(&key) {
+            Some(snapshot) => snapshot,
+            None => shelf.keep(machine.initialise(world)?, &key),
         };
-        Ok(Self(Arc::new(Shared { machine, snapshot, clock, spares: Mutex::default() })))
+        let base = Arc::new(Ground::new(base));
+        let sympy = Mutex::new(Preloaded::NotYet);
+        Ok(Self(Arc::new(Shared { machine, clock, shelf, base, sympy })))
     }
 
     /// A new session, in the interpreter's first state.
@@ -136,108 +163,54 @@ impl Sandbox {
     /// # Errors
     /// When memory is short.
     pub fn session(&self, seed: &Seed) -> Result<Session, SandboxError> {
-        let shared = Arc::clone(&self.0);
-        let world = World { unix_seconds: seed.unix_seconds };
-        let mut instance = shared.instance(&State::unchanged(&shared.snapshot))?;
-        instance.start(seed.random, world)?;
-        let state = Arc::new(instance.save(&shared.snapshot));
-        shared.put_back(instance);
-        Ok(Session { shared, world, state })
-    }
-}
-
-impl Session {
-    /// An independent copy of the session.
-    ///
-    /// # Errors
-    /// None today; a caller must be ready for memory to be short.
-    pub fn fork(&self) -> Result<Self, SandboxError> {
-        Ok(self.clone())
-    }
-
-    /// Runs one action. An exception keeps the state it left; a limit, a cancelled action and a
-    /// guest that broke down restore the state before.
-    pub fn run(
-        &mut self,
-        code: &str,
-        limits: &Limits,
-        host: &mut dyn Host,
-        cancel: &Cancel,
-    ) -> Outcome {
-        if u64::try_from(code.len()).is_ok_and(|length| length > limits.source_bytes_max) {
-            return Outcome { limit: Some(Limit::Source), ..Outcome::default() };
-        }
-        let mut instance = match self.shared.instance(&self.state) {
-            Ok(instance) => instance,
-            Err(error) => {
-                let error = Some(PythonError::new("MemoryError", error.to_string()));
-                return Outcome { error, ..Outcome::default() };
-            }
-        };
-        let clock = &*self.shared.clock;
-        let begun = clock();
-        let mut running = Running::new(limits, host, cancel, clock);
-        let ended = instance.run(code, limits, self.world, &mut running);
-        let (mut outcome, keeps_state) = action::outcome(ended, limits, running.into_calls());
-        outcome.seconds = clock().saturating_sub(begun).as_secs_f64();
-        outcome.memory_bytes = u64::try_from(instance.memory_bytes()).unwrap_or(u64::MAX);
-        if keeps_state {
-            self.state = Arc::new(instance.save(&self.shared.snapshot));
-        }
-        self.shared.put_back(instance);
-        outcome
+        Ok(Session::new(Arc::clone(&self.0), *seed)?)
     }
 }
 
 impl Shared {
-    fn instance(&self, state: &State) -> Result<Instance, wasm::MachineError> {
-        let spare = {
-            let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
-            // Memory cannot shrink: the largest one that is not too large.
-            let fits = |spare: &Instance| spare.memory_bytes() <= state.memory_bytes();
-            let best = (0..spares.len())
-                .filter(|index| spares.get(*index).is_some_and(fits))
-                .max_by_key(|index| spares.get(*index).map(Instance::memory_bytes));
-            best.map(|index| spares.swap_remove(index))
-        };
-        self.machine.restore(&self.snapshot, state, spare)
+    /// The ground with sympy, made now if it is the first time. `None` if it cannot be had.
+    fn sympy(&self, cancel: &Cancel) -> Option<Arc<Ground>> {
+        let mut sympy = self.sympy.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Preloaded::NotYet = *sympy {
+            *sympy = self.preload_sympy(cancel);
+        }
+        match &*sympy {
+            Preloaded::Done(ground) => Some(Arc::clone(ground)),
+            Preloaded::NotYet | Preloaded::Failed => None,
+        }
     }
 
-    fn put_back(&self, instance: Instance) {
-        let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
-        if instance.memory_bytes() <= SPARE_BYTES_MAX {
-            spares.push(instance);
+    fn preload_sympy(&self, cancel: &Cancel) -> Preloaded {
+        let name = image::SYMPY_PRELOAD;
+        let key = image::key(name);
+        if let Some(snapshot) = self.shelf.take(&key) {
+            return Preloaded::Done(Arc::new(Ground::new(snapshot)));
         }
-        if spares.len() > SPARES_MAX {
-            // Whatever is largest fits the fewest states.
-            let largest =
-                (0..spares.len()).max_by_key(|i| spares.get(*i).map(Instance::memory_bytes));
-            drop(largest.map(|index| spares.swap_remove(index)));
+        tracing::info!("sympy is prepared, once: this takes a while");
+        match self.machine.preload(&self.base.snapshot, name, cancel) {
+            Ok(Some(made)) => Preloaded::Done(Arc::new(Ground::new(self.shelf.keep(made, &key)))),
+            Ok(None) => Preloaded::NotYet,
+            Err(error) => {
+                tracing::warn!(%error, "sympy cannot be prepared; actions import it themselves");
+                Preloaded::Failed
+            }
         }
     }
 }
 
-fn stored_snapshot(machine: &Machine, folder: &Path) -> Result<Arc<Snapshot>, SandboxError> {
-    let key = image::key();
-    let name: String = key.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let path = folder.join(format!("python-{name}.snapshot"));
-    if let Some(snapshot) = Snapshot::load(&path, &key) {
-        return Ok(Arc::new(snapshot));
+impl Shelf {
+    /// The snapshot of `key`, if it is there.
+    fn take(&self, key: &Key) -> Option<Snapshot> {
+        Snapshot::load(&self.path(key)?, key, self.copies)
     }
-    let snapshot = unstored_snapshot(machine)?;
-    if let Err(error) = snapshot.store(&path, &key) {
-        tracing::debug!(path = %path.display(), %error, "the snapshot of Python is not kept");
-    }
-    Ok(snapshot)
-}
 
-/// Initialises the interpreter, once per process.
-fn unstored_snapshot(machine: &Machine) -> Result<Arc<Snapshot>, SandboxError> {
-    let mut made = UNSTORED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(snapshot) = &*made {
-        return Ok(Arc::clone(snapshot));
+    /// Puts a new one there. Where it cannot stay, it is kept in memory.
+    fn keep(&self, made: Snapshot, key: &Key) -> Snapshot {
+        made.kept(self.path(key).as_deref(), key, self.copies)
     }
-    let snapshot = Arc::new(machine.initialise(World { unix_seconds: UNIX_SECONDS })?);
-    *made = Some(Arc::clone(&snapshot));
-    Ok(snapshot)
+
+    fn path(&self, key: &Key) -> Option<PathBuf> {
+        let name: String = key.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        self.folder.as_ref().map(|folder| folder.join(format!("python-{name}.snapshot")))
+    }
 }

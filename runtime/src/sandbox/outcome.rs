@@ -42,6 +42,9 @@ pub struct PythonError {
     pub message: String,
     /// Line of the action, from 1.
     pub line: Option<u32>,
+    /// Character of that line, from 1, where it is not Python.
+    #[serde(default)]
+    pub column: Option<u32>,
     /// That line.
     pub source_line: Option<String>,
 }
@@ -49,7 +52,13 @@ pub struct PythonError {
 impl PythonError {
     /// An exception of no particular line.
     pub(super) fn new(kind: &str, message: impl Into<String>) -> Self {
-        Self { kind: kind.to_owned(), message: message.into(), line: None, source_line: None }
+        Self {
+            kind: kind.to_owned(),
+            message: message.into(),
+            line: None,
+            column: None,
+            source_line: None,
+        }
     }
 }
 

@@ -1,22 +1,25 @@
-//! The interpreter at rest: its memory and one stack pointer.
+//! An initialised interpreter, made once and kept in the caller's cache folder.
 //!
-//! [`Snapshot`] is the freshly initialised interpreter. It is made once, stored in the caller's
-//! cache folder and bound to the image it was made from. [`State`] is a session at rest, held as
-//! the blocks in which it differs from the snapshot, so that a fork shares everything.
+//! The file is a header of one 64-KiB page and the raw linear memory, so that the memory can be
+//! mapped by any system whose pages are not larger. It is bound to the image it was made from and
+//! never written in place: a mapping would show the change.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
+use memmap2::Mmap;
 
-/// Granularity of [`State`] and of the holes in a stored snapshot.
-const BLOCK_BYTES: usize = 4096;
+use super::region;
+use super::state::BLOCK_BYTES;
+
 /// A page of WebAssembly memory.
 pub const PAGE_BYTES: usize = 65_536;
+/// Where the memory begins in the file.
+const MEMORY_AT: u64 = 65_536;
 /// First bytes of a stored snapshot; the last one is the format's version.
-const MAGIC: [u8; 8] = *b"RTSNAP\0\x01";
-const HEADER_BYTES: usize = 8 + 32 + 4 + 8 + 32;
+const MAGIC: [u8; 8] = *b"RTSNAP\0\x02";
+const HEADER_BYTES: usize = 8 + 32 + 4 + 8 + 4;
 /// More memory than any snapshot has, so that a damaged length cannot ask for it.
 const MEMORY_BYTES_MAX: u64 = 256 << 20;
 
@@ -24,120 +27,147 @@ const MEMORY_BYTES_MAX: u64 = 256 << 20;
 pub type Key = [u8; 32];
 
 /// The initialised interpreter.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Snapshot {
     /// Value of the guest's `__stack_pointer`.
-    pub stack_pointer: i32,
-    /// The whole linear memory.
-    pub memory: Vec<u8>,
+    stack_pointer: i32,
+    content: Content,
+}
+
+/// How a snapshot's memory reaches the instances.
+#[derive(Debug)]
+enum Content {
+    /// They copy it.
+    Copied(Vec<u8>),
+    /// They map it copy-on-write.
+    Mapped { file: File, whole: Mmap },
 }
 
 impl Snapshot {
+    /// A snapshot to copy from.
+    pub fn copied(stack_pointer: i32, memory: Vec<u8>) -> Self {
+        Self { stack_pointer, content: Content::Copied(memory) }
+    }
+
     /// Reads the snapshot of `key`. `None` if there is none, or it is damaged, or another's.
-    pub fn load(path: &Path, key: &Key) -> Option<Self> {
-        let mut file = File::open(path).ok()?;
-        let mut header = [0; HEADER_BYTES];
-        file.read_exact(&mut header).ok()?;
-        let (magic, rest) = header.split_first_chunk::<8>()?;
-        let (stored_key, rest) = rest.split_first_chunk::<32>()?;
-        let (stack_pointer, rest) = rest.split_first_chunk::<4>()?;
-        let (length, digest) = rest.split_first_chunk::<8>()?;
-        let length = u64::from_le_bytes(*length);
-        if *magic != MAGIC || stored_key != key || length > MEMORY_BYTES_MAX {
-            return None;
-        }
-        let mut memory = Vec::with_capacity(usize::try_from(length).ok()?);
-        file.take(length + 1).read_to_end(&mut memory).ok()?;
-        let snapshot = Self { stack_pointer: i32::from_le_bytes(*stack_pointer), memory };
-        let whole = u64::try_from(snapshot.memory.len()).ok()? == length;
-        (whole && snapshot.digest(key) == digest).then_some(snapshot)
+    pub fn load(path: &Path, key: &Key, copies: bool) -> Option<Self> {
+        Self::open(File::open(path).ok()?, key, copies)
     }
 
-    /// Stores the snapshot at `path`: written beside, synced, renamed, the folder synced.
-    pub fn store(&self, path: &Path, key: &Key) -> std::io::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        let target = file.as_file_mut();
-        target.write_all(&MAGIC)?;
-        target.write_all(key)?;
-        target.write_all(&self.stack_pointer.to_le_bytes())?;
-        target.write_all(&length(&self.memory).to_le_bytes())?;
-        target.write_all(&self.digest(key))?;
-        write_sparse(target, &self.memory)?;
-        target.sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        File::open(folder)?.sync_all()
-    }
-
-    fn digest(&self, key: &Key) -> [u8; 32] {
-        let mut digest = Sha256::new();
-        digest.update(key);
-        digest.update(self.stack_pointer.to_le_bytes());
-        digest.update(&self.memory);
-        digest.finalize().into()
-    }
-}
-
-/// A session at rest.
-#[derive(Debug)]
-pub struct State {
-    stack_pointer: i32,
-    memory_bytes: usize,
-    /// Number and content of every block that differs from the snapshot, in order.
-    changed: Vec<(usize, Box<[u8]>)>,
-}
-
-impl State {
-    /// Notes where `memory` differs from `snapshot`.
-    pub fn save(snapshot: &Snapshot, memory: &[u8], stack_pointer: i32) -> Self {
-        let zeros = [0; BLOCK_BYTES];
-        let originals = snapshot.memory.chunks(BLOCK_BYTES).chain(std::iter::repeat(&zeros[..]));
-        let changed = memory
-            .chunks(BLOCK_BYTES)
-            .zip(originals)
-            .enumerate()
-            .filter(|(_, (block, original))| block != original)
-            .map(|(number, (block, _))| (number, block.into()))
-            .collect();
-        Self { stack_pointer, memory_bytes: memory.len(), changed }
-    }
-
-    /// The snapshot itself, as a state.
-    pub fn unchanged(snapshot: &Snapshot) -> Self {
-        let memory_bytes = snapshot.memory.len();
-        Self { stack_pointer: snapshot.stack_pointer, memory_bytes, changed: Vec::new() }
-    }
-
-    /// Writes the state over `memory`, which is [`State::memory_bytes`] long.
-    pub fn restore(&self, snapshot: &Snapshot, memory: &mut [u8]) {
-        let shared = memory.len().min(snapshot.memory.len());
-        let (start, tail) = memory.split_at_mut(shared);
-        if let Some(original) = snapshot.memory.get(..shared) {
-            start.copy_from_slice(original);
-        }
-        tail.fill(0);
-        for (number, block) in &self.changed {
-            let at = number * BLOCK_BYTES;
-            if let Some(target) = memory.get_mut(at..at + block.len()) {
-                target.copy_from_slice(block);
+    /// The same snapshot, kept at `path` where that works, else in the system's memory.
+    pub fn kept(self, path: Option<&Path>, key: &Key, copies: bool) -> Self {
+        let stored = path.and_then(|path| match self.store(path, key) {
+            Ok(()) => Self::load(path, key, copies),
+            Err(error) => {
+                tracing::debug!(path = %path.display(), %error, "a snapshot of Python is not kept");
+                None
             }
+        });
+        if stored.is_some() || copies {
+            return stored.unwrap_or(self);
         }
+        let in_memory = memory_file().ok().and_then(|mut file| {
+            self.write_to(&mut file, key).ok()?;
+            file.rewind().ok()?;
+            Self::open(file, key, copies)
+        });
+        in_memory.unwrap_or(self)
     }
 
-    /// Size of the linear memory.
-    pub fn memory_bytes(&self) -> usize {
-        self.memory_bytes
+    /// The whole linear memory.
+    pub fn memory(&self) -> &[u8] {
+        match &self.content {
+            Content::Copied(memory) => memory,
+            Content::Mapped { whole, .. } => memory_part(whole),
+        }
     }
 
     /// Value of the guest's `__stack_pointer`.
     pub fn stack_pointer(&self) -> i32 {
         self.stack_pointer
     }
+
+    /// The file to map, and where in it the memory begins. `None` if it must be copied.
+    pub fn file(&self) -> Option<(&File, u64)> {
+        match &self.content {
+            Content::Copied(_) => None,
+            Content::Mapped { file, .. } => Some((file, MEMORY_AT)),
+        }
+    }
+
+    fn open(mut file: File, key: &Key, copies: bool) -> Option<Self> {
+        let mut header = [0; HEADER_BYTES];
+        file.read_exact(&mut header).ok()?;
+        let (magic, rest) = header.split_first_chunk::<8>()?;
+        let (stored_key, rest) = rest.split_first_chunk::<32>()?;
+        let (stack_pointer, rest) = rest.split_first_chunk::<4>()?;
+        let (length, rest) = rest.split_first_chunk::<8>()?;
+        let (checksum, _) = rest.split_first_chunk::<4>()?;
+        let length = u64::from_le_bytes(*length);
+        let whole = file.metadata().ok()?.len() == MEMORY_AT.checked_add(length)?;
+        if *magic != MAGIC || stored_key != key || length > MEMORY_BYTES_MAX || !whole {
+            return None;
+        }
+        let content = if copies { None } else { mapped(&file) };
+        let content = content.or_else(|| read_memory(file, length).map(Content::Copied))?;
+        let snapshot = Self { stack_pointer: i32::from_le_bytes(*stack_pointer), content };
+        (snapshot.checksum() == u32::from_le_bytes(*checksum)).then_some(snapshot)
+    }
+
+    /// Written beside, synced, renamed, the folder synced.
+    fn store(&self, path: &Path, key: &Key) -> io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        self.write_to(file.as_file_mut(), key)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        File::open(folder)?.sync_all()
+    }
+
+    fn write_to(&self, file: &mut File, key: &Key) -> io::Result<()> {
+        file.write_all(&MAGIC)?;
+        file.write_all(key)?;
+        file.write_all(&self.stack_pointer.to_le_bytes())?;
+        file.write_all(&length(self.memory()).to_le_bytes())?;
+        file.write_all(&self.checksum().to_le_bytes())?;
+        file.seek(SeekFrom::Start(MEMORY_AT))?;
+        write_sparse(file, self.memory())
+    }
+
+    /// Against accidents of the disk. Who may write the cache folder is the user.
+    fn checksum(&self) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&self.stack_pointer.to_le_bytes());
+        hasher.update(self.memory());
+        hasher.finalize()
+    }
+}
+
+/// Maps the whole file, where instances can map it too.
+fn mapped(file: &File) -> Option<Content> {
+    let whole = region::map_file(file).ok()?;
+    Some(Content::Mapped { file: file.try_clone().ok()?, whole })
+}
+
+/// A file that exists only in memory.
+fn memory_file() -> io::Result<File> {
+    Ok(rustix::fs::memfd_create("retort-python", rustix::fs::MemfdFlags::CLOEXEC)?.into())
+}
+
+fn memory_part(whole: &[u8]) -> &[u8] {
+    usize::try_from(MEMORY_AT).ok().and_then(|at| whole.get(at..)).unwrap_or_default()
+}
+
+fn read_memory(mut file: File, length: u64) -> Option<Vec<u8>> {
+    let mut memory = Vec::with_capacity(usize::try_from(length).ok()?);
+    file.seek(SeekFrom::Start(MEMORY_AT)).ok()?;
+    file.take(length).read_to_end(&mut memory).ok()?;
+    (u64::try_from(memory.len()) == Ok(length)).then_some(memory)
 }
 
 /// Writes `memory` with a hole for every block of zeros.
-fn write_sparse(file: &mut File, memory: &[u8]) -> std::io::Result<()> {
+fn write_sparse(file: &mut File, memory: &[u8]) -> io::Result<()> {
     let start = file.stream_position()?;
     for block in memory.chunks(BLOCK_BYTES) {
         if block.iter().all(|byte| *byte == 0) {
@@ -159,51 +189,52 @@ mod tests {
     use super::*;
 
     fn snapshot() -> Snapshot {
-        let memory = (0..3 * BLOCK_BYTES).map(|at| u8::from(at / BLOCK_BYTES != 1)).collect();
-        Snapshot { stack_pointer: 7, memory }
+        let memory = (0..3 * PAGE_BYTES).map(|at| u8::from(at / PAGE_BYTES != 1)).collect();
+        Snapshot::copied(7, memory)
     }
 
     #[test]
     fn a_stored_snapshot_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new").join("a.snapshot");
-        snapshot().store(&path, &[1; 32]).unwrap();
-        assert_eq!(Snapshot::load(&path, &[1; 32]), Some(snapshot()));
-        assert_eq!(Snapshot::load(&path, &[2; 32]), None);
+        let stored = snapshot().kept(Some(&path), &[1; 32], false);
+        for read in [Some(stored), Snapshot::load(&path, &[1; 32], true)].map(Option::unwrap) {
+            assert_eq!(read.stack_pointer(), 7);
+            assert!(read.memory() == snapshot().memory());
+        }
+        assert!(Snapshot::load(&path, &[2; 32], false).is_none());
+    }
+
+    #[test]
+    fn a_snapshot_without_a_place_stays_in_memory() {
+        let path = Path::new("/dev/null/a.snapshot");
+        for copies in [false, true] {
+            let kept = snapshot().kept(Some(path), &[1; 32], copies);
+            assert!(kept.memory() == snapshot().memory());
+            assert!(kept.file().is_none() || !copies);
+        }
     }
 
     #[test]
     fn damage_anywhere_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.snapshot");
-        snapshot().store(&path, &[1; 32]).unwrap();
+        drop(snapshot().kept(Some(&path), &[1; 32], true));
         let whole = fs::read(&path).unwrap();
-        for at in [0, 8, 40, 44, 52, HEADER_BYTES, HEADER_BYTES + 5000, whole.len() - 1] {
+        let check = |bytes: &[u8], what: &str| {
+            fs::write(&path, bytes).unwrap();
+            for copies in [false, true] {
+                assert!(Snapshot::load(&path, &[1; 32], copies).is_none(), "{what}");
+            }
+        };
+        for at in [0, 8, 40, 44, 52, 65_536 + 5000, 2 * 65_536 + 9, whole.len() - 1] {
             let mut damaged = whole.clone();
             damaged[at] ^= 64;
-            fs::write(&path, damaged).unwrap();
-            assert_eq!(Snapshot::load(&path, &[1; 32]), None, "byte {at}");
+            check(&damaged, &format!("byte {at}"));
         }
-        for length in [0, HEADER_BYTES, whole.len() - 1] {
-            fs::write(&path, &whole[..length]).unwrap();
-            assert_eq!(Snapshot::load(&path, &[1; 32]), None, "{length} bytes");
+        for length in [0, HEADER_BYTES, 65_536, whole.len() - 1] {
+            check(&whole[..length], &format!("{length} bytes"));
         }
-        fs::write(&path, [&whole[..], &[0]].concat()).unwrap();
-        assert_eq!(Snapshot::load(&path, &[1; 32]), None, "one byte more");
-    }
-
-    #[test]
-    fn a_state_keeps_only_what_differs() {
-        let snapshot = snapshot();
-        let mut memory = snapshot.memory.clone();
-        memory.extend([0; 2 * BLOCK_BYTES]);
-        memory[BLOCK_BYTES + 1] = 9;
-        memory[4 * BLOCK_BYTES] = 8;
-        let state = State::save(&snapshot, &memory, 5);
-        assert_eq!(state.changed.len(), 2);
-        assert_eq!(state.stack_pointer(), 5);
-        let mut restored = vec![3; state.memory_bytes()];
-        state.restore(&snapshot, &mut restored);
-        assert!(restored == memory);
+        check(&[&whole[..], &[0]].concat(), "one byte more");
     }
 }

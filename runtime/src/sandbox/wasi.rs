@@ -1,5 +1,6 @@
 //! The operating system the guest sees: none. Every call is refused, but for the few without
-//! which CPython does not start, and the clock, which stands.
+//! which CPython does not start, the clock, which stands, and random bytes, which follow from the
+//! session's seed.
 
 /// `errno` of a call that is not there.
 const NOT_SUPPORTED: i32 = 52;
@@ -14,10 +15,23 @@ const CHARACTER_DEVICE: u8 = 2;
 const NANOSECONDS: u64 = 1_000_000_000;
 
 /// What the guest may learn of the world.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct World {
     /// Where the clock stands.
     pub unix_seconds: i64,
+    /// What the next random bytes follow from. Part of a session's state: every draw moves it.
+    pub random: u64,
+}
+
+impl World {
+    /// The next eight random bytes: SplitMix64, which passes the usual tests from any seed.
+    fn draw(&mut self) -> [u8; 8] {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)).to_le_bytes()
+    }
 }
 
 /// How a call ends.
@@ -30,7 +44,7 @@ pub enum Reply {
 }
 
 /// Answers the call `name` of `wasi_snapshot_preview1`.
-pub fn answer(name: &str, arguments: &[u64], memory: &mut [u8], world: World) -> Reply {
+pub fn answer(name: &str, arguments: &[u64], memory: &mut [u8], world: &mut World) -> Reply {
     let argument = |index: usize| arguments.get(index).copied().unwrap_or_default();
     let pointer = |index: usize| usize::try_from(argument(index)).unwrap_or(usize::MAX);
     let is_stream = argument(0) <= 2;
@@ -46,7 +60,7 @@ pub fn answer(name: &str, arguments: &[u64], memory: &mut [u8], world: World) ->
             let time = seconds.saturating_mul(NANOSECONDS);
             write(memory, pointer(2), &time.to_le_bytes())
         }
-        "random_get" => fill(memory, pointer(0), pointer(1)),
+        "random_get" => fill(memory, pointer(0), pointer(1), world),
         "fd_fdstat_get" if is_stream => stat(memory, pointer(1), 24, 0),
         "fd_filestat_get" if is_stream => stat(memory, pointer(1), 64, 16),
         "fd_seek" | "fd_tell" if is_stream => return Reply::Errno(NOT_SEEKABLE),
@@ -87,14 +101,9 @@ fn sleep(
     write(memory, count_at, &u32::try_from(count).ok()?.to_le_bytes())
 }
 
-/// Fixed bytes: what should differ between runs is seeded by the host.
-fn fill(memory: &mut [u8], at: usize, length: usize) -> Option<()> {
-    let target = memory.get_mut(at..at.checked_add(length)?)?;
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for byte in target {
-        // Knuth's linear congruential step; its high bits are the well mixed ones.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        *byte = state.to_be_bytes()[0];
+fn fill(memory: &mut [u8], at: usize, length: usize, world: &mut World) -> Option<()> {
+    for bytes in memory.get_mut(at..at.checked_add(length)?)?.chunks_mut(8) {
+        bytes.copy_from_slice(world.draw().get(..bytes.len())?);
     }
     Some(())
 }
@@ -108,28 +117,49 @@ fn write(memory: &mut [u8], at: usize, bytes: &[u8]) -> Option<()> {
 mod tests {
     use super::*;
 
-    const WORLD: World = World { unix_seconds: 1_767_225_600 };
+    const WORLD: World = World { unix_seconds: 1_767_225_600, random: 1 };
 
     #[test]
     fn what_is_not_there_is_refused() {
         let mut memory = [0; 16];
-        assert_eq!(answer("path_open", &[3], &mut memory, WORLD), Reply::Errno(NOT_SUPPORTED));
-        assert_eq!(answer("fd_read", &[7], &mut memory, WORLD), Reply::Errno(BAD_FILE));
-        assert_eq!(answer("proc_exit", &[3], &mut memory, WORLD), Reply::Exit(3));
+        assert_eq!(
+            answer("path_open", &[3], &mut memory, &mut { WORLD }),
+            Reply::Errno(NOT_SUPPORTED)
+        );
+        assert_eq!(answer("fd_read", &[7], &mut memory, &mut { WORLD }), Reply::Errno(BAD_FILE));
+        assert_eq!(answer("proc_exit", &[3], &mut memory, &mut { WORLD }), Reply::Exit(3));
     }
 
     #[test]
     fn the_clock_stands() {
         let mut memory = [0; 16];
-        assert_eq!(answer("clock_time_get", &[0, 0, 8], &mut memory, WORLD), Reply::Errno(0));
+        assert_eq!(
+            answer("clock_time_get", &[0, 0, 8], &mut memory, &mut { WORLD }),
+            Reply::Errno(0)
+        );
         assert_eq!(memory[8..], (1_767_225_600 * NANOSECONDS).to_le_bytes());
+    }
+
+    #[test]
+    fn random_bytes_go_on_and_differ_by_seed() {
+        let draw = |world: &mut World| {
+            let mut memory = [0; 16];
+            assert_eq!(answer("random_get", &[3, 11], &mut memory, world), Reply::Errno(0));
+            assert_eq!((memory[2], memory[14]), (0, 0));
+            memory
+        };
+        let mut world = WORLD;
+        let (first, second) = (draw(&mut world), draw(&mut world));
+        assert_ne!(first, second);
+        assert_eq!(draw(&mut { WORLD }), first);
+        assert_ne!(draw(&mut World { random: 2, ..WORLD }), first);
     }
 
     #[test]
     fn pointers_outside_memory_are_refused() {
         let mut memory = [0; 16];
         for name in ["clock_time_get", "random_get", "fd_fdstat_get", "poll_oneoff"] {
-            let reply = answer(name, &[1, u64::MAX, u64::MAX, 12], &mut memory, WORLD);
+            let reply = answer(name, &[1, u64::MAX, u64::MAX, 12], &mut memory, &mut { WORLD });
             assert_eq!(reply, Reply::Errno(FAULT), "{name}");
         }
     }

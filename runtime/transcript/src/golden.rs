@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -25,18 +24,10 @@ struct Call {
 
 const QUESTION: &str = "How many times taller is the Empire State Building than the Eiffel Tower?";
 
-/// A file of the compatibility data, or `None` with a word about it where there is none.
+/// A file of the compatibility data.
 fn compat_file(name: &str) -> Option<String> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
-    let shared =
-        std::env::var_os("RETORT_SHARED").map_or_else(|| PathBuf::from(default), PathBuf::from);
-    let path = shared.join("compat").join(name);
-    if path.exists() {
-        return Some(std::fs::read_to_string(path).unwrap());
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{} is missing", path.display());
-    eprintln!("skipped: {} is missing", path.display());
-    None
+    let path = retort_test_data::shared(&format!("compat/{name}"))?;
+    Some(std::fs::read_to_string(path).unwrap())
 }
 
 fn runs() -> Option<(Dialect, BTreeMap<String, Run>)> {

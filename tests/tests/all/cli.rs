@@ -60,6 +60,23 @@ fn indexed_documents_are_found_and_cited() {
 }
 
 #[test]
+fn an_index_of_nothing_fails_and_its_corpus_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("empty.txt"), "").unwrap();
+    for _ in 0..2 {
+        let output = run(home.path(), &["index", "empty.txt", "--corpus", "nothing", "--json"]);
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(
+            (&lines(&output)[0]["indexed"], &lines(&output)[0]["unchanged"]),
+            (&0.into(), &0.into())
+        );
+    }
+    let output = run(home.path(), &["ask", "Q?", "--corpus", "nothing"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(error(&output).contains("the corpus is empty"), "{}", error(&output));
+}
+
+#[test]
 fn a_strict_index_fails_on_a_bad_line() {
     let home = home_with_corpus();
     let output = run(home.path(), &["index", "docs.jsonl", "--corpus", "notes", "--strict"]);
@@ -199,4 +216,18 @@ fn settings_name_where_they_came_from() {
     let output = run(home.path(), &["config", "show"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(error(&output).contains("samples"), "{}", error(&output));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = retort(home.path())
+        .args(["config", "show"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), error(&output).as_str()), (Some(0), ""));
 }

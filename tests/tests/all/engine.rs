@@ -143,3 +143,70 @@ fn a_quantised_copy_loads() {
     let error = quantise(&from, &to, "Q3_X", &settings()).unwrap_err();
     assert!(error.to_string().contains("Q3_X"), "{error}");
 }
+
+/// A `tokenizer.json` as Hugging Face writes it, with the vocabulary that stands in the GGUF file.
+fn tokenizer_json(model: &Path, digits: &str) -> serde_json::Value {
+    let file = ModelFile::open(model).unwrap();
+    let texts = |key: &str| file.header.texts(&format!("tokenizer.ggml.{key}")).unwrap().to_vec();
+    let is_control = |token: &String| token.starts_with("<|") && token.ends_with("|>");
+    let vocabulary = texts("tokens").into_iter().zip(0..).collect::<Vec<(String, u32)>>();
+    let control = vocabulary.iter().filter(|(token, _)| is_control(token)).map(|(content, id)| {
+        serde_json::json!({
+            "id": id, "content": content, "special": true, "single_word": false,
+            "lstrip": false, "rstrip": false, "normalized": false,
+        })
+    });
+    let words = vocabulary.iter().filter(|(token, _)| !is_control(token)).cloned();
+    let merges = texts("merges");
+    let merges = merges.iter().map(|merge| merge.split(' ').collect::<Vec<_>>());
+    let letters = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|";
+    let rest = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "normalizer": null,
+        "added_tokens": control.collect::<Vec<_>>(),
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": format!("{letters}{digits}{rest}")},
+             "behavior": "Isolated", "invert": false},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false},
+        ]},
+        "post_processor": null, "decoder": {"type": "ByteLevel", "add_prefix_space": false,
+            "trim_offsets": false, "use_regex": false},
+        "model": {"type": "BPE", "dropout": null, "unk_token": null,
+            "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": false,
+            "byte_fallback": false, "ignore_merges": false,
+            "vocab": words.collect::<std::collections::BTreeMap<_, _>>(),
+            "merges": merges.collect::<Vec<_>>()},
+    })
+}
+
+#[test]
+fn a_tokenizer_beside_the_file_is_read_and_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tiny.gguf");
+    random_model(&path);
+    let alone = load(&path).unwrap();
+    let text = "Born in 1902 <|im_end|> in Heahi.";
+    let expected = alone.tokenizer().encode_content(text).unwrap();
+    let json = dir.path().join("tokenizer.json");
+    std::fs::write(&json, tokenizer_json(&path, r"\p{N}").to_string()).unwrap();
+    let with_json = load(&path).unwrap();
+    assert_eq!(with_json.tokenizer().encode_content(text).unwrap(), expected);
+    let template = |engine: &WorkerEngine| {
+        let text = "<|im_start|>user\nWho?<|im_end|>".to_owned();
+        let segment = Segment { text, source: Source::Template, learned: false };
+        engine.tokenizer().encode(&[segment]).unwrap()
+    };
+    assert_eq!(template(&with_json), template(&alone));
+
+    // One that cuts otherwise is another model's, one that is no JSON is nobody's.
+    let mut other = tokenizer_json(&path, r"\p{N}");
+    other["model"]["merges"] = serde_json::json!([]);
+    for (text, words) in [(other.to_string(), "disagree"), ("{".to_owned(), "tokenizer.json")] {
+        std::fs::write(&json, text).unwrap();
+        let error = load(&path).err().unwrap();
+        assert!(
+            matches!(error, EngineError::Refused { .. }) && error.to_string().contains(words),
+            "{error}"
+        );
+    }
+}

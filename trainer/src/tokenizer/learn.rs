@@ -330,7 +330,7 @@ mod tests {
         for decade in DECADES {
             assert_eq!(encoder.content(&decade.to_string()).unwrap().len(), 1);
         }
-        assert_eq!(pieces(&vocabulary, &encoder, "<|im_end|>").len() > 1, true);
+        assert!(pieces(&vocabulary, &encoder, "<|im_end|>").len() > 1);
         let end = vocabulary.id("<|im_end|>").unwrap();
         assert_eq!(end as usize, vocabulary.len() - 1);
         assert_eq!(encoder.template("<|im_end|>").unwrap(), [end]);

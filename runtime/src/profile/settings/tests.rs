@@ -35,6 +35,20 @@ fn every_setting_has_an_origin() {
 }
 
 #[test]
+fn a_manifest_covers_the_board_and_is_covered_by_the_user() {
+    let manifest = RawSettings { top_p: Some(0.5), samples: Some(2), ..RawSettings::default() };
+    let sources = Sources {
+        user_file: Some(("config.toml".into(), "samples = 4".to_owned())),
+        manifest: Some(("student.toml".into(), manifest)),
+        ..Sources::default()
+    };
+    let resolved = resolve(&sources).unwrap();
+    assert_eq!((resolved.settings.top_p, resolved.settings.samples), (0.5, 4));
+    assert_eq!(resolved.origins.get("top_p").unwrap(), "student.toml");
+    assert_eq!(resolved.origins.get("samples").unwrap(), "config.toml");
+}
+
+#[test]
 fn the_nearest_source_wins() {
     // Each source sets its own key and those of all sources below it.
     let sources = Sources {

@@ -17,6 +17,7 @@ pub struct Score {
 }
 
 /// Scores `answer` against each of `expected` and keeps the best of each figure.
+#[must_use]
 pub fn score<'a>(answer: &str, expected: impl Iterator<Item = &'a str>) -> Score {
     expected.fold(Score::default(), |best, expected| {
         let exact_match = normalise(answer) == normalise(expected);
@@ -29,6 +30,7 @@ pub fn score<'a>(answer: &str, expected: impl Iterator<Item = &'a str>) -> Score
 }
 
 /// Lower case, no ASCII punctuation, no articles, single spaces.
+#[must_use]
 pub fn normalise(text: &str) -> String {
     let text: String = text.nfc().flat_map(char::to_lowercase).collect();
     let text: String = text.chars().filter(|c| !c.is_ascii_punctuation()).collect();

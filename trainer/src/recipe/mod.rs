@@ -1,5 +1,7 @@
-//! `retort-train run recipe.toml`: data -> train -> export, resumable by stage. What a stage wrote
-//! is not made again while the recipe stays the same.
+//! `retort-train run recipe.toml`: data -> train -> export -> measure, resumable by stage. What a
+//! stage wrote is not made again while what the recipe says of it stays the same.
+
+mod measure;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use retort_transcript::{Dialect, Segment, Source, TRANSCRIPT_ROW_VERSION, Transc
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use measure::MeasureConfig;
+
 use crate::collect::{self, CollectConfig, Collected};
 use crate::dataset::{Sequence, encode_segments};
 use crate::durable::replace_file;
@@ -23,7 +27,7 @@ use crate::tokenizer::{Encoder, MESSAGE_END, Vocabulary, train_tokenizer};
 use crate::train::{Console, MixtureSource, TrainConfig, TrainData, train};
 use crate::world;
 
-/// Run a recipe: collect trajectories, train, export.
+/// Run a recipe: collect trajectories, train, export, measure.
 #[derive(Debug, Args)]
 pub struct RecipeArgs {
     /// The recipe.
@@ -59,6 +63,30 @@ pub struct Recipe {
     pub drills: usize,
     /// Where the trajectories come from.
     pub collect: CollectConfig,
+    /// What the student is measured on.
+    pub measure: Option<MeasureConfig>,
+}
+
+impl Recipe {
+    /// Reads a recipe.
+    ///
+    /// # Errors
+    /// When the file cannot be read, lacks a key or has an unknown one.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("{} cannot be read", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is no recipe", path.display()))
+    }
+
+    /// SHA-256, lower-case hexadecimal, of everything that makes the student: not of comments, nor
+    /// of how the student is measured.
+    ///
+    /// # Errors
+    /// None: a recipe that was read can be written.
+    pub fn key(&self) -> Result<String> {
+        let made_by = Self { measure: None, ..self.clone() };
+        Ok(hex(&Sha256::digest(toml::to_string(&made_by)?)))
+    }
 }
 
 /// Shares of trajectories and of each drill in the first and the second half of the budget, as
@@ -75,11 +103,8 @@ const DRILLS: [(Drill, &str, [f32; 2]); 3] = [
 /// # Errors
 /// A recipe that is refused, or a stage that failed.
 pub fn run(args: &RecipeArgs) -> Result<()> {
-    let text = fs::read_to_string(&args.recipe)
-        .with_context(|| format!("{} cannot be read", args.recipe.display()))?;
-    let recipe: Recipe =
-        toml::from_str(&text).with_context(|| format!("{} is no recipe", args.recipe.display()))?;
-    let dir = args.out.join(&hex(&Sha256::digest(text.as_bytes()))[..16]);
+    let recipe = Recipe::read(&args.recipe)?;
+    let dir = args.out.join(recipe.key()?.get(..16).unwrap_or("stages"));
     fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let dialect = Dialect::named(&recipe.dialect)?;
     let collected = collected(&recipe, &dialect, &dir)?;
@@ -106,6 +131,7 @@ pub fn run(args: &RecipeArgs) -> Result<()> {
     let mut console = Console::new(Some(&dir.join("metrics.jsonl")))?;
     let model = train(&config, &data, &mut console)?;
     let path = export(&recipe, &dialect, &model, &vocabulary, &args.out)?;
+    measure::measure(&recipe, &dialect, &path)?;
     println!("{}", path.display());
     Ok(())
 }

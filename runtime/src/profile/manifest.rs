@@ -1,0 +1,125 @@
+//! The manifest of a model: `NAME.toml` beside `NAME.gguf`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::ConfigError;
+use super::layers;
+use super::settings::RawSettings;
+
+/// What is known about a model beside its file. Everything is optional.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Name shown to people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// SHA-256 of the GGUF file, lower-case hexadecimal. A file with another hash is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// SPDX expression of the licence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
+    /// Dialect the model reads; without it the one named in the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<String>,
+    /// Where the system prompt stands that the model was trained under.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_prompt: Option<SystemPromptFile>,
+    /// SHA-256 of what the recipe says that made the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipe_sha256: Option<String>,
+    /// Settings that suit the model. They cover those of the board; whatever a user sets covers
+    /// them.
+    #[serde(default, skip_serializing_if = "is_unset")]
+    pub settings: RawSettings,
+    /// Share of questions answered exactly, 0..=1, by kind of question; `all` for all of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub exact_match: BTreeMap<String, f64>,
+}
+
+/// A system prompt in a file: a Jinja template over the tools.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SystemPromptFile {
+    /// The file; a relative path starts in the manifest's folder.
+    pub file: PathBuf,
+    /// Key of a YAML file under which the template stands; without it the file is the template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+impl Manifest {
+    /// Reads the text of the manifest that messages call `origin`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names an unknown key, or a setting that is not the model's to make.
+    pub fn read(origin: &str, text: &str) -> Result<Self, ConfigError> {
+        let manifest: Self = layers::read_toml(origin, text)?;
+        match manifest.foreign_setting() {
+            None => Ok(manifest),
+            Some(key) => Err(ConfigError::UnknownKey {
+                origin: origin.to_owned(),
+                key: format!("settings.{key}"),
+                hint: "a manifest says how to use its model, nothing about the machine".to_owned(),
+            }),
+        }
+    }
+
+    fn foreign_setting(&self) -> Option<&'static str> {
+        let RawSettings { model, corpus, data_dir, board, threads, worker_launcher, .. } =
+            &self.settings;
+        let set = [
+            ("model", model.is_some()),
+            ("corpus", corpus.is_some()),
+            ("data_dir", data_dir.is_some()),
+            ("board", board.is_some()),
+            ("threads", threads.is_some()),
+            // It names a program to run; a manifest comes with its model, perhaps from someone else.
+            ("worker_launcher", worker_launcher.is_some()),
+        ];
+        set.into_iter().find_map(|(key, is_set)| is_set.then_some(key))
+    }
+}
+
+fn is_unset(settings: &RawSettings) -> bool {
+    *settings == RawSettings::default()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_survives_being_written() {
+        let manifest = Manifest {
+            name: Some("student".to_owned()),
+            dialect: Some("smolagents".to_owned()),
+            system_prompt: Some(SystemPromptFile {
+                file: "code_agent.yaml".into(),
+                key: Some("system_prompt_short".to_owned()),
+            }),
+            settings: RawSettings { temperature: Some(0.5), ..RawSettings::default() },
+            exact_match: BTreeMap::from([("all".to_owned(), 0.5)]),
+            ..Manifest::default()
+        };
+        let text = toml::to_string(&manifest).unwrap();
+        assert_eq!(Manifest::read("m.toml", &text).unwrap(), manifest);
+    }
+
+    #[test]
+    fn unknown_keys_and_settings_of_the_machine_are_refused() {
+        let refused = |text: &str| Manifest::read("m.toml", text).unwrap_err().to_string();
+        let message = refused("licence = \"MIT\"");
+        assert!(
+            message.starts_with("m.toml: unknown key `licence`") && message.contains("license")
+        );
+        let message = refused("[settings]\nthreads = 2");
+        assert!(message.starts_with("m.toml: unknown key `settings.threads`"), "{message}");
+        let message = refused("[settings]\nworker_launcher = \"sh\"");
+        assert!(message.contains("`settings.worker_launcher`"), "{message}");
+    }
+}

@@ -1,0 +1,99 @@
+//! The bundled student: its manifest, its recipe and its file belong together, and it can do what
+//! the manifest says. And a small student is made from nothing, by a recipe.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use retort::profile::Manifest;
+use retort::transcript::Dialect;
+use retort_tests::{program, retort};
+use retort_train::recipe::Recipe;
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn manifest() -> Manifest {
+    let text = std::fs::read_to_string(root().join("models/student.toml")).unwrap();
+    Manifest::read("models/student.toml", &text).unwrap()
+}
+
+#[test]
+fn manifest_recipe_and_file_belong_together() {
+    let manifest = manifest();
+    let recipe = Recipe::read(&root().join("trainer/recipes/student.toml")).unwrap();
+    assert_eq!(manifest.recipe_sha256, Some(recipe.key().unwrap()), "train the student anew");
+    let file = retort::bundled::student().unwrap();
+    assert_eq!(manifest.sha256.as_ref(), Some(&file.sha256));
+    let header = |key| file.header.text(key).unwrap();
+    let dialect = Dialect::named(&recipe.dialect).unwrap();
+    assert_eq!(header("retort.dialect"), dialect.name());
+    assert_eq!(header("retort.dialect_hash"), dialect.hash(), "trained on other words");
+    assert!(file.bytes <= 8_000_000);
+}
+
+/// Writes the world of `seed` and indexes it as corpus `w`; returns the file of its questions.
+fn world(home: &Path, seed: u64, tasks: usize) -> PathBuf {
+    let out = home.join("world");
+    let (seed, tasks) = (seed.to_string(), tasks.to_string());
+    let status = Command::new(program("retort-train"))
+        .args(["world", "--seed", &seed, "--documents", "400", "--tasks", &tasks, "--out"])
+        .arg(&out)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let corpus = out.join("corpus.jsonl");
+    let indexed = retort(home).arg("index").arg(corpus).args(["--corpus", "w"]).status().unwrap();
+    assert!(indexed.success());
+    out.join("test.jsonl")
+}
+
+fn eval(home: &Path, tasks: &Path, further: &[&str]) -> Vec<Value> {
+    let output =
+        retort(home).arg("eval").arg(tasks).args(["--json"]).args(further).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn the_bundled_student_reads_a_world_it_has_never_seen() {
+    let home = tempfile::tempdir().unwrap();
+    let tasks = world(home.path(), 20_261, 60);
+    let rows = eval(home.path(), &tasks, &["--corpus", "w", "--samples", "1"]);
+    let (summary, rows) = rows.split_last().unwrap();
+    assert!(summary["exact_match"].as_f64().unwrap() >= 0.9, "{summary}");
+    for row in rows.iter().filter(|row| row["exact_match"] == true) {
+        let cited = row["citations"].as_array().unwrap();
+        assert!(!cited.is_empty(), "{row}");
+    }
+    // It reads; it does not remember.
+    let elsewhere = eval(home.path(), &tasks, &["--corpus", "demo", "--samples", "1"]);
+    let summary = elsewhere.last().unwrap();
+    assert!(summary["exact_match"].as_f64().unwrap() < 0.15, "{summary}");
+}
+
+#[test]
+fn a_recipe_makes_a_student_and_is_not_repeated() {
+    let out = tempfile::tempdir().unwrap();
+    let run = || {
+        let output = Command::new(program("retort-train"))
+            .args(["run", "trainer/recipes/smoke.toml", "--out"])
+            .arg(out.path())
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(run().trim(), out.path().join("smoke.gguf").display().to_string());
+    let path = out.path().join("smoke.toml");
+    let first = std::fs::read_to_string(&path).unwrap();
+    let manifest = Manifest::read("smoke.toml", &first).unwrap();
+    // Seconds of training: it has learnt to search, not yet to tell documents apart.
+    assert!(manifest.exact_match["all"] > 0.15, "{first}");
+    let measured = std::fs::metadata(&path).unwrap().modified().unwrap();
+    run();
+    assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), measured);
+}

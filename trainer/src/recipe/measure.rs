@@ -1,0 +1,118 @@
+//! The last stage: the exported student answers the questions of a world it has never seen,
+//! through the runtime's own loop, as `retort eval` does; the figures go into its manifest.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use retort::agent::{Agent, Settings, SystemClock};
+use retort::cancel::Cancel;
+use retort::engine::{ModelFile, WorkerEngine, WorkerSettings};
+use retort::eval::{Summary, Task};
+use retort::profile::Manifest;
+use retort::sandbox::{Sandbox, SandboxOptions};
+use retort_transcript::Dialect;
+use serde::{Deserialize, Serialize};
+
+use super::Recipe;
+use crate::collect::index_world;
+use crate::durable::replace_file;
+use crate::world::{self, WorldConfig};
+
+/// What to measure on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasureConfig {
+    /// Seed of a world that no training world has.
+    pub seed: u64,
+    /// Its documents.
+    pub documents: usize,
+    /// Its questions.
+    pub tasks: usize,
+}
+
+/// Measures the student at `gguf`, unless the manifest beside it has its figures already, and
+/// writes the manifest and one line for each question.
+///
+/// # Errors
+/// When the student is refused or its worker fails, or a file cannot be written.
+pub fn measure(recipe: &Recipe, dialect: &Dialect, gguf: &Path) -> Result<()> {
+    let file = ModelFile::open(gguf)?;
+    let path = gguf.with_extension("toml");
+    let known = fs::read_to_string(&path).ok();
+    let known = known.and_then(|text| Manifest::read(&path.to_string_lossy(), &text).ok());
+    if known.is_some_and(|known| known.sha256.as_ref() == Some(&file.sha256)) {
+        return Ok(());
+    }
+    let mut manifest = Manifest {
+        name: Some(recipe.name.clone()),
+        sha256: Some(file.sha256.clone()),
+        license: Some(recipe.license.clone()),
+        dialect: Some(recipe.dialect.clone()),
+        recipe_sha256: Some(recipe.key()?),
+        ..Manifest::default()
+    };
+    if let Some(config) = &recipe.measure {
+        let (summary, lines) = answer(config, dialect, file)?;
+        eprint!("{summary}");
+        let rows = gguf.with_extension("eval.jsonl");
+        write(&rows, &(lines + &summary.json().to_string() + "\n"))?;
+        manifest.exact_match = shares(&summary);
+    }
+    write(&path, &toml::to_string(&manifest)?)
+}
+
+/// Answers the questions of the world, greedily; returns the figures and a JSON line each.
+fn answer(config: &MeasureConfig, dialect: &Dialect, file: ModelFile) -> Result<(Summary, String)> {
+    let world = world::generate(&WorldConfig {
+        seed: config.seed,
+        documents: config.documents,
+        test_tasks: config.tasks,
+        train_tasks: 0,
+    })?;
+    let folder = tempfile::tempdir().context("a temporary folder")?;
+    let corpus = index_world(&world, folder.path())?;
+    let sandbox = Sandbox::open(&SandboxOptions::default())?;
+    // Students trained here are so small that waking a second thread costs more than it gains.
+    let worker = WorkerSettings { threads: 1, candidates_max: 1, ..WorkerSettings::default() };
+    let mut engine = WorkerEngine::load(file, worker, Cancel::default())?;
+    let style = ProgressStyle::with_template("measuring {bar:30} {pos}/{len} questions {eta}")?;
+    let bar = ProgressBar::new(world.test.len() as u64).with_style(style);
+    let (mut summary, mut lines) = (Summary::default(), String::new());
+    for task in &world.test {
+        let mut agent = Agent {
+            engine: &mut engine,
+            sandbox: &sandbox,
+            retriever: &corpus,
+            dialect,
+            clock: &SystemClock::default(),
+            settings: Settings::default(),
+            cancel: Cancel::default(),
+        };
+        let run = agent.run(&task.question, &mut ());
+        let task: Task = serde_json::from_value(serde_json::to_value(task)?)?;
+        let score = task.score(&run);
+        summary.add(&task, &run, score);
+        lines += &(task.report(&run, score, None).to_string() + "\n");
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok((summary, lines))
+}
+
+/// Shares answered exactly, by kind and over `all`, to three places.
+fn shares(summary: &Summary) -> BTreeMap<String, f64> {
+    let by_kind = summary.by_kind.iter().map(|(kind, tally)| (kind.as_str(), tally));
+    let rounded = |share: f64| (share * 1000.0).round() / 1000.0;
+    by_kind
+        .chain([("all", &summary.all)])
+        .map(|(kind, tally)| (kind.to_owned(), rounded(tally.exact_match())))
+        .collect()
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    replace_file(path, |file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("{} cannot be written", path.display()))
+}
