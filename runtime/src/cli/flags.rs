@@ -65,6 +65,9 @@ pub struct SettingsArgs {
     /// Tokens of the model's context.
     #[arg(long, global = true, value_name = "N")]
     context_tokens: Option<u32>,
+    /// Program and arguments that start the model's worker, such as an emulator.
+    #[arg(long, global = true, value_name = "COMMAND")]
+    worker_launcher: Option<String>,
 }
 
 impl SettingsArgs {
@@ -118,6 +121,7 @@ impl SettingsArgs {
             passages_per_search: flags.passages_per_search,
             threads: flags.threads,
             context_tokens: flags.context_tokens,
+            worker_launcher: flags.worker_launcher,
         }
     }
 }

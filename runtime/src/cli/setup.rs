@@ -116,7 +116,8 @@ impl RunArgs {
             candidates_max: settings.samples,
             threads: if model.file.bytes < SMALL_MODEL_BYTES { 1 } else { settings.threads },
             ..WorkerSettings::default()
-        };
+        }
+        .with_launcher(settings.worker_launcher.as_deref().unwrap_or_default());
         let engine = WorkerEngine::load(model.file, worker, context.cancel.clone())?;
         Ok((Box::new(engine), dialect))
     }

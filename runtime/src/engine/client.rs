@@ -352,4 +352,11 @@ impl WorkerSettings {
         self.command = command;
         self
     }
+
+    /// With a program before the worker's, such as an emulator; blanks separate its arguments.
+    #[must_use]
+    pub fn with_launcher(mut self, launcher: &str) -> Self {
+        self.command.splice(0..0, launcher.split_whitespace().map(PathBuf::from));
+        self
+    }
 }

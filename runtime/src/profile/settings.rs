@@ -53,6 +53,8 @@ pub struct RawSettings {
     pub threads: Option<u16>,
     /// Tokens a model's context holds.
     pub context_tokens: Option<u32>,
+    /// Program and arguments that start the model's worker.
+    pub worker_launcher: Option<String>,
 }
 
 /// Settings in force. All values are valid.
@@ -92,6 +94,9 @@ pub struct Settings {
     pub threads: u16,
     /// Tokens a model's context holds.
     pub context_tokens: u32,
+    /// Program and arguments, between blanks, that start the model's worker; `None`: it is started
+    /// itself.
+    pub worker_launcher: Option<String>,
 }
 
 /// What the machine says about itself.
@@ -103,6 +108,9 @@ pub struct Machine {
     pub processors: Option<u16>,
 }
 
+/// Path and text of a settings file.
+type File = (PathBuf, String);
+
 /// Everything settings are made of, read by the caller.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
@@ -111,9 +119,9 @@ pub struct Sources {
     /// Variables of the environment; those that do not start with `RETORT_` are ignored.
     pub environment: Vec<(String, String)>,
     /// Path and text of the project's file, if it exists.
-    pub project_file: Option<(PathBuf, String)>,
+    pub project_file: Option<File>,
     /// Path and text of the user's file, if it exists.
-    pub user_file: Option<(PathBuf, String)>,
+    pub user_file: Option<File>,
     /// What the model's manifest sets, and its path. The model is a setting itself: it is known
     /// once the others are resolved without this.
     pub manifest: Option<(PathBuf, RawSettings)>,
@@ -144,7 +152,7 @@ const DEFAULT: &str = "default";
 const FLAGS: &str = "command line";
 
 /// Settings whose values are text, whatever they look like.
-const TEXTS: [&str; 4] = ["model", "corpus", "data_dir", "board"];
+const TEXTS: [&str; 5] = ["model", "corpus", "data_dir", "board", "worker_launcher"];
 
 /// Settings that a board's profile sets, with the profile's key.
 const FROM_PROFILE: [(&str, &str); 9] = [
@@ -167,9 +175,8 @@ impl Sources {
     pub fn resolve(&self, boards: &Boards) -> Result<Resolved, ConfigError> {
         let (variables, warnings) = self.environment_layers()?;
         let mut set_by_user = Vec::new();
-        for file in [&self.user_file, &self.project_file].into_iter().flatten() {
-            set_by_user.push(file_layer(file)?);
-        }
+        set_by_user.extend(self.user_file.as_ref().map(user_layer).transpose()?);
+        set_by_user.extend(self.project_file.as_ref().map(project_layer).transpose()?);
         set_by_user.extend(variables);
         set_by_user.push(Layer::of(FLAGS, &self.flags)?);
 
@@ -225,10 +232,27 @@ impl Sources {
     }
 }
 
-fn file_layer((path, text): &(PathBuf, String)) -> Result<Layer, ConfigError> {
-    let origin = path.to_string_lossy();
-    let raw: RawSettings = layers::read_toml(&origin, text)?;
+fn user_layer(file: &File) -> Result<Layer, ConfigError> {
+    Layer::of(&file.0.to_string_lossy(), &read_file(file)?)
+}
+
+/// A project's file comes with its folder, perhaps from someone else: it may not name a program.
+fn project_layer(file: &File) -> Result<Layer, ConfigError> {
+    let origin = file.0.to_string_lossy();
+    let raw = read_file(file)?;
+    if raw.worker_launcher.is_some() {
+        return Err(ConfigError::Malformed {
+            origin: origin.into_owned(),
+            reason: "`worker_launcher` names a program to run; set it as a flag, as a variable or \
+                     in the user's settings file"
+                .to_owned(),
+        });
+    }
     Layer::of(&origin, &raw)
+}
+
+fn read_file((path, text): &File) -> Result<RawSettings, ConfigError> {
+    layers::read_toml(&path.to_string_lossy(), text)
 }
 
 fn variable_layer(name: &str, key: &str, text: &str) -> Result<Layer, ConfigError> {

@@ -160,6 +160,28 @@ fn a_model_of_random_weights_goes_the_whole_way() {
 }
 
 #[test]
+fn a_launcher_starts_the_worker() {
+    let home = home_with_corpus();
+    let model = home.path().join("random.gguf");
+    random_model(&model);
+    std::fs::write(home.path().join("launch.sh"), "echo \"$1\" >launched\nexec \"$@\"\n").unwrap();
+    let arguments = ["ask", "Who?", "--model", "random.gguf", "--samples", "1", "--json"];
+    let with_launcher = |launcher: &str| {
+        let mut command = retort(home.path());
+        command.args(arguments).args(["--reply-tokens-max", "16"]);
+        command.env("RETORT_WORKER_LAUNCHER", launcher).output().unwrap()
+    };
+    let output = with_launcher("/bin/sh  launch.sh");
+    assert!(lines(&output)[0]["usage"]["completion_tokens"].as_u64().unwrap() > 0);
+    let launched = std::fs::read_to_string(home.path().join("launched")).unwrap();
+    assert_eq!(Path::new(launched.trim()).file_name().unwrap(), "retort");
+
+    let output = with_launcher("no-such-launcher");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error(&output).contains("no-such-launcher"), "{}", error(&output));
+}
+
+#[test]
 fn a_home_that_cannot_be_written_still_answers() {
     let home = tempfile::tempdir().unwrap();
     let corpus = home_with_corpus();
