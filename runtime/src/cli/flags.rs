@@ -59,6 +59,9 @@ pub struct SettingsArgs {
     /// Passages a search returns.
     #[arg(long, global = true, value_name = "N")]
     passages_per_search: Option<u8>,
+    /// Memory for the model and its context, in bytes; a model that needs more is refused.
+    #[arg(long, global = true, value_name = "BYTES")]
+    memory_bytes_max: Option<u64>,
     /// Threads of the model.
     #[arg(long, global = true, value_name = "N")]
     threads: Option<u16>,
@@ -119,6 +122,7 @@ impl SettingsArgs {
             run_fuel_max: flags.run_fuel_max,
             wall_seconds_max: flags.wall_seconds_max,
             passages_per_search: flags.passages_per_search,
+            memory_bytes_max: flags.memory_bytes_max,
             threads: flags.threads,
             context_tokens: flags.context_tokens,
             worker_launcher: flags.worker_launcher,

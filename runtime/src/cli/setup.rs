@@ -8,13 +8,14 @@ use clap::{Args, ValueEnum};
 
 use super::context::Context;
 use super::model::{Model, read_system_prompt};
-use crate::agent::{Agent, Budgets, Run, Settings, Sink, SystemClock};
+use crate::agent::{self, Agent, Budgets, Run, Sink, SystemClock};
 use crate::cancel::Cancel;
 use crate::corpus::Corpus;
 use crate::engine::{
-    Engine, Sampling, ScriptedEngine, SearchQuestion, WorkerEngine, WorkerSettings,
+    Engine, EngineError, ModelFile, Sampling, ScriptedEngine, SearchQuestion, WorkerEngine,
+    WorkerSettings,
 };
-use crate::profile::Resolved;
+use crate::profile::{Resolved, Settings};
 use crate::sandbox::{Limits, Sandbox, SandboxOptions};
 use crate::transcript::{Dialect, TRANSCRIPT_ROW_VERSION};
 
@@ -66,7 +67,7 @@ pub struct Setup {
     /// The corpus' name.
     pub corpus: String,
     /// Sampling and limits.
-    pub settings: Settings,
+    pub settings: agent::Settings,
 }
 
 impl Setup {
@@ -110,6 +111,7 @@ impl RunArgs {
         }
         let settings = &context.resolved.settings;
         let model = context.model(settings.model.as_deref().map(Path::new))?;
+        check_memory(&model.file, settings)?;
         let dialect = self.dialect(Some(&model))?;
         let worker = WorkerSettings {
             context_tokens: settings.context_tokens,
@@ -138,6 +140,27 @@ impl RunArgs {
         let tools = dialect.tools().to_vec();
         Ok(dialect.with_system_prompt(&template, &tools)?)
     }
+}
+
+/// Refuses a model whose weights and context do not fit into the memory it may have: loading it
+/// would push everything else out of a board.
+fn check_memory(file: &ModelFile, settings: &Settings) -> Result<(), EngineError> {
+    let tokens = u64::from(settings.context_tokens.min(file.family.context_tokens));
+    let context = tokens.saturating_mul(file.family.context_token_bytes);
+    let allowed = settings.memory_bytes_max;
+    if file.bytes.saturating_add(context) <= allowed {
+        return Ok(());
+    }
+    let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
+    let reason = format!(
+        "it needs {} MiB of memory for its weights and {} MiB for a context of {tokens} tokens, and \
+         {} MiB are allowed: take a smaller or more strongly quantised model, lower \
+         --context-tokens, or raise --memory-bytes-max",
+        megabytes(file.bytes),
+        megabytes(context),
+        megabytes(allowed)
+    );
+    Err(EngineError::Refused { path: file.display.clone(), reason })
 }
 
 /// The dialect a model reads. One that does not say, but has a template for chats, was not
@@ -169,10 +192,10 @@ fn warn_of_other_words(model: &Model, dialect: &Dialect) {
 }
 
 /// A run's settings from those in force and the board's limits.
-fn run_settings(resolved: &Resolved) -> Settings {
+fn run_settings(resolved: &Resolved) -> agent::Settings {
     let (set, sandbox) = (&resolved.settings, &resolved.profile.sandbox);
     let is_greedy = set.samples == 1 || set.temperature <= 0.0;
-    Settings {
+    agent::Settings {
         candidates: if is_greedy { 1 } else { set.samples },
         sampling: if is_greedy {
             Sampling::Greedy

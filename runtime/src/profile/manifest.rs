@@ -69,14 +69,15 @@ impl Manifest {
     }
 
     fn foreign_setting(&self) -> Option<&'static str> {
-        let RawSettings { model, corpus, data_dir, board, threads, worker_launcher, .. } =
-            &self.settings;
+        let RawSettings { model, corpus, data_dir, board, .. } = &self.settings;
+        let RawSettings { threads, memory_bytes_max, worker_launcher, .. } = &self.settings;
         let set = [
             ("model", model.is_some()),
             ("corpus", corpus.is_some()),
             ("data_dir", data_dir.is_some()),
             ("board", board.is_some()),
             ("threads", threads.is_some()),
+            ("memory_bytes_max", memory_bytes_max.is_some()),
             // It names a program to run; a manifest comes with its model, perhaps from someone else.
             ("worker_launcher", worker_launcher.is_some()),
         ];

@@ -49,6 +49,8 @@ pub struct RawSettings {
     pub wall_seconds_max: Option<u32>,
     /// Passages a search returns.
     pub passages_per_search: Option<u8>,
+    /// Memory for the model and its context.
+    pub memory_bytes_max: Option<u64>,
     /// Threads that decode.
     pub threads: Option<u16>,
     /// Tokens a model's context holds.
@@ -90,6 +92,8 @@ pub struct Settings {
     pub wall_seconds_max: u32,
     /// Passages a search returns.
     pub passages_per_search: u8,
+    /// Memory for the model and its context.
+    pub memory_bytes_max: u64,
     /// Threads that decode.
     pub threads: u16,
     /// Tokens a model's context holds.
@@ -155,7 +159,8 @@ const FLAGS: &str = "command line";
 const TEXTS: [&str; 5] = ["model", "corpus", "data_dir", "board", "worker_launcher"];
 
 /// Settings that a board's profile sets, with the profile's key.
-const FROM_PROFILE: [(&str, &str); 9] = [
+const FROM_PROFILE: [(&str, &str); 10] = [
+    ("memory_bytes_max", "memory_bytes_max"),
     ("samples", "candidates"),
     ("threads", "threads"),
     ("context_tokens", "context_tokens"),

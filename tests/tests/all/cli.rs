@@ -182,6 +182,15 @@ fn a_launcher_starts_the_worker() {
 }
 
 #[test]
+fn a_model_that_needs_too_much_memory_is_refused() {
+    let home = home_with_corpus();
+    let arguments = ["ask", "Who?", "--memory-bytes-max", "1000000"];
+    let output = run(home.path(), &arguments);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(error(&output).contains("--memory-bytes-max"), "{}", error(&output));
+}
+
+#[test]
 fn a_home_that_cannot_be_written_still_answers() {
     let home = tempfile::tempdir().unwrap();
     let corpus = home_with_corpus();
