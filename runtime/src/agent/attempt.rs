@@ -171,6 +171,7 @@ pub fn tool_uses(outcome: &Outcome) -> Vec<ToolUse> {
             result: match &call.result {
                 Ok(text) | Err(text) => text.clone(),
             },
+            failed: call.result.is_err(),
         })
         .collect()
 }

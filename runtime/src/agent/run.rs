@@ -14,7 +14,7 @@ use super::types::{
 };
 use crate::cancel::Cancel;
 use crate::engine::{Candidate, Engine, EngineError, Flow, Prefilled, SampleRequest};
-use crate::sandbox::{Sandbox, SandboxError, Seed, Session};
+use crate::sandbox::{PythonError, Sandbox, SandboxError, Seed, Session};
 
 /// Everything a run needs, borrowed from whoever owns it.
 pub struct Agent<'a> {
@@ -335,18 +335,12 @@ fn report(
         Ok(action) => (action.thought.clone(), action.code.clone(), None),
         Err(message) => (String::new(), String::new(), Some(message)),
     };
-    let error = outcome.and_then(|outcome| outcome.error.clone()).or_else(|| {
-        parse_error.map(|message| crate::sandbox::PythonError {
-            kind: "ParseError".to_owned(),
-            message: message.clone(),
-            line: None,
-            column: None,
-            source_line: None,
-        })
-    });
+    let error = outcome
+        .and_then(|outcome| outcome.error.clone())
+        .or_else(|| parse_error.map(|message| PythonError::parse_error(message)));
     StepReport {
         index,
-        prompt_sha256: hash(prompt),
+        prompt_sha256: prompt_hash(prompt),
         prompt_tokens: prefilled.prompt_tokens,
         reused_tokens: prefilled.reused_tokens,
         completion_tokens: replies.iter().map(|reply| reply.tokens).sum(),
@@ -381,7 +375,8 @@ fn cite(citations: &mut Vec<Citation>, passages: &[Retrieved]) {
     }
 }
 
-fn hash(prompt: &[Segment]) -> String {
+/// SHA-256 of a rendered prompt, lower-case hexadecimal.
+pub fn prompt_hash(prompt: &[Segment]) -> String {
     let mut hasher = Sha256::new();
     for segment in prompt {
         hasher.update(segment.text.as_bytes());

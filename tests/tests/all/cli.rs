@@ -57,6 +57,9 @@ fn indexed_documents_are_found_and_cited() {
     assert_eq!(runs[0]["status"], "answered");
     let shown = run(home.path(), &["runs", "show", runs[0]["id"].as_str().unwrap(), "--json"]);
     assert_eq!(lines(&shown)[0]["steps"].as_array().unwrap().len(), 2);
+    let replayed = run(home.path(), &["runs", "replay", runs[0]["id"].as_str().unwrap(), "--json"]);
+    assert_eq!(replayed.status.code(), Some(0), "{}", error(&replayed));
+    assert_eq!(lines(&replayed)[0]["differences"], serde_json::json!([]));
 }
 
 #[test]
