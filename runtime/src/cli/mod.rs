@@ -7,6 +7,7 @@ mod ask;
 mod bench;
 mod config;
 mod context;
+mod doctor;
 mod eval;
 mod exit;
 mod flags;
@@ -59,6 +60,7 @@ enum Command {
     Index(index::IndexArgs),
     Python(python::PythonArgs),
     Eval(eval::EvalArgs),
+    Doctor(doctor::DoctorArgs),
     /// What parts of the program cost on this machine.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -116,6 +118,7 @@ fn run(cli: &Cli, cancel: Cancel) -> anyhow::Result<Exit> {
         Command::Index(args) => index::run(args, &context),
         Command::Python(args) => python::run(args, &context),
         Command::Eval(args) => eval::run(args, &context),
+        Command::Doctor(args) => doctor::run(args, &context),
         Command::Bench(command) => bench::run(command, &context),
         Command::Runs(command) => runs::run(command, &context),
         Command::Config(command) => config::run(command, &context),

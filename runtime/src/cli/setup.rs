@@ -43,7 +43,7 @@ pub enum EngineKind {
 }
 
 /// Flags of a run.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct RunArgs {
     /// What answers.
     #[arg(long, value_enum, default_value_t)]
@@ -104,7 +104,11 @@ impl Setup {
 }
 
 impl RunArgs {
-    fn engine(&self, context: &Context) -> Result<(Box<dyn Engine>, Dialect)> {
+    /// The engine and the dialect of its model.
+    ///
+    /// # Errors
+    /// When the model is refused or its worker does not start.
+    pub fn engine(&self, context: &Context) -> Result<(Box<dyn Engine>, Dialect)> {
         if self.engine == EngineKind::Scripted {
             let dialect = self.dialect(None)?;
             return Ok((Box::new(ScriptedEngine::new(SearchQuestion)), dialect));

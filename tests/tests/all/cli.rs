@@ -243,3 +243,20 @@ fn a_reader_that_goes_away_is_no_failure() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), error(&output).as_str()), (Some(0), ""));
 }
+
+#[test]
+fn the_doctor_tries_every_part() {
+    let home = home_with_corpus();
+    let output = run(home.path(), &["doctor", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", error(&output));
+    let report = &lines(&output)[0];
+    let parts = report["parts"].as_array().unwrap();
+    assert!(parts.iter().any(|part| part["part"] == "corpus notes"), "{report}");
+
+    std::fs::write(home.path().join("broken.gguf"), "GGUF").unwrap();
+    let output = run(home.path(), &["doctor", "--model", "broken.gguf"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("broken  model: broken.gguf"), "{text}");
+    assert!(text.contains("ok      python: CPython 3.11"), "{text}");
+}
