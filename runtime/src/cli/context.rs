@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use super::exit::UsageError;
 use super::model::{self, Model};
 use crate::bundled;
 use crate::cancel::Cancel;
@@ -12,11 +13,6 @@ use crate::profile::Resolved;
 
 /// The corpus that is asked when none is named and there are several.
 const DEFAULT_CORPUS: &str = "demo";
-
-/// Wrong usage that clap cannot see.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct UsageError(pub String);
 
 /// The settings in force, and the token that ends work.
 pub struct Context {

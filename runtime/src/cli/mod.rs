@@ -152,7 +152,7 @@ fn exit_of_error(error: &anyhow::Error) -> Exit {
     if error.is::<CorpusError>() || matches!(engine, Some(EngineError::Refused { .. })) {
         return Exit::Refused;
     }
-    if error.is::<context::UsageError>() || error.is::<ConfigError>() {
+    if error.is::<exit::UsageError>() || error.is::<ConfigError>() {
         Exit::Usage
     } else {
         Exit::Failure
