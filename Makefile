@@ -6,7 +6,7 @@ CARGO_FLAGS := --release -j2
 # Where cargo puts programs; CARGO_TARGET_DIR may be set.
 PROGRAMS = $(shell cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release
 
-.PHONY: demo test setup build lint guest clean-demo
+.PHONY: demo test setup build lint guest cross cross-test
 
 demo: build
 	@sh models/demo.sh $(PROGRAMS)/retort
@@ -38,3 +38,11 @@ lint: setup
 # Rebuilds the Python guest (CPython for WebAssembly); needs Debian's source packages.
 guest:
 	bash runtime/python/build.sh
+
+# The programs for 64-bit ARM boards, and their trial under qemu (docs/BOARDS.md).
+cross: setup
+	bash cross/build.sh $(dir $(PROGRAMS))cross
+
+cross-test: build cross
+	@$(MAKE) --no-print-directory setup PACKAGES="qemu-user-static jq"
+	bash cross/test.sh $(PROGRAMS)/retort $(dir $(PROGRAMS))cross

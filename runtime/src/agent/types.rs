@@ -248,6 +248,9 @@ pub struct ToolUse {
     pub arguments: serde_json::Value,
     /// What it returned, or the error's text.
     pub result: String,
+    /// `result` is an error's text.
+    #[serde(default)]
+    pub failed: bool,
 }
 
 /// One step: what was chosen and what it did.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use super::exit::UsageError;
 use super::model::{self, Model};
 use crate::bundled;
 use crate::cancel::Cancel;
@@ -12,11 +13,6 @@ use crate::profile::Resolved;
 
 /// The corpus that is asked when none is named and there are several.
 const DEFAULT_CORPUS: &str = "demo";
-
-/// Wrong usage that clap cannot see.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct UsageError(pub String);
 
 /// The settings in force, and the token that ends work.
 pub struct Context {
@@ -52,7 +48,8 @@ impl Context {
             None => self.only_corpus()?,
         };
         let dir = self.corpus_dir(&name)?;
-        let corpus = match Corpus::open(&dir) {
+        let cache_bytes = self.resolved.profile.corpus_cache_bytes;
+        let corpus = match Corpus::open_cached(&dir, cache_bytes) {
             Err(CorpusError::Missing { .. }) if name == DEFAULT_CORPUS => self.demo_corpus(&dir)?,
             opened => opened?,
         };

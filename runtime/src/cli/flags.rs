@@ -59,12 +59,18 @@ pub struct SettingsArgs {
     /// Passages a search returns.
     #[arg(long, global = true, value_name = "N")]
     passages_per_search: Option<u8>,
+    /// Memory for the model and its context, in bytes; a model that needs more is refused.
+    #[arg(long, global = true, value_name = "BYTES")]
+    memory_bytes_max: Option<u64>,
     /// Threads of the model.
     #[arg(long, global = true, value_name = "N")]
     threads: Option<u16>,
     /// Tokens of the model's context.
     #[arg(long, global = true, value_name = "N")]
     context_tokens: Option<u32>,
+    /// Program and arguments that start the model's worker, such as an emulator.
+    #[arg(long, global = true, value_name = "COMMAND")]
+    worker_launcher: Option<String>,
 }
 
 impl SettingsArgs {
@@ -116,8 +122,10 @@ impl SettingsArgs {
             run_fuel_max: flags.run_fuel_max,
             wall_seconds_max: flags.wall_seconds_max,
             passages_per_search: flags.passages_per_search,
+            memory_bytes_max: flags.memory_bytes_max,
             threads: flags.threads,
             context_tokens: flags.context_tokens,
+            worker_launcher: flags.worker_launcher,
             // Tools stand in files only.
             ..RawSettings::default()
         }

@@ -7,8 +7,8 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::context::{Context, UsageError};
-use super::exit::Exit;
+use super::context::Context;
+use super::exit::{Exit, UsageError};
 use super::output::outln;
 use crate::corpus::{self, IngestOptions, IngestProgress, IngestReport};
 

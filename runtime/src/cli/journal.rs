@@ -2,13 +2,15 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::context::Context;
 use super::setup::Setup;
-use crate::agent::{Event, Run, Settings, Sink, StepReport};
+use crate::agent::{Event, RecordedRun, RecordedStep, Run, Settings, Sink, StepReport};
 use crate::engine::ModelInfo;
-use crate::store::{NewRun, RunEnd, RunId, StepRecord, Store, StoreError};
+use crate::sandbox::Seed;
+use crate::store::{NewRun, RunEnd, RunId, RunRecord, StepRecord, Store, StoreError};
 
 /// Records each event before the run goes on.
 pub struct Journal {
@@ -54,7 +56,7 @@ impl Journal {
         }
     }
 
-    fn begin(&mut self, question: &str, model: &ModelInfo, settings: &Settings) {
+    fn begin(&mut self, question: &str, model: &ModelInfo, settings: &Settings, unix_seconds: i64) {
         let Some(store) = &mut self.store else { return };
         let begun = store.begin_run(&NewRun {
             session: None,
@@ -65,7 +67,7 @@ impl Journal {
             dialect: self.dialect.clone(),
             dialect_hash: self.dialect_hash.clone(),
             seed: settings.seed,
-            settings_json: json!(settings),
+            settings_json: settings_json(settings, unix_seconds),
             started_unix_ms: unix_ms(),
         });
         self.run =
@@ -76,8 +78,8 @@ impl Journal {
 impl Sink for Journal {
     fn event(&mut self, event: &Event<'_>) {
         match event {
-            Event::Started { question, model, settings, .. } => {
-                self.begin(question, model, settings);
+            Event::Started { question, model, settings, unix_seconds } => {
+                self.begin(question, model, settings, *unix_seconds);
             }
             Event::Step(step) => self.record(|store, run| match run {
                 Some(run) => store.append_step(run, &step_record(step)),
@@ -89,6 +91,38 @@ impl Sink for Journal {
             }),
         }
     }
+}
+
+/// The settings, and what else the run's Python saw.
+fn settings_json(settings: &Settings, unix_seconds: i64) -> Value {
+    let mut value = json!(settings);
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("action".to_owned(), json!(settings.action));
+        fields.insert("unix_seconds".to_owned(), Value::from(unix_seconds));
+    }
+    value
+}
+
+/// A recorded run as it can be replayed.
+pub fn recorded_run(record: RunRecord) -> anyhow::Result<RecordedRun> {
+    let settings = &record.run.settings_json;
+    let steps = record.steps.into_iter().map(|step| {
+        Ok(RecordedStep {
+            prompt_sha256: step.prompt_sha256,
+            reply: step.reply,
+            tool_calls: serde_json::from_value(step.tool_calls_json)?,
+            outcome: serde_json::from_value(step.outcome_json)?,
+        })
+    });
+    let unix_seconds = settings.get("unix_seconds").and_then(Value::as_i64);
+    let unix_seconds = unix_seconds.context("it was recorded by a version that kept no clock")?;
+    let limits = settings.get("action").cloned().unwrap_or_default();
+    Ok(RecordedRun {
+        steps: steps.collect::<anyhow::Result<_>>()?,
+        question: record.run.question,
+        seed: Seed { random: record.run.seed, unix_seconds },
+        limits: serde_json::from_value(limits)?,
+    })
 }
 
 fn step_record(step: &StepReport) -> StepRecord {

@@ -7,6 +7,7 @@ mod ask;
 mod bench;
 mod config;
 mod context;
+mod doctor;
 mod eval;
 mod exit;
 mod flags;
@@ -19,6 +20,7 @@ mod python;
 mod runs;
 mod search;
 mod setup;
+mod tools;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -59,6 +61,7 @@ enum Command {
     Index(index::IndexArgs),
     Python(python::PythonArgs),
     Eval(eval::EvalArgs),
+    Doctor(doctor::DoctorArgs),
     /// What parts of the program cost on this machine.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -68,6 +71,9 @@ enum Command {
     /// The settings in force.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Tools of one's own.
+    #[command(subcommand)]
+    Tools(tools::ToolsCommand),
     /// Model files.
     #[command(subcommand)]
     Models(models::ModelsCommand),
@@ -116,9 +122,11 @@ fn run(cli: &Cli, cancel: Cancel) -> anyhow::Result<Exit> {
         Command::Index(args) => index::run(args, &context),
         Command::Python(args) => python::run(args, &context),
         Command::Eval(args) => eval::run(args, &context),
+        Command::Doctor(args) => doctor::run(args, &context),
         Command::Bench(command) => bench::run(command, &context),
         Command::Runs(command) => runs::run(command, &context),
         Command::Config(command) => config::run(command, &context),
+        Command::Tools(command) => tools::run(command, &context),
         Command::Models(command) => models::run(command, &context),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -149,7 +157,7 @@ fn exit_of_error(error: &anyhow::Error) -> Exit {
     if error.is::<CorpusError>() || matches!(engine, Some(EngineError::Refused { .. })) {
         return Exit::Refused;
     }
-    if error.is::<context::UsageError>() || error.is::<ConfigError>() {
+    if error.is::<exit::UsageError>() || error.is::<ConfigError>() {
         Exit::Usage
     } else {
         Exit::Failure

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::context::UsageError;
+use super::exit::UsageError;
 use crate::bundled;
 use crate::engine::{EngineError, ModelFile};
 use crate::profile::{Manifest, Settings, SystemPromptFile};

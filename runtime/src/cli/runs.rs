@@ -1,13 +1,20 @@
 //! `retort runs`.
 
-use anyhow::Result;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::context::Context;
 use super::exit::Exit;
+use super::journal::recorded_run;
+use super::model::read_system_prompt;
 use super::output::outln;
-use crate::store::{RunRecord, Store};
+use crate::agent::{self, Difference};
+use crate::sandbox::{Sandbox, SandboxOptions};
+use crate::store::{NewRun, RunRecord, Store};
+use crate::transcript::Dialect;
 
 /// Commands about the record of runs.
 #[derive(Debug, Subcommand)]
@@ -25,6 +32,17 @@ pub enum RunsCommand {
     Show {
         /// Id, or the start of one that no other has.
         id: String,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Execute a run again from its record, without its model, and say where it differs.
+    Replay {
+        /// Id, or the start of one that no other has.
+        id: String,
+        /// System prompt of the run, where its model's manifest named one.
+        #[arg(long, value_name = "FILE")]
+        system_prompt: Option<PathBuf>,
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
@@ -63,9 +81,53 @@ pub fn run(command: &RunsCommand, context: &Context) -> Result<Exit> {
                 print_run(&run);
             }
         }
+        RunsCommand::Replay { id, system_prompt, json } => {
+            return replay(store.run(id)?, system_prompt.as_deref(), *json, context);
+        }
         RunsCommand::Delete { id } => outln!("deleted {}", store.delete_run(id)?.as_str()),
     }
     Ok(Exit::Success)
+}
+
+fn replay(
+    record: RunRecord,
+    system_prompt: Option<&Path>,
+    as_json: bool,
+    context: &Context,
+) -> Result<Exit> {
+    let id = record.id.clone();
+    let dialect = recorded_dialect(&record.run, system_prompt)?;
+    let run =
+        recorded_run(record).with_context(|| format!("run {} cannot be replayed", id.as_str()))?;
+    let options = SandboxOptions { cache_dir: context.cache_dir.clone() };
+    let sandbox = Sandbox::open(&options)?;
+    let differences = agent::replay(&run, &sandbox, &dialect, &context.cancel)?;
+    if as_json {
+        let steps = run.steps.len();
+        outln!("{}", json!({"format": 1, "run": id, "steps": steps, "differences": differences}));
+    } else {
+        for Difference { step, field, recorded, replayed } in &differences {
+            outln!("step {}: {field} was {recorded:?}, is {replayed:?}", step + 1);
+        }
+        outln!("{}: {} steps, {} differences", id.as_str(), run.steps.len(), differences.len());
+    }
+    Ok(if differences.is_empty() { Exit::Success } else { Exit::Failure })
+}
+
+/// The dialect of the run, with the system prompt it had.
+fn recorded_dialect(run: &NewRun, system_prompt: Option<&Path>) -> Result<Dialect> {
+    let mut dialect = Dialect::named(&run.dialect)?;
+    if let Some(path) = system_prompt {
+        let tools = dialect.tools().to_vec();
+        dialect = dialect.with_system_prompt(&read_system_prompt(path, None)?, &tools)?;
+    }
+    if dialect.hash() != run.dialect_hash {
+        tracing::warn!(
+            "the words of the dialect {} are not those of the run: its prompts will differ",
+            run.dialect
+        );
+    }
+    Ok(dialect)
 }
 
 fn print_run(record: &RunRecord) {

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::context::{Context, UsageError};
-use super::exit::Exit;
+use super::context::Context;
+use super::exit::{Exit, UsageError};
 use super::output::outln;
 use crate::corpus::Hit;
 

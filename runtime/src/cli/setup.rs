@@ -8,13 +8,15 @@ use clap::{Args, ValueEnum};
 
 use super::context::Context;
 use super::model::{Model, read_system_prompt};
-use crate::agent::{Agent, Budgets, Run, Settings, Sink, SystemClock};
+use super::tools;
+use crate::agent::{self, Agent, Budgets, Run, Sink, SystemClock, Toolbox};
 use crate::cancel::Cancel;
 use crate::corpus::Corpus;
 use crate::engine::{
-    Engine, Sampling, ScriptedEngine, SearchQuestion, WorkerEngine, WorkerSettings,
+    Engine, EngineError, ModelFile, Sampling, ScriptedEngine, SearchQuestion, WorkerEngine,
+    WorkerSettings,
 };
-use crate::profile::Resolved;
+use crate::profile::{Resolved, Settings};
 use crate::sandbox::{Limits, Sandbox, SandboxOptions};
 use crate::transcript::{Dialect, TRANSCRIPT_ROW_VERSION};
 
@@ -42,7 +44,7 @@ pub enum EngineKind {
 }
 
 /// Flags of a run.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct RunArgs {
     /// What answers.
     #[arg(long, value_enum, default_value_t)]
@@ -60,25 +62,29 @@ pub struct Setup {
     engine: Box<dyn Engine>,
     sandbox: Sandbox,
     retriever: Corpus,
+    /// The user's own tools.
+    pub toolbox: Toolbox,
     cancel: Cancel,
     /// How transcripts become text.
     pub dialect: Dialect,
     /// The corpus' name.
     pub corpus: String,
     /// Sampling and limits.
-    pub settings: Settings,
+    pub settings: agent::Settings,
 }
 
 impl Setup {
     /// Opens corpus, model and sandbox, in the order of what it costs to find a mistake.
     pub fn open(args: &RunArgs, context: &Context) -> Result<Self> {
         let (corpus, opened) = context.corpus()?;
-        let (engine, dialect) = args.engine(context)?;
+        let toolbox = tools::open(&context.resolved.tools)?;
+        let (engine, dialect) = args.engine(context, &toolbox)?;
         let sandbox = Sandbox::open(&SandboxOptions { cache_dir: context.cache_dir.clone() })?;
         Ok(Self {
             engine,
             sandbox,
             retriever: opened,
+            toolbox,
             cancel: context.cancel.clone(),
             dialect,
             corpus,
@@ -93,6 +99,7 @@ impl Setup {
             engine: self.engine.as_mut(),
             sandbox: &self.sandbox,
             retriever: &self.retriever,
+            toolbox: &self.toolbox,
             dialect: &self.dialect,
             clock: &clock,
             settings: self.settings.clone(),
@@ -103,28 +110,39 @@ impl Setup {
 }
 
 impl RunArgs {
-    fn engine(&self, context: &Context) -> Result<(Box<dyn Engine>, Dialect)> {
+    /// The engine and the dialect of its model.
+    ///
+    /// # Errors
+    /// When the model is refused or its worker does not start.
+    pub fn engine(
+        &self,
+        context: &Context,
+        toolbox: &Toolbox,
+    ) -> Result<(Box<dyn Engine>, Dialect)> {
         if self.engine == EngineKind::Scripted {
-            let dialect = self.dialect(None)?;
+            let dialect = self.dialect(None, toolbox)?;
             return Ok((Box::new(ScriptedEngine::new(SearchQuestion)), dialect));
         }
         let settings = &context.resolved.settings;
         let model = context.model(settings.model.as_deref().map(Path::new))?;
-        let dialect = self.dialect(Some(&model))?;
+        check_memory(&model.file, settings)?;
+        let dialect = self.dialect(Some(&model), toolbox)?;
         let worker = WorkerSettings {
             context_tokens: settings.context_tokens,
             candidates_max: settings.samples,
             threads: if model.file.bytes < SMALL_MODEL_BYTES { 1 } else { settings.threads },
             ..WorkerSettings::default()
-        };
+        }
+        .with_launcher(settings.worker_launcher.as_deref().unwrap_or_default());
         let engine = WorkerEngine::load(model.file, worker, context.cancel.clone())?;
         Ok((Box::new(engine), dialect))
     }
 
     /// The dialect of the command line, the manifest or the file, with the system prompt likewise.
-    fn dialect(&self, model: Option<&Model>) -> Result<Dialect> {
+    fn dialect(&self, model: Option<&Model>, toolbox: &Toolbox) -> Result<Dialect> {
         let named = self.dialect.as_deref();
         let dialect = Dialect::named(named.or(model.map(trained_dialect)).unwrap_or(OWN_DIALECT))?;
+        let dialect = dialect.with_tools(&toolbox.descriptions())?;
         if let Some(model) = model {
             warn_of_other_words(model, &dialect);
         }
@@ -133,10 +151,44 @@ impl RunArgs {
             (None, Some(model)) => model.system_prompt()?,
             (None, None) => None,
         };
-        let Some(template) = template else { return Ok(dialect) };
+        let Some(template) = template else {
+            warn_of_untold_tools(toolbox, &dialect);
+            return Ok(dialect);
+        };
         let tools = dialect.tools().to_vec();
         Ok(dialect.with_system_prompt(&template, &tools)?)
     }
+}
+
+/// A student that was trained without a system prompt is not given one because of a tool.
+fn warn_of_untold_tools(toolbox: &Toolbox, dialect: &Dialect) {
+    if !toolbox.tools.is_empty() && !dialect.has_system_prompt() {
+        let dialect = dialect.name();
+        tracing::warn!(
+            "the dialect {dialect} has no prompt that lists tools: the model is not told of yours"
+        );
+    }
+}
+
+/// Refuses a model whose weights and context do not fit into the memory it may have: loading it
+/// would push everything else out of a board.
+fn check_memory(file: &ModelFile, settings: &Settings) -> Result<(), EngineError> {
+    let tokens = u64::from(settings.context_tokens.min(file.family.context_tokens));
+    let context = tokens.saturating_mul(file.family.context_token_bytes);
+    let allowed = settings.memory_bytes_max;
+    if file.bytes.saturating_add(context) <= allowed {
+        return Ok(());
+    }
+    let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
+    let reason = format!(
+        "it needs {} MiB of memory for its weights and {} MiB for a context of {tokens} tokens, and \
+         {} MiB are allowed: take a smaller or more strongly quantised model, lower \
+         --context-tokens, or raise --memory-bytes-max",
+        megabytes(file.bytes),
+        megabytes(context),
+        megabytes(allowed)
+    );
+    Err(EngineError::Refused { path: file.display.clone(), reason })
 }
 
 /// The dialect a model reads. One that does not say, but has a template for chats, was not
@@ -168,10 +220,10 @@ fn warn_of_other_words(model: &Model, dialect: &Dialect) {
 }
 
 /// A run's settings from those in force and the board's limits.
-fn run_settings(resolved: &Resolved) -> Settings {
+fn run_settings(resolved: &Resolved) -> agent::Settings {
     let (set, sandbox) = (&resolved.settings, &resolved.profile.sandbox);
     let is_greedy = set.samples == 1 || set.temperature <= 0.0;
-    Settings {
+    agent::Settings {
         candidates: if is_greedy { 1 } else { set.samples },
         sampling: if is_greedy {
             Sampling::Greedy

@@ -22,6 +22,10 @@ const SCORE_HALF: f32 = 10.0;
 /// Mapped scores are rounded to this: processors differ in the last bits of a sum, and the order
 /// of hits must not.
 const SCORE_STEPS: f32 = 10_000.0;
+/// Cache of a corpus that is opened without saying how much it may have.
+const CACHE_BYTES: u64 = 4 << 20;
+/// A block of the index's stored passages.
+const BLOCK_BYTES: u64 = 16 << 10;
 /// Passages fetched beyond the limit at first, to see whether a tie crosses it.
 const TIE_ROOM: usize = 8;
 /// Passages looked at for a tie at most.
@@ -86,7 +90,15 @@ impl Corpus {
     /// [`CorpusError::Damaged`]; after an unclean stop the whole index is compared with its
     /// checksums first.
     pub fn open(dir: &Path) -> Result<Self, CorpusError> {
-        Self::open_with(dir, false)
+        Self::open_with(dir, false, CACHE_BYTES)
+    }
+
+    /// Opens the corpus at `dir` with at most `cache_bytes` of memory for passages that were read.
+    ///
+    /// # Errors
+    /// As [`Corpus::open`].
+    pub fn open_cached(dir: &Path, cache_bytes: u64) -> Result<Self, CorpusError> {
+        Self::open_with(dir, false, cache_bytes)
     }
 
     /// Opens the corpus at `dir` and compares everything in it with its checksums.
@@ -94,10 +106,10 @@ impl Corpus {
     /// # Errors
     /// As [`Corpus::open`]; [`CorpusError::Damaged`] names the first fault.
     pub fn check(dir: &Path) -> Result<CorpusStats, CorpusError> {
-        Ok(Self::open_with(dir, true)?.stats)
+        Ok(Self::open_with(dir, true, CACHE_BYTES)?.stats)
     }
 
-    fn open_with(dir: &Path, thorough: bool) -> Result<Self, CorpusError> {
+    fn open_with(dir: &Path, thorough: bool, cache_bytes: u64) -> Result<Self, CorpusError> {
         let ledger = Ledger::open(dir)?;
         let totals = ledger.totals()?;
         if totals.generation == 0 {
@@ -113,8 +125,8 @@ impl Corpus {
         if thorough || unclean || (index_bytes <= CHECKED_BYTES_MAX && !ingesting) {
             index.validate(dir)?;
         }
-        let reader = index.index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
-        let reader: IndexReader = reader.map_err(|error| CorpusError::damaged(dir, error))?;
+        let reader = open_reader(&index, cache_bytes);
+        let reader = reader.map_err(|error| CorpusError::damaged(dir, error))?;
         let settled = totals.clean && !ingesting;
         check_agreement(dir, &totals, &index, reader.searcher().num_docs(), settled)?;
         let stats = stats(&totals, index_bytes);
@@ -169,6 +181,14 @@ impl Corpus {
         found.truncate(limit);
         Ok(found.into_iter().map(|(score, source, passage)| hit(score, source, passage)).collect())
     }
+}
+
+/// A reader whose segments share the cache.
+fn open_reader(index: &PassageIndex, cache_bytes: u64) -> tantivy::Result<IndexReader> {
+    let segments = index.index.searchable_segment_ids()?.len().max(1);
+    let blocks = usize::try_from(cache_bytes / BLOCK_BYTES).unwrap_or(usize::MAX) / segments;
+    let builder = index.index.reader_builder().reload_policy(ReloadPolicy::Manual);
+    builder.doc_store_cache_num_blocks(blocks.max(1)).try_into()
 }
 
 fn hit(score: f32, source: String, passage: super::Passage) -> Hit {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use retort_transcript::Segment;
 
 use super::model_file::ModelFile;
-use super::process::{Death, Process};
-use super::protocol::{Failure, PROTOCOL_VERSION, Reply, Request, SampledReply};
+use super::process::{Process, Trouble, unexpected};
+use super::protocol::{PROTOCOL_VERSION, Reply, Request, SampledReply};
 use super::tokenizer::Tokenizer;
 use super::{
     Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, WorkerSettings,
@@ -166,23 +166,6 @@ impl WorkerEngine {
         }
         Ok(())
     }
-}
-
-/// What can go wrong with an operation.
-pub(super) enum Trouble {
-    Engine(EngineError),
-    Died(Death),
-}
-
-pub(super) fn unexpected(reply: &Reply) -> Trouble {
-    Trouble::Engine(match reply {
-        Reply::Failed(Failure::Cancelled) => EngineError::Cancelled,
-        Reply::Failed(Failure::Version(theirs)) => EngineError::WorkerFailed(format!(
-            "the worker speaks version {theirs}, this program {PROTOCOL_VERSION}"
-        )),
-        Reply::Failed(Failure::Llama(words)) => EngineError::WorkerFailed(words.clone()),
-        other => EngineError::WorkerFailed(format!("unexpected answer {other:?}")),
-    })
 }
 
 fn candidate(reply: &SampledReply) -> Candidate {
@@ -350,6 +333,13 @@ impl WorkerSettings {
     #[must_use]
     pub fn with_command(mut self, command: Vec<PathBuf>) -> Self {
         self.command = command;
+        self
+    }
+
+    /// With a program before the worker's, such as an emulator; blanks separate its arguments.
+    #[must_use]
+    pub fn with_launcher(mut self, launcher: &str) -> Self {
+        self.command.splice(0..0, launcher.split_whitespace().map(PathBuf::from));
         self
     }
 }

@@ -14,6 +14,8 @@ pub struct Family {
     pub context_tokens: u32,
     /// Tokens in the vocabulary.
     pub vocabulary: u64,
+    /// Bytes of keys and values that a token of the context takes, at 16 bits each.
+    pub context_token_bytes: u64,
 }
 
 /// Hyper-parameters, inside sane ranges and consistent with one another.
@@ -73,7 +75,8 @@ pub fn check(header: &Header, file_bytes: u64) -> Result<Family, GgufError> {
     check_tensors(header, &shape, file_bytes)?;
     let context = in_range(header, &format!("{name}.context_length"), 16, 1 << 24)?;
     let context_tokens = u32::try_from(context).unwrap_or(u32::MAX);
-    Ok(Family { architecture: name.to_owned(), context_tokens, vocabulary })
+    let context_token_bytes = shape.layers * 2 * shape.key_value * 2;
+    Ok(Family { architecture: name.to_owned(), context_tokens, vocabulary, context_token_bytes })
 }
 
 fn wrong(message: String) -> GgufError {

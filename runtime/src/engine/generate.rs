@@ -7,6 +7,12 @@ use super::protocol::SampledReply;
 use super::stops::StopWindow;
 use super::{Sampling, Stop, sampling};
 
+/// Replies drawn at once at most; those beyond are not drawn.
+pub const CANDIDATES_MAX: usize = 64;
+
+/// One item for each candidate that is drawn.
+type PerCandidate<T> = heapless::Vec<T, CANDIDATES_MAX>;
+
 /// What [`replies`] needs to know of a request.
 pub struct Draw<'a> {
     pub candidates: u8,
@@ -91,7 +97,8 @@ pub fn replies(
     let share = draw.room_tokens / u32::from(draw.candidates.max(1));
     let max = draw.reply_tokens_max.min(share).max(1);
     let mut scratch = Vec::with_capacity(context.logits().len());
-    let mut growing: Vec<Growing> = (0..draw.candidates)
+    let mut growing: PerCandidate<Growing> = (0..draw.candidates)
+        .take(CANDIDATES_MAX)
         .map(|candidate| Growing {
             random: sampling::stream(draw.seed, candidate),
             text: Vec::new(),
@@ -103,16 +110,14 @@ pub fn replies(
         .collect();
     context.branch(draw.candidates)?;
     let prefix = context.length();
-    let mut active: Vec<(u8, u32, u32)> = Vec::with_capacity(growing.len());
+    // Candidate, token and position of what the next batch decodes.
+    let mut active: PerCandidate<(u8, u32, u32)> =
+        (0..draw.candidates).take(CANDIDATES_MAX).map(|candidate| (candidate, 0, prefix)).collect();
     let mut is_first = true;
     loop {
-        let order: Vec<u8> = if is_first {
-            (0..draw.candidates).collect()
-        } else {
-            active.iter().map(|(candidate, _, _)| *candidate).collect()
-        };
+        let order = active.clone();
         active.clear();
-        for (index, candidate) in order.into_iter().enumerate() {
+        for (index, (candidate, _, _)) in order.into_iter().enumerate() {
             let Some(reply) = growing.get_mut(usize::from(candidate)) else { continue };
             let logits = if is_first { context.logits() } else { context.step_logits(index) };
             let (token, logprob) =
@@ -120,7 +125,8 @@ pub fn replies(
             reply.push(token, logprob, model, &window, max);
             if reply.stop.is_none() {
                 let position = prefix + reply.tokens.len() as u32 - 1;
-                active.push((candidate, token, position));
+                // Cannot overflow: nobody is in `active` twice.
+                let _ = active.push((candidate, token, position));
                 continue;
             }
             match listener.finished(candidate, &reply.reply())? {

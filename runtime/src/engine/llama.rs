@@ -1,5 +1,5 @@
 //! llama.cpp, as the worker uses it. The only file that names `llama_cpp_2`.
-#![allow(unsafe_code)] // `quantise` calls the C function, for which llama_cpp_2 has no wrapper.
+#![allow(unsafe_code)] // `quantise` and `compiled_for` call C functions that llama_cpp_2 does not wrap.
 
 use std::ffi::CString;
 use std::num::NonZeroU32;
@@ -234,4 +234,32 @@ pub fn quantise(from: &str, to: &str, kind: &str, threads: u16) -> Result<(), St
         sys::llama_model_quantize(c_from.as_ptr(), c_to.as_ptr(), &raw const params)
     };
     if status == 0 { Ok(()) } else { Err(format!("quantising {from} failed with status {status}")) }
+}
+
+/// Instructions beyond 64-bit ARM's first version that the kernels were compiled to use.
+#[cfg(target_arch = "aarch64")]
+pub struct CompiledFor {
+    /// Dot products of bytes (ARMv8.2).
+    pub dotprod: bool,
+    /// Arithmetic in half precision (ARMv8.2).
+    pub fp16: bool,
+    /// Matrix products of bytes (ARMv8.6).
+    pub i8mm: bool,
+    /// Scalable vectors.
+    pub sve: bool,
+}
+
+/// What the kernels were compiled to use, in their own words.
+#[cfg(target_arch = "aarch64")]
+pub fn compiled_for() -> CompiledFor {
+    // SAFETY: the functions take nothing, touch no state and return a constant that the C compiler
+    // set; they may be called before the library is initialised.
+    unsafe {
+        CompiledFor {
+            dotprod: sys::ggml_cpu_has_dotprod() != 0,
+            fp16: sys::ggml_cpu_has_fp16_va() != 0,
+            i8mm: sys::ggml_cpu_has_matmul_int8() != 0,
+            sve: sys::ggml_cpu_has_sve() != 0,
+        }
+    }
 }

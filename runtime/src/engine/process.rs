@@ -11,9 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::runtime::{Builder, Runtime};
 
-use super::client::{Trouble, unexpected};
 use super::protocol::{
-    Failure, Reply, Request, WORKER_ARGUMENT, decode_frame, encode_frame, frame_length,
+    Failure, PROTOCOL_VERSION, Reply, Request, WORKER_ARGUMENT, decode_frame, encode_frame,
+    frame_length,
 };
 use super::{EngineError, WorkerSettings};
 use crate::cancel::Cancel;
@@ -45,6 +45,12 @@ pub struct Death {
     pub by_outside_signal: bool,
     /// It never ran.
     pub cannot_start: bool,
+}
+
+/// What can go wrong with an operation.
+pub enum Trouble {
+    Engine(EngineError),
+    Died(Death),
 }
 
 impl fmt::Display for Death {
@@ -142,6 +148,18 @@ impl Process {
         let by_outside_signal = !is_silent && status.is_some_and(is_outside_signal);
         Death { how, log, by_outside_signal, cannot_start: false }
     }
+}
+
+/// An answer that does not fit the request, as trouble.
+pub fn unexpected(reply: &Reply) -> Trouble {
+    Trouble::Engine(match reply {
+        Reply::Failed(Failure::Cancelled) => EngineError::Cancelled,
+        Reply::Failed(Failure::Version(theirs)) => EngineError::WorkerFailed(format!(
+            "the worker speaks version {theirs}, this program {PROTOCOL_VERSION}"
+        )),
+        Reply::Failed(Failure::Llama(words)) => EngineError::WorkerFailed(words.clone()),
+        other => EngineError::WorkerFailed(format!("unexpected answer {other:?}")),
+    })
 }
 
 fn is_outside_signal(status: ExitStatus) -> bool {

@@ -69,13 +69,17 @@ impl Manifest {
     }
 
     fn foreign_setting(&self) -> Option<&'static str> {
-        let RawSettings { model, corpus, data_dir, board, threads, tools, .. } = &self.settings;
+        let RawSettings { model, corpus, data_dir, board, .. } = &self.settings;
+        let RawSettings { threads, memory_bytes_max, worker_launcher, tools, .. } = &self.settings;
         let set = [
             ("model", model.is_some()),
             ("corpus", corpus.is_some()),
             ("data_dir", data_dir.is_some()),
             ("board", board.is_some()),
             ("threads", threads.is_some()),
+            ("memory_bytes_max", memory_bytes_max.is_some()),
+            // It names a program to run; a manifest comes with its model, perhaps from someone else.
+            ("worker_launcher", worker_launcher.is_some()),
             ("tools", !tools.is_empty()),
         ];
         set.into_iter().find_map(|(key, is_set)| is_set.then_some(key))
@@ -117,5 +121,7 @@ mod tests {
         );
         let message = refused("[settings]\nthreads = 2");
         assert!(message.starts_with("m.toml: unknown key `settings.threads`"), "{message}");
+        let message = refused("[settings]\nworker_launcher = \"sh\"");
+        assert!(message.contains("`settings.worker_launcher`"), "{message}");
     }
 }

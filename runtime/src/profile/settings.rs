@@ -50,10 +50,14 @@ pub struct RawSettings {
     pub wall_seconds_max: Option<u32>,
     /// Passages a search returns.
     pub passages_per_search: Option<u8>,
+    /// Memory for the model and its context.
+    pub memory_bytes_max: Option<u64>,
     /// Threads that decode.
     pub threads: Option<u16>,
     /// Tokens a model's context holds.
     pub context_tokens: Option<u32>,
+    /// Program and arguments that start the model's worker.
+    pub worker_launcher: Option<String>,
     /// Tools of one's own, by name; only in files.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tools: BTreeMap<String, RawTool>,
@@ -92,10 +96,15 @@ pub struct Settings {
     pub wall_seconds_max: u32,
     /// Passages a search returns.
     pub passages_per_search: u8,
+    /// Memory for the model and its context.
+    pub memory_bytes_max: u64,
     /// Threads that decode.
     pub threads: u16,
     /// Tokens a model's context holds.
     pub context_tokens: u32,
+    /// Program and arguments, between blanks, that start the model's worker; `None`: it is started
+    /// itself.
+    pub worker_launcher: Option<String>,
 }
 
 /// What the machine says about itself.
@@ -107,6 +116,11 @@ pub struct Machine {
     pub processors: Option<u16>,
 }
 
+/// Path and text of a settings file.
+type File = (PathBuf, String);
+/// The settings of a file, and the tools it declares.
+type FileLayer = (Layer, BTreeMap<String, DeclaredTool>);
+
 /// Everything settings are made of, read by the caller.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
@@ -115,9 +129,9 @@ pub struct Sources {
     /// Variables of the environment; those that do not start with `RETORT_` are ignored.
     pub environment: Vec<(String, String)>,
     /// Path and text of the project's file, if it exists.
-    pub project_file: Option<(PathBuf, String)>,
+    pub project_file: Option<File>,
     /// Path and text of the user's file, if it exists.
-    pub user_file: Option<(PathBuf, String)>,
+    pub user_file: Option<File>,
     /// What the model's manifest sets, and its path. The model is a setting itself: it is known
     /// once the others are resolved without this.
     pub manifest: Option<(PathBuf, RawSettings)>,
@@ -150,10 +164,11 @@ const DEFAULT: &str = "default";
 const FLAGS: &str = "command line";
 
 /// Settings whose values are text, whatever they look like.
-const TEXTS: [&str; 4] = ["model", "corpus", "data_dir", "board"];
+const TEXTS: [&str; 5] = ["model", "corpus", "data_dir", "board", "worker_launcher"];
 
 /// Settings that a board's profile sets, with the profile's key.
-const FROM_PROFILE: [(&str, &str); 9] = [
+const FROM_PROFILE: [(&str, &str); 10] = [
+    ("memory_bytes_max", "memory_bytes_max"),
     ("samples", "candidates"),
     ("threads", "threads"),
     ("context_tokens", "context_tokens"),
@@ -173,8 +188,11 @@ impl Sources {
     pub fn resolve(&self, boards: &Boards) -> Result<Resolved, ConfigError> {
         let (variables, warnings) = self.environment_layers()?;
         let (mut set_by_user, mut tools) = (Vec::new(), BTreeMap::new());
-        for file in [&self.user_file, &self.project_file].into_iter().flatten() {
-            let (layer, declared) = file_layer(file)?;
+        let read = [
+            self.user_file.as_ref().map(user_layer).transpose()?,
+            self.project_file.as_ref().map(project_layer).transpose()?,
+        ];
+        for (layer, declared) in read.into_iter().flatten() {
             set_by_user.push(layer);
             tools.extend(declared);
         }
@@ -234,14 +252,32 @@ impl Sources {
     }
 }
 
-/// The settings of a file, and the tools it declares.
-fn file_layer(
-    (path, text): &(PathBuf, String),
-) -> Result<(Layer, BTreeMap<String, DeclaredTool>), ConfigError> {
-    let origin = path.to_string_lossy();
-    let mut raw: RawSettings = layers::read_toml(&origin, text)?;
+fn user_layer(file: &File) -> Result<FileLayer, ConfigError> {
+    file_layer(file, read_file(file)?)
+}
+
+/// A project's file comes with its folder, perhaps from someone else: it may not name a program.
+fn project_layer(file: &File) -> Result<FileLayer, ConfigError> {
+    let origin = file.0.to_string_lossy();
+    let raw = read_file(file)?;
+    if raw.worker_launcher.is_some() {
+        return Err(ConfigError::Malformed {
+            origin: origin.into_owned(),
+            reason: "`worker_launcher` names a program to run; set it as a flag, as a variable or \
+                     in the user's settings file"
+                .to_owned(),
+        });
+    }
+    file_layer(file, raw)
+}
+
+fn file_layer((path, _): &File, mut raw: RawSettings) -> Result<FileLayer, ConfigError> {
     let declared = tools::declared(path, std::mem::take(&mut raw.tools))?;
-    Ok((Layer::of(&origin, &raw)?, declared))
+    Ok((Layer::of(&path.to_string_lossy(), &raw)?, declared))
+}
+
+fn read_file((path, text): &File) -> Result<RawSettings, ConfigError> {
+    layers::read_toml(&path.to_string_lossy(), text)
 }
 
 fn variable_layer(name: &str, key: &str, text: &str) -> Result<Layer, ConfigError> {

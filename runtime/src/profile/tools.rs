@@ -170,7 +170,8 @@ fn resolve(path: &Path, name: String, raw: RawTool) -> Result<DeclaredTool, Conf
 fn check_name(tool: &DeclaredTool) -> Result<(), ConfigError> {
     let key = format!("tools.{}", tool.name);
     if !is_plain(&tool.name) || tool.name.contains(|letter: char| letter.is_uppercase()) {
-        let expected = "a name of at most 64 lower-case letters, digits and _ that starts with a letter";
+        let expected =
+            "a name of at most 64 lower-case letters, digits and _ that starts with a letter";
         return Err(refused(&tool.origin, &key, &tool.name, expected));
     }
     if reserved::is_taken(&tool.name) {

@@ -50,6 +50,12 @@ pub struct PythonError {
 }
 
 impl PythonError {
+    /// A reply that holds no code.
+    #[must_use]
+    pub fn parse_error(message: &str) -> Self {
+        Self::new("ParseError", message)
+    }
+
     /// An exception of no particular line.
     pub(super) fn new(kind: &str, message: impl Into<String>) -> Self {
         Self {

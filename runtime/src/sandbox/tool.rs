@@ -189,7 +189,10 @@ mod tests {
     #[test]
     fn what_breaks_is_a_failure_with_words() {
         let told = |text: &str| call(text, LIMITS).unwrap_err().to_string();
-        assert_eq!(told(&answering("{}", "unreachable")), "broke down: wasm `unreachable` instruction executed");
+        assert_eq!(
+            told(&answering("{}", "unreachable")),
+            "broke down: wasm `unreachable` instruction executed"
+        );
         assert!(told(&answering("{\"result\":", "")).starts_with("answered wrongly: EOF"));
         let outside = answering("", "(return (i64.const 0xffffffff00000010))");
         assert_eq!(told(&outside), "answered wrongly: its result lies outside its memory");
@@ -204,7 +207,8 @@ mod tests {
 
     #[test]
     fn no_call_sees_another() {
-        let counting = "(module (memory (export \"memory\") 1) (data (i32.const 8) \"{\\22result\\22:0}\")
+        let counting =
+            "(module (memory (export \"memory\") 1) (data (i32.const 8) \"{\\22result\\22:0}\")
             (func (export \"alloc\") (param i32) (result i32) (i32.const 64))
             (func (export \"call\") (param i32 i32) (result i64)
               (i32.store8 (i32.const 18) (i32.add (i32.load8_u (i32.const 18)) (i32.const 1)))
@@ -233,6 +237,8 @@ mod tests {
         );
         let refused = |bytes: &[u8]| ToolModule::new(bytes, LIMITS).unwrap_err().to_string();
         assert!(refused(b"\x7fELF").starts_with("is no WebAssembly module that can be used ("));
-        assert!(refused(&vec![0; MODULE_BYTES_MAX + 1]).starts_with("is larger than 4194304 bytes"));
+        assert!(
+            refused(&vec![0; MODULE_BYTES_MAX + 1]).starts_with("is larger than 4194304 bytes")
+        );
     }
 }

@@ -57,6 +57,9 @@ fn indexed_documents_are_found_and_cited() {
     assert_eq!(runs[0]["status"], "answered");
     let shown = run(home.path(), &["runs", "show", runs[0]["id"].as_str().unwrap(), "--json"]);
     assert_eq!(lines(&shown)[0]["steps"].as_array().unwrap().len(), 2);
+    let replayed = run(home.path(), &["runs", "replay", runs[0]["id"].as_str().unwrap(), "--json"]);
+    assert_eq!(replayed.status.code(), Some(0), "{}", error(&replayed));
+    assert_eq!(lines(&replayed)[0]["differences"], serde_json::json!([]));
 }
 
 #[test]
@@ -160,6 +163,37 @@ fn a_model_of_random_weights_goes_the_whole_way() {
 }
 
 #[test]
+fn a_launcher_starts_the_worker() {
+    let home = home_with_corpus();
+    let model = home.path().join("random.gguf");
+    random_model(&model);
+    std::fs::write(home.path().join("launch.sh"), "echo \"$1\" >launched\nexec \"$@\"\n").unwrap();
+    let arguments = ["ask", "Who?", "--model", "random.gguf", "--samples", "1", "--json"];
+    let with_launcher = |launcher: &str| {
+        let mut command = retort(home.path());
+        command.args(arguments).args(["--reply-tokens-max", "16"]);
+        command.env("RETORT_WORKER_LAUNCHER", launcher).output().unwrap()
+    };
+    let output = with_launcher("/bin/sh  launch.sh");
+    assert!(lines(&output)[0]["usage"]["completion_tokens"].as_u64().unwrap() > 0);
+    let launched = std::fs::read_to_string(home.path().join("launched")).unwrap();
+    assert_eq!(Path::new(launched.trim()).file_name().unwrap(), "retort");
+
+    let output = with_launcher("no-such-launcher");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error(&output).contains("no-such-launcher"), "{}", error(&output));
+}
+
+#[test]
+fn a_model_that_needs_too_much_memory_is_refused() {
+    let home = home_with_corpus();
+    let arguments = ["ask", "Who?", "--memory-bytes-max", "1000000"];
+    let output = run(home.path(), &arguments);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(error(&output).contains("--memory-bytes-max"), "{}", error(&output));
+}
+
+#[test]
 fn a_home_that_cannot_be_written_still_answers() {
     let home = tempfile::tempdir().unwrap();
     let corpus = home_with_corpus();
@@ -208,4 +242,21 @@ fn a_reader_that_goes_away_is_no_failure() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), error(&output).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn the_doctor_tries_every_part() {
+    let home = home_with_corpus();
+    let output = run(home.path(), &["doctor", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", error(&output));
+    let report = &lines(&output)[0];
+    let parts = report["parts"].as_array().unwrap();
+    assert!(parts.iter().any(|part| part["part"] == "corpus notes"), "{report}");
+
+    std::fs::write(home.path().join("broken.gguf"), "GGUF").unwrap();
+    let output = run(home.path(), &["doctor", "--model", "broken.gguf"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("broken  model: broken.gguf"), "{text}");
+    assert!(text.contains("ok      python: CPython 3.11"), "{text}");
 }

@@ -24,7 +24,7 @@ fn every_setting_has_an_origin() {
     let folders = Folders { data: Some("/data".into()), ..Folders::default() };
     let resolved = resolve(&Sources { folders, ..Sources::default() }).unwrap();
     let mut names = setting_names().unwrap();
-    names.retain(|name| name != "model" && name != "corpus");
+    names.retain(|name| !["model", "corpus", "worker_launcher"].contains(&name.as_str()));
     assert_eq!(resolved.origins.keys().cloned().collect::<Vec<_>>(), names);
     assert!(resolved.origins.values().all(|origin| !origin.is_empty()));
     assert_eq!(resolved.settings.data_dir, Some("/data".into()));
@@ -142,4 +142,18 @@ fn wrong_values_name_their_source() {
     check_refused(&sources, "retort.toml: `samples` is 0; expected 1 to 64");
     let sources = Sources { project_file: file("samples = = 0"), ..Sources::default() };
     assert!(resolve(&sources).unwrap_err().to_string().starts_with("retort.toml: "));
+}
+
+#[test]
+fn a_projects_file_names_no_program() {
+    let text = "worker_launcher = 'qemu-aarch64-static -cpu max'";
+    let user_file = Some((PathBuf::from("config.toml"), text.to_owned()));
+    let resolved = resolve(&Sources { user_file, ..Sources::default() }).unwrap();
+    let launcher = resolved.settings.worker_launcher.as_deref();
+    assert_eq!(launcher, Some("qemu-aarch64-static -cpu max"));
+    check_refused(
+        &Sources { project_file: file(text), ..Sources::default() },
+        "retort.toml: `worker_launcher` names a program to run; set it as a flag, as a variable \
+         or in the user's settings file",
+    );
 }

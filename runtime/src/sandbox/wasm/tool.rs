@@ -6,9 +6,9 @@ use wasmi::{
     StoreLimits, StoreLimitsBuilder, TrapCode, ValType,
 };
 
+use super::super::snapshot::PAGE_BYTES;
 use super::super::tool::{RESULT_BYTES_MAX, ToolFailure, ToolLimits, ToolModuleError};
 use super::host::index;
-use super::super::snapshot::PAGE_BYTES;
 
 /// Elements of a tool's table of functions.
 const TABLE_ELEMENTS_MAX: usize = 10_000;
@@ -52,7 +52,8 @@ impl Tool {
         let alloc = instance.get_typed_func::<i32, i32>(&store, "alloc")?;
         let call = instance.get_typed_func::<(i32, i32), i64>(&store, "call")?;
 
-        let length = i32::try_from(arguments.len()).map_err(|error| Error::new(error.to_string()))?;
+        let length =
+            i32::try_from(arguments.len()).map_err(|error| Error::new(error.to_string()))?;
         let pointer = alloc.call(&mut store, length)?;
         let out_of_bounds = |_| Error::from(TrapCode::MemoryOutOfBounds);
         memory.write(&mut store, index(pointer), arguments).map_err(out_of_bounds)?;

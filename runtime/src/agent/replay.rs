@@ -1,0 +1,237 @@
+//! Executes a recorded run again, without its model, and says where it differs.
+//!
+//! Replies and the results of tools are taken from the record; prompts are rendered and actions run
+//! anew. A difference means that this program, its dialect or its Python is not what it was.
+
+use retort_transcript::{Dialect, Observation, Step, Transcript};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::attempt::observe;
+use super::run::prompt_hash;
+use super::types::ToolUse;
+use crate::cancel::Cancel;
+use crate::sandbox::{
+    Host, Limit, Limits, Outcome, PythonError, Sandbox, SandboxError, Seed, Session,
+};
+
+/// A run as a record keeps it.
+#[derive(Clone, Debug, Default)]
+pub struct RecordedRun {
+    /// The question.
+    pub question: String,
+    /// What the session was seeded with.
+    pub seed: Seed,
+    /// Limits of its actions.
+    pub limits: Limits,
+    /// Its steps, in order.
+    pub steps: Vec<RecordedStep>,
+}
+
+/// A step as a record keeps it.
+#[derive(Clone, Debug, Default)]
+pub struct RecordedStep {
+    /// SHA-256 of the rendered prompt.
+    pub prompt_sha256: String,
+    /// The chosen reply.
+    pub reply: String,
+    /// Tool calls of its action.
+    pub tool_calls: Vec<ToolUse>,
+    /// What its action did.
+    pub outcome: RecordedOutcome,
+}
+
+/// What an action did, as a record keeps it. Further fields are ignored.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct RecordedOutcome {
+    /// What it printed.
+    pub logs: String,
+    /// `str()` of its last expression.
+    pub value: Option<String>,
+    /// What it raised; a parse error has kind `ParseError`.
+    pub error: Option<PythonError>,
+    /// The limit it reached.
+    pub limit: Option<Limit>,
+    /// `str()` of the final answer.
+    pub answer: Option<String>,
+}
+
+/// Something that is not as it was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Index of the step, from 0.
+    pub step: usize,
+    /// What differs: `prompt`, `logs`, `value`, `error`, `limit` or `answer`.
+    pub field: &'static str,
+    /// As it was recorded.
+    pub recorded: String,
+    /// As it is now.
+    pub replayed: String,
+}
+
+/// Executes `run` again.
+///
+/// # Errors
+/// When the sandbox cannot be made.
+pub fn replay(
+    run: &RecordedRun,
+    sandbox: &Sandbox,
+    dialect: &Dialect,
+    cancel: &Cancel,
+) -> Result<Vec<Difference>, SandboxError> {
+    let mut session = sandbox.session(&run.seed)?;
+    let mut transcript = Transcript { question: run.question.clone(), ..Transcript::default() };
+    let mut differences = Vec::new();
+    for (index, step) in run.steps.iter().enumerate() {
+        let is_last = index + 1 == run.steps.len();
+        let prompt = rendered(&mut transcript, dialect, step, is_last);
+        let (outcome, observation) = act(&mut session, step, &run.limits, dialect, cancel);
+        let fields = [("prompt", step.prompt_sha256.clone(), prompt)];
+        let fields = fields.into_iter().chain(compared(&step.outcome, &outcome));
+        differences.extend(fields.filter(|(_, recorded, replayed)| recorded != replayed).map(
+            |(field, recorded, replayed)| Difference { step: index, field, recorded, replayed },
+        ));
+        let observation = outcome.answer.is_none().then_some(observation);
+        transcript.steps.push(Step { reply: step.reply.clone(), observation });
+    }
+    Ok(differences)
+}
+
+/// Hash of the prompt of `step`. Only before the last step may an answer have been asked for; the
+/// record does not say.
+fn rendered(
+    transcript: &mut Transcript,
+    dialect: &Dialect,
+    step: &RecordedStep,
+    is_last: bool,
+) -> String {
+    let plain = prompt_hash(&dialect.render_prompt(transcript));
+    if plain == step.prompt_sha256 || !is_last {
+        return plain;
+    }
+    transcript.answer_requested = true;
+    let asking = prompt_hash(&dialect.render_prompt(transcript));
+    transcript.answer_requested = false;
+    if asking == step.prompt_sha256 { asking } else { plain }
+}
+
+fn act(
+    session: &mut Session,
+    step: &RecordedStep,
+    limits: &Limits,
+    dialect: &Dialect,
+    cancel: &Cancel,
+) -> (RecordedOutcome, Observation) {
+    match dialect.parse_reply(&step.reply) {
+        Ok(action) => {
+            let mut tools = RecordedTools(step.tool_calls.clone());
+            let outcome = session.run(&action.code, limits, &mut tools, cancel);
+            let observation = observe(&outcome);
+            (recorded(outcome), observation)
+        }
+        Err(error) => {
+            let message = error.to_string();
+            let outcome = RecordedOutcome {
+                error: Some(PythonError::parse_error(&message)),
+                ..RecordedOutcome::default()
+            };
+            (outcome, Observation::ParseError { message })
+        }
+    }
+}
+
+fn recorded(outcome: Outcome) -> RecordedOutcome {
+    RecordedOutcome {
+        answer: outcome.is_final.then_some(outcome.answer).flatten(),
+        logs: outcome.logs,
+        value: outcome.value,
+        error: outcome.error,
+        limit: outcome.limit,
+    }
+}
+
+/// What two outcomes have to agree in, as texts.
+fn compared(
+    recorded: &RecordedOutcome,
+    now: &RecordedOutcome,
+) -> [(&'static str, String, String); 5] {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let error = |outcome: &RecordedOutcome| {
+        let error = outcome.error.as_ref();
+        error.map(|error| format!("{}: {}", error.kind, error.message)).unwrap_or_default()
+    };
+    let limit = |outcome: &RecordedOutcome| {
+        outcome.limit.map(|limit| limit.to_string()).unwrap_or_default()
+    };
+    [
+        ("logs", recorded.logs.clone(), now.logs.clone()),
+        ("value", text(&recorded.value), text(&now.value)),
+        ("error", error(recorded), error(now)),
+        ("limit", limit(recorded), limit(now)),
+        ("answer", text(&recorded.answer), text(&now.answer)),
+    ]
+}
+
+/// Answers each call as it was answered, once.
+struct RecordedTools(Vec<ToolUse>);
+
+impl Host for RecordedTools {
+    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+        let same = |call: &ToolUse| call.name == tool && call.arguments == *arguments;
+        let Some(index) = self.0.iter().position(same) else {
+            return Err(format!("the record holds no call of {tool} with these arguments"));
+        };
+        let call = self.0.remove(index);
+        if call.failed { Err(call.result) } else { Ok(Value::String(call.result)) }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::sandbox::SandboxOptions;
+
+    fn step(reply: &str, logs: &str, tool_calls: Vec<ToolUse>) -> RecordedStep {
+        let outcome = RecordedOutcome { logs: logs.to_owned(), ..RecordedOutcome::default() };
+        RecordedStep { reply: reply.to_owned(), tool_calls, outcome, ..RecordedStep::default() }
+    }
+
+    /// The differences of a run, those of prompts left out.
+    fn differences(steps: Vec<RecordedStep>) -> Vec<(usize, &'static str, String)> {
+        let sandbox = Sandbox::open(&SandboxOptions::default()).unwrap();
+        let dialect = Dialect::named("retort").unwrap();
+        let run = RecordedRun { question: "Q?".to_owned(), steps, ..RecordedRun::default() };
+        let found = replay(&run, &sandbox, &dialect, &Cancel::default()).unwrap();
+        let found = found.into_iter().filter(|difference| difference.field != "prompt");
+        found.map(|found| (found.step, found.field, found.replayed)).collect()
+    }
+
+    #[test]
+    fn state_and_tool_results_come_back() {
+        let call = ToolUse {
+            name: "search".to_owned(),
+            arguments: json!({"query": "Oru"}),
+            result: "a river".to_owned(),
+            failed: false,
+        };
+        let first = step("t\n```py\nx = search(\"Oru\")\n```", "", vec![call]);
+        let second = step("t\n```py\nprint(x)\n```", "a river\n", vec![]);
+        assert_eq!(differences(vec![first, second]), []);
+    }
+
+    #[test]
+    fn what_is_not_as_recorded_is_named_with_its_step() {
+        let first = step("t\n```py\nprint(1)\n```", "1\n", vec![]);
+        let second = step("t\n```py\nprint(search(\"Oru\"))\n```", "a river\n", vec![]);
+        let found = differences(vec![first, second]);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0], (1, "logs", String::new()));
+        assert!(
+            found[1].1 == "error" && found[1].2.contains("the record holds no call"),
+            "{found:?}"
+        );
+    }
+}
