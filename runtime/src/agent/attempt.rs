@@ -2,6 +2,8 @@
 
 use retort_transcript::{Action, Dialect, Observation, SyntaxPlace};
 
+use serde_json::Value;
+
 use super::own_calls::Acting;
 use super::tools::StepTools;
 use super::types::{Sampled, ToolUse};
@@ -209,9 +211,11 @@ pub fn tool_uses(outcome: &Outcome) -> Vec<ToolUse> {
             name: call.name.clone(),
             arguments: call.arguments.clone(),
             result: match &call.result {
-                Ok(text) | Err(text) => text.clone(),
+                Ok(Value::String(text)) | Err(text) => text.clone(),
+                Ok(value) => value.to_string(),
             },
             failed: call.result.is_err(),
+            is_json: call.result.as_ref().is_ok_and(|value| !value.is_string()),
         })
         .collect()
 }

@@ -66,9 +66,8 @@ impl Agent<'_> {
         check_question(&state.transcript.question, self.settings.budgets.question_bytes_max)?;
         let seed = Seed { random: self.settings.seed, unix_seconds };
         let mut session = self.sandbox.session(&seed).map_err(|e| sandbox_failed(&e))?;
-        self.toolbox.define(&mut session, &self.cancel).map_err(|reason| Status::Overloaded {
-            reason: format!("the tools could not be defined: {reason}"),
-        })?;
+        let defined = self.toolbox.define(&mut session, &self.cancel);
+        defined.map_err(|error| sandbox_failed(&error))?;
         for index in 0..self.settings.budgets.steps_max {
             session = self.step(index, state, session, sink)?;
             if state.is_answered {

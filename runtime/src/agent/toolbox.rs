@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::bindings;
 use crate::cancel::Cancel;
 use crate::profile::{DeclaredTool, Kind};
-use crate::sandbox::{Host, Limits, Session, ToolModule};
+use crate::sandbox::{Host, Limits, SandboxError, Session, ToolModule};
 
 /// A declared tool and its module.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Toolbox {
     ///
     /// # Errors
     /// What Python says, or the limit that was reached.
-    pub fn define(&self, session: &mut Session, cancel: &Cancel) -> Result<(), String> {
+    pub fn define(&self, session: &mut Session, cancel: &Cancel) -> Result<(), SandboxError> {
         if self.tools.is_empty() {
             return Ok(());
         }
@@ -52,8 +52,10 @@ impl Toolbox {
         let outcome = session.run(&source, &Limits::default(), &mut Nobody, cancel);
         match (outcome.error, outcome.limit) {
             (None, None) => Ok(()),
-            (Some(error), _) => Err(format!("{}: {}", error.kind, error.message)),
-            (None, Some(limit)) => Err(limit.to_string()),
+            (Some(error), _) => {
+                Err(SandboxError::Tools(format!("{}: {}", error.kind, error.message)))
+            }
+            (None, Some(limit)) => Err(SandboxError::Tools(limit.to_string())),
         }
     }
 }

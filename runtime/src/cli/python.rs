@@ -43,7 +43,7 @@ pub fn run(args: &PythonArgs, context: &Context) -> Result<Exit> {
     let toolbox = tools::open(&context.resolved.tools)?;
     let sandbox = Sandbox::open(&SandboxOptions { cache_dir: context.cache_dir.clone() })?;
     let mut session = sandbox.session(&Seed::default())?;
-    toolbox.define(&mut session, &context.cancel).map_err(anyhow::Error::msg)?;
+    toolbox.define(&mut session, &context.cancel)?;
     let own = OwnCalls::new(&toolbox, false, Acting::Now);
     let mut host = WithOwn { search: search(args, context)?, own };
     let mut failed = false;

@@ -71,6 +71,9 @@ pub enum SandboxError {
     /// The image inside this binary is damaged.
     #[error("the Python image inside this program is damaged ({0}): install the program again")]
     Image(#[from] std::io::Error),
+    /// The user's tools could not be made functions.
+    #[error("the tools could not be defined: {0}")]
+    Tools(String),
     /// The guest did not start, or there is not enough memory for it.
     #[error(transparent)]
     Machine(#[from] wasm::MachineError),
