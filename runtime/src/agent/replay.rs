@@ -232,6 +232,15 @@ mod tests {
     }
 
     #[test]
+    fn a_result_that_is_no_text_comes_back_as_what_it_was() {
+        let arguments = json!({"query": "Oru"});
+        let (name, result) = ("search".to_owned(), "[2, 3]".to_owned());
+        let call = ToolUse { name, arguments, result, failed: false, is_json: true };
+        let sums = step("t\n```py\nprint(sum(search(\"Oru\")))\n```", "5\n", vec![call]);
+        assert_eq!(differences(vec![sums]), []);
+    }
+
+    #[test]
     fn what_is_not_as_recorded_is_named_with_its_step() {
         let first = step("t\n```py\nprint(1)\n```", "1\n", vec![]);
         let second = step("t\n```py\nprint(search(\"Oru\"))\n```", "a river\n", vec![]);

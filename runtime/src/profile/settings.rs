@@ -149,7 +149,7 @@ pub struct Resolved {
     /// The profile of the board in force. Where a setting covers one of its values, the setting
     /// holds.
     pub profile: Profile,
-    /// Tools of one's own, by name. One of the project's file covers one of the user's as a whole.
+    /// Tools of one's own, by name.
     pub tools: Vec<DeclaredTool>,
     /// Where each setting was set, by name.
     pub origins: BTreeMap<String, String>,
@@ -194,7 +194,7 @@ impl Sources {
         ];
         for (layer, declared) in read.into_iter().flatten() {
             set_by_user.push(layer);
-            tools.extend(declared);
+            tools::add(&mut tools, declared)?;
         }
         set_by_user.extend(variables);
         set_by_user.push(Layer::of(FLAGS, &self.flags)?);
@@ -260,6 +260,7 @@ fn user_layer(file: &File) -> Result<FileLayer, ConfigError> {
 fn project_layer(file: &File) -> Result<FileLayer, ConfigError> {
     let origin = file.0.to_string_lossy();
     let raw = read_file(file)?;
+    tools::check_project(&origin, &raw.tools)?;
     if raw.worker_launcher.is_some() {
         return Err(ConfigError::Malformed {
             origin: origin.into_owned(),

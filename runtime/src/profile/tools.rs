@@ -147,6 +147,45 @@ pub(super) fn declared(
     raw.into_iter().map(|(name, tool)| Ok((name.clone(), resolve(path, name, tool)?))).collect()
 }
 
+/// Adds the tools of a nearer file.
+///
+/// # Errors
+/// When both declare one: a project's file comes with its folder, perhaps from someone else, and
+/// must not pass its tool off as the user's.
+pub(super) fn add(
+    tools: &mut BTreeMap<String, DeclaredTool>,
+    nearer: BTreeMap<String, DeclaredTool>,
+) -> Result<(), ConfigError> {
+    for (name, tool) in nearer {
+        if let Some(own) = tools.get(&name) {
+            let reason = format!("`tools.{name}`: {} has a tool of this name already", own.origin);
+            return Err(ConfigError::Malformed { origin: tool.origin, reason });
+        }
+        tools.insert(name, tool);
+    }
+    Ok(())
+}
+
+/// Refuses what only the user may allow.
+///
+/// # Errors
+/// When a tool of a project's file wants to act although text from outside was read.
+pub(super) fn check_project(
+    origin: &str,
+    raw: &BTreeMap<String, RawTool>,
+) -> Result<(), ConfigError> {
+    match raw.iter().find(|(_, tool)| tool.allow_after_reading == Some(true)) {
+        None => Ok(()),
+        Some((name, _)) => Err(ConfigError::Malformed {
+            origin: origin.to_owned(),
+            reason: format!(
+                "`tools.{name}.allow_after_reading` is the user's to allow; declare the tool in the \
+                 user's settings file"
+            ),
+        }),
+    }
+}
+
 fn resolve(path: &Path, name: String, raw: RawTool) -> Result<DeclaredTool, ConfigError> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let tool = DeclaredTool {

@@ -160,8 +160,8 @@ fn what_is_declared_wrongly_is_refused_at_the_start() {
     let good = declare("convert", "echo", CONVERT, "object", "none");
     let with = |from: &str, to: &str| good.replace(from, to);
     let cases = [
-        (with("echo.wasm", "none.wasm"), "`tools.convert.module`: ./none.wasm is no WebAssembly"),
-        (with("echo.wasm", "gone.wasm"), "`tools.convert.module`: ./gone.wasm cannot be read"),
+        (with("echo.wasm", "none.wasm"), "`tools.convert.module`: none.wasm is no WebAssembly"),
+        (with("echo.wasm", "gone.wasm"), "`tools.convert.module`: gone.wasm cannot be read"),
         (with("echo.wasm", "lacking.wasm"), "lacking.wasm does not export `alloc(i32) -> i32`"),
         (with("echo.wasm", "importing.wasm"), "importing.wasm imports `env.now`; expected"),
         (with("echo.wasm", "large.wasm"), "large.wasm is larger than 4194304 bytes"),
@@ -178,18 +178,38 @@ fn what_is_declared_wrongly_is_refused_at_the_start() {
         (with("effects", "fuel_max = 0\neffects"), "`tools.convert.fuel_max` is 0; expected 1 to"),
         (
             with("effects", "allow_after_reading = true\neffects"),
-            "`tools.convert.allow_after_reading` is true; expected it only where",
+            "`tools.convert.allow_after_reading` is the user's to allow",
+        ),
+        (
+            with("effects", "allow_after_reading = false\neffects"),
+            "`tools.convert.allow_after_reading` is false; expected it only where",
         ),
         (with("does convert", ""), "`tools.convert.description` is \"\"; expected one line"),
     ];
     for (settings, expected) in cases {
         let home = home(&settings);
         let output = run(home.path(), &["tools", "list"]);
-        let told = error(&output).replace(": echo", ": ./echo");
-        let expected = expected.replace("./", "");
+        let told = error(&output);
         assert_eq!(output.status.code(), Some(2), "{settings}\n{told}");
-        assert!(told.contains("retort.toml: ") && told.contains(&expected), "{expected}\n{told}");
+        assert!(told.contains("retort.toml: ") && told.contains(expected), "{expected}\n{told}");
     }
+}
+
+#[test]
+fn a_project_does_not_replace_a_tool_of_the_users() {
+    let settings = declare("convert", "echo", CONVERT, "object", "none");
+    let home = home(&settings);
+    let config = home.path().join(".config/retort");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("config.toml"), settings.replace("convert", "measure")).unwrap();
+    std::fs::copy(home.path().join("echo.wasm"), config.join("echo.wasm")).unwrap();
+    let tools = lines(&run(home.path(), &["tools", "list", "--json"]));
+    assert_eq!((&tools[0]["name"], &tools[1]["name"]), (&json!("convert"), &json!("measure")));
+    std::fs::write(config.join("config.toml"), settings).unwrap();
+    let output = run(home.path(), &["tools", "list"]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = error(&output);
+    assert!(told.contains("`tools.convert`") && told.contains("has a tool of this name"), "{told}");
 }
 
 #[test]
@@ -218,8 +238,8 @@ impl Retriever for Oru {
 
 /// The declared tools of a settings text, with modules of the folder `home`.
 fn toolbox(settings: &str, home: &Path) -> Toolbox {
-    let path = home.join("retort.toml");
-    let sources = Sources { project_file: Some((path, settings.to_owned())), ..Sources::default() };
+    let path = home.join("config.toml");
+    let sources = Sources { user_file: Some((path, settings.to_owned())), ..Sources::default() };
     let resolved = sources.resolve(&Boards::embedded().unwrap()).unwrap();
     let tools = resolved.tools.into_iter().map(|declared| {
         let limits =
