@@ -8,4 +8,5 @@ mod engine;
 mod layers;
 mod smolagents;
 mod student;
+mod vote;
 mod whole_runs;
