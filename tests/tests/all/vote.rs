@@ -8,8 +8,7 @@ use retort::agent::{
     Agent, Budgets, Retrieved, Retriever, RetrieverError, Settings, StepReport, SystemClock,
 };
 use retort::cancel::Cancel;
-use retort::engine::Script;
-use retort::engine::ScriptedEngine;
+use retort::engine::{Script, ScriptedEngine};
 use retort::sandbox::{Limits, Sandbox, SandboxOptions};
 use retort::transcript::Dialect;
 
