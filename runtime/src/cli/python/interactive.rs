@@ -83,7 +83,8 @@ impl Reader {
 
     /// Whether Python would wait for more lines: a block ends with an empty one.
     fn is_complete(&self, code: &str) -> Result<bool> {
-        let source = serde_json::to_string(code)?;
+        // As Python's own console asks: without the last line's end.
+        let source = serde_json::to_string(code.strip_suffix('\n').unwrap_or(code))?;
         let question = format!("import codeop, json\ncodeop.compile_command({source}) is None");
         let limits = Limits::default();
         let outcome = self.checker.fork()?.run(&question, &limits, &mut Nobody, &Cancel::default());

@@ -30,6 +30,9 @@ const OWN: [(&str, &str); 5] = [
     ("final_answer = 3\nfinal_answer(final_answer)", "TypeError: 'int' object is not callable"),
 ];
 
+/// Here the reference calls a function with arguments that CPython would not give it.
+const REFERENCE_ERRS: &str = "def f(a,*args,**kw): return (a,args,kw)\nf(1,2,k=3)";
+
 /// The error as the dialect `smolagents` words it.
 fn worded(error: &PythonError) -> String {
     let (kind, message) = (&error.kind, &error.message);
@@ -73,7 +76,8 @@ fn complaint(case: &Case, outcome: &Outcome) -> Option<String> {
     if outcome.logs != *logs {
         return Some(format!("printed {:?}, not {logs:?}", outcome.logs));
     }
-    let agreed = case.output.as_deref().filter(|_| case.logs == *logs);
+    let agreed =
+        case.output.as_deref().filter(|_| case.logs == *logs && case.code != REFERENCE_ERRS);
     let right = agreed.is_none_or(|output| output == shown);
     (!right).then(|| format!("shows {shown:?}, not {agreed:?}"))
 }
