@@ -12,7 +12,7 @@ use super::output::outln;
 use super::setup::RunArgs;
 use crate::cancel::Cancel;
 use crate::corpus::{self, CorpusState};
-use crate::sandbox::{Host, Limits, Sandbox, SandboxOptions, Seed};
+use crate::sandbox::{Limits, NoTools, Sandbox, SandboxOptions, Seed};
 use crate::store::Store;
 
 /// Try every part: settings, folders, model, Python, corpora, record of runs.
@@ -115,12 +115,6 @@ fn model(context: &Context) -> Result<String> {
 }
 
 fn python(context: &Context) -> Result<String> {
-    struct NoTools;
-    impl Host for NoTools {
-        fn call(&mut self, tool: &str, _arguments: &Value) -> Result<Value, String> {
-            Err(format!("there is no tool named {tool}"))
-        }
-    }
     let sandbox = Sandbox::open(&SandboxOptions { cache_dir: context.cache_dir.clone() })?;
     let mut session = sandbox.session(&Seed::default())?;
     let code = "import sys; sys.version.split()[0]";
