@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use retort::agent::{Agent, Settings, SystemClock};
+use retort::agent::{Agent, Settings, SystemClock, Toolbox};
 use retort::bundled;
 use retort::cancel::Cancel;
 use retort::corpus::{self, Corpus, IngestOptions};
@@ -31,6 +31,7 @@ fn main() -> anyhow::Result<()> {
         engine: &mut engine,
         sandbox: &Sandbox::open(&SandboxOptions::default())?,
         retriever: &corpus,
+        toolbox: &Toolbox::default(),
         dialect: &Dialect::named("retort")?,
         clock: &SystemClock::default(),
         settings: Settings::default(),

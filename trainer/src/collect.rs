@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use retort::agent::{Agent, Clock, Settings, Status};
+use retort::agent::{Agent, Clock, Settings, Status, Toolbox};
 use retort::cancel::Cancel;
 use retort::corpus::{Corpus, IngestOptions, ingest};
 use retort::sandbox::{Sandbox, SandboxOptions};
@@ -179,6 +179,7 @@ fn teach(
         engine: &mut engine,
         sandbox,
         retriever: corpus,
+        toolbox: &Toolbox::default(),
         dialect,
         clock: &StillClock,
         settings: Settings { passages_per_search: passages, ..Settings::default() },

@@ -2,17 +2,22 @@
 
 use retort_transcript::{Action, Dialect, Observation, SyntaxPlace};
 
+use serde_json::Value;
+
+use super::own_calls::Acting;
+use super::tools::StepTools;
 use super::types::{Sampled, ToolUse};
 use super::vote::{self, Ballot, ResultKey};
 use crate::cancel::Cancel;
 use crate::engine::Candidate;
-use crate::sandbox::{Host, Limits, Outcome, SandboxError, Session};
+use crate::sandbox::{Limits, Outcome, SandboxError, Session};
 
 /// What the candidates of a step did. Equal code runs once.
 pub struct Attempts<'a> {
     dialect: &'a Dialect,
     base: &'a Session,
     cancel: &'a Cancel,
+    acting: Acting,
     tried: Vec<Tried>,
     trials: Vec<Trial>,
     ballots: Vec<Ballot>,
@@ -29,6 +34,8 @@ struct Trial {
     code: String,
     outcome: Outcome,
     state: Session,
+    /// What it wanted to do and may only do if it wins.
+    deed: Option<String>,
 }
 
 /// The chosen candidate with everything the run keeps of it.
@@ -39,14 +46,21 @@ pub struct Chosen {
     pub action: Result<Action, String>,
     /// What its code did and the state after it.
     pub ran: Option<(Outcome, Session)>,
+    /// Its code stopped short of a deed: it is to be run again, in earnest.
+    pub awaits_deed: bool,
     /// How far the candidates came.
     pub sampled: Sampled,
 }
 
 impl<'a> Attempts<'a> {
-    pub fn new(dialect: &'a Dialect, base: &'a Session, cancel: &'a Cancel) -> Self {
+    pub fn new(
+        dialect: &'a Dialect,
+        base: &'a Session,
+        cancel: &'a Cancel,
+        acting: Acting,
+    ) -> Self {
         let (tried, trials, ballots) = (Vec::new(), Vec::new(), Vec::new());
-        Self { dialect, base, cancel, tried, trials, ballots }
+        Self { dialect, base, cancel, acting, tried, trials, ballots }
     }
 
     /// Parses and runs one reply.
@@ -58,11 +72,11 @@ impl<'a> Attempts<'a> {
         candidate: usize,
         reply: &Candidate,
         limits: &Limits,
-        host: &mut dyn Host,
+        tools: &mut StepTools<'_>,
     ) -> Result<(), SandboxError> {
         let parsed = match self.dialect.parse_reply(&reply.text) {
             Ok(action) => {
-                let trial = self.trial(&action.code, limits, host)?;
+                let trial = self.trial(&action.code, limits, tools)?;
                 Ok((action, trial))
             }
             Err(error) => Err(error.to_string()),
@@ -102,38 +116,66 @@ impl<'a> Attempts<'a> {
             agreed,
         };
         let tried = self.tried.swap_remove(index);
-        let (action, ran) = match tried.parsed {
+        let (action, ran, awaits_deed) = match tried.parsed {
             Ok((action, trial)) => {
                 let trial = self.trials.swap_remove(trial);
-                (Ok(action), Some((trial.outcome, trial.state)))
+                (Ok(action), Some((trial.outcome, trial.state)), trial.deed.is_some())
             }
-            Err(message) => (Err(message), None),
+            Err(message) => (Err(message), None, false),
         };
-        Some(Chosen { candidate: tried.candidate, action, ran, sampled })
+        Some(Chosen { candidate: tried.candidate, action, ran, awaits_deed, sampled })
     }
 
     fn trial(
         &mut self,
         code: &str,
         limits: &Limits,
-        host: &mut dyn Host,
+        tools: &mut StepTools<'_>,
     ) -> Result<usize, SandboxError> {
         if let Some(index) = self.trials.iter().position(|trial| trial.code == code) {
             return Ok(index);
         }
         let mut state = self.base.fork()?;
-        let outcome = state.run(code, limits, host, self.cancel);
-        self.trials.push(Trial { code: code.to_owned(), outcome, state });
+        tools.own.begin_action(self.acting);
+        let outcome = state.run(code, limits, tools, self.cancel);
+        let deed = tools.own.deed().map(ToOwned::to_owned);
+        self.trials.push(Trial { code: code.to_owned(), outcome, state, deed });
         Ok(self.trials.len() - 1)
     }
 
     fn result_key(&self, trial: usize) -> Option<ResultKey> {
-        let outcome = &self.trials.get(trial)?.outcome;
+        let Trial { outcome, deed, .. } = self.trials.get(trial)?;
+        if let Some(deed) = deed {
+            return Some(ResultKey::of_deed(deed));
+        }
         let succeeded = outcome.error.is_none() && outcome.limit.is_none();
         succeeded.then(|| {
             let answer = outcome.is_final.then(|| outcome.answer.as_deref().unwrap_or("None"));
             ResultKey::new(&outcome.logs, outcome.value.as_deref(), answer)
         })
+    }
+}
+
+impl Chosen {
+    /// Runs the action again from `base`, where it may now do what it wanted. What leads there is
+    /// the same as in its trial: Python is deterministic, and searches are answered as before.
+    ///
+    /// # Errors
+    /// When the state cannot be forked.
+    pub fn act(
+        &mut self,
+        base: &Session,
+        limits: &Limits,
+        tools: &mut StepTools<'_>,
+        cancel: &Cancel,
+    ) -> Result<(), SandboxError> {
+        let Ok(action) = &self.action else { return Ok(()) };
+        let mut state = base.fork()?;
+        tools.own.begin_action(Acting::Now);
+        let outcome = state.run(&action.code, limits, tools, cancel);
+        self.ran = Some((outcome, state));
+        self.awaits_deed = false;
+        Ok(())
     }
 }
 
@@ -169,9 +211,11 @@ pub fn tool_uses(outcome: &Outcome) -> Vec<ToolUse> {
             name: call.name.clone(),
             arguments: call.arguments.clone(),
             result: match &call.result {
-                Ok(text) | Err(text) => text.clone(),
+                Ok(Value::String(text)) | Err(text) => text.clone(),
+                Ok(value) => value.to_string(),
             },
             failed: call.result.is_err(),
+            is_json: call.result.as_ref().is_ok_and(|value| !value.is_string()),
         })
         .collect()
 }

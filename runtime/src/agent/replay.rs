@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::attempt::observe;
 use super::run::prompt_hash;
+use super::toolbox::Toolbox;
 use super::types::ToolUse;
 use crate::cancel::Cancel;
 use crate::sandbox::{
@@ -69,17 +70,19 @@ pub struct Difference {
     pub replayed: String,
 }
 
-/// Executes `run` again.
+/// Executes `run` again. Of `toolbox` only the functions are used; nothing is called.
 ///
 /// # Errors
 /// When the sandbox cannot be made.
 pub fn replay(
     run: &RecordedRun,
     sandbox: &Sandbox,
+    toolbox: &Toolbox,
     dialect: &Dialect,
     cancel: &Cancel,
 ) -> Result<Vec<Difference>, SandboxError> {
     let mut session = sandbox.session(&run.seed)?;
+    toolbox.define(&mut session, cancel)?;
     let mut transcript = Transcript { question: run.question.clone(), ..Transcript::default() };
     let mut differences = Vec::new();
     for (index, step) in run.steps.iter().enumerate() {
@@ -182,7 +185,11 @@ impl Host for RecordedTools {
             return Err(format!("the record holds no call of {tool} with these arguments"));
         };
         let call = self.0.remove(index);
-        if call.failed { Err(call.result) } else { Ok(Value::String(call.result)) }
+        if call.failed {
+            return Err(call.result);
+        }
+        let value = call.is_json.then(|| serde_json::from_str(&call.result).ok()).flatten();
+        Ok(value.unwrap_or(Value::String(call.result)))
     }
 }
 
@@ -204,7 +211,8 @@ mod tests {
         let sandbox = Sandbox::open(&SandboxOptions::default()).unwrap();
         let dialect = Dialect::named("retort").unwrap();
         let run = RecordedRun { question: "Q?".to_owned(), steps, ..RecordedRun::default() };
-        let found = replay(&run, &sandbox, &dialect, &Cancel::default()).unwrap();
+        let found =
+            replay(&run, &sandbox, &Toolbox::default(), &dialect, &Cancel::default()).unwrap();
         let found = found.into_iter().filter(|difference| difference.field != "prompt");
         found.map(|found| (found.step, found.field, found.replayed)).collect()
     }
@@ -216,6 +224,7 @@ mod tests {
             arguments: json!({"query": "Oru"}),
             result: "a river".to_owned(),
             failed: false,
+            is_json: false,
         };
         let first = step("t\n```py\nx = search(\"Oru\")\n```", "", vec![call]);
         let second = step("t\n```py\nprint(x)\n```", "a river\n", vec![]);

@@ -7,14 +7,16 @@ use sha2::{Digest, Sha256};
 
 use super::attempt::{Attempts, Chosen, observe, tool_uses};
 use super::budget;
-use super::tools::StepTools;
+use super::own_calls::{Acting, OwnCalls};
+use super::toolbox::Toolbox;
+use super::tools::{SEARCH, StepTools};
 use super::types::{
     Budget, Citation, Clock, Event, Retrieved, Retriever, Run, Seconds, Settings, Sink, Status,
     StepReport, Usage,
 };
 use crate::cancel::Cancel;
 use crate::engine::{Candidate, Engine, EngineError, Flow, Prefilled, SampleRequest};
-use crate::sandbox::{PythonError, Sandbox, SandboxError, Seed, Session};
+use crate::sandbox::{Limits, PythonError, Sandbox, SandboxError, Seed, Session};
 
 /// Everything a run needs, borrowed from whoever owns it.
 pub struct Agent<'a> {
@@ -24,6 +26,8 @@ pub struct Agent<'a> {
     pub sandbox: &'a Sandbox,
     /// What `search` searches.
     pub retriever: &'a dyn Retriever,
+    /// The user's own tools.
+    pub toolbox: &'a Toolbox,
     /// How the transcript becomes text.
     pub dialect: &'a Dialect,
     /// Time.
@@ -62,6 +66,8 @@ impl Agent<'_> {
         check_question(&state.transcript.question, self.settings.budgets.question_bytes_max)?;
         let seed = Seed { random: self.settings.seed, unix_seconds };
         let mut session = self.sandbox.session(&seed).map_err(|e| sandbox_failed(&e))?;
+        let defined = self.toolbox.define(&mut session, &self.cancel);
+        defined.map_err(|error| sandbox_failed(&error))?;
         for index in 0..self.settings.budgets.steps_max {
             session = self.step(index, state, session, sink)?;
             if state.is_answered {
@@ -93,23 +99,33 @@ impl Agent<'_> {
         self.check_budgets(state)?;
         let prompt = self.dialect.render_prompt(&state.transcript);
         let prefilled = self.prefill(&prompt, state)?;
+        let several = self.settings.candidates > 1;
+        let acting = if several { Acting::AfterVote } else { Acting::Now };
         let mut tools = StepTools::new(
             self.retriever,
             self.dialect,
             self.clock,
             self.settings.passages_per_search,
             self.settings.budgets.searches_max.saturating_sub(state.usage.searches),
+            OwnCalls::new(self.toolbox, state.has_read, acting),
         );
         let cancel = self.cancel.clone();
-        let mut attempts = Attempts::new(self.dialect, &session, &cancel);
+        let mut attempts = Attempts::new(self.dialect, &session, &cancel, acting);
         let replies = self.sample(index, state, &mut attempts, &mut tools)?;
-        let (fuel, sandbox_seconds) = (attempts.fuel(), attempts.seconds());
+        let (mut fuel, mut sandbox_seconds) = (attempts.fuel(), attempts.seconds());
         if self.cancel.is_cancelled() {
             return Err(Status::Cancelled);
         }
-        let Some(chosen) = attempts.choose() else {
+        let Some(mut chosen) = attempts.choose() else {
             return Err(Status::ModelError { reason: "the model gave no reply".to_owned() });
         };
+        if chosen.awaits_deed {
+            let limits = self.action_limits(state, fuel);
+            let acted = chosen.act(&session, &limits, &mut tools, &cancel);
+            acted.map_err(|error| sandbox_failed(&error))?;
+            fuel += chosen.ran.as_ref().map_or(0, |(outcome, _)| outcome.fuel);
+            sandbox_seconds += chosen.ran.as_ref().map_or(0.0, |(outcome, _)| outcome.seconds);
+        }
         self.engine.keep(chosen.candidate).map_err(|error| engine_failed(error, state))?;
         state.account(&replies, &tools, fuel, sandbox_seconds, prefilled);
         let mut report = report(index, &prompt, prefilled, &replies, &chosen);
@@ -156,9 +172,7 @@ impl Agent<'_> {
             stops: self.dialect.stops().to_vec(),
             reply_tokens_max: budget::reply_tokens(budgets, &state.usage, candidates),
         };
-        let mut limits = self.settings.action.clone();
-        let elapsed = self.clock.now().saturating_sub(state.begun);
-        limits.wall = limits.wall.min(budgets.wall_max.saturating_sub(elapsed));
+        let mut limits = self.action_limits(state, 0);
         let mut fuel_left = budgets.fuel_max.saturating_sub(state.usage.fuel);
 
         let begun = self.clock.now();
@@ -186,6 +200,17 @@ impl Agent<'_> {
             Some(error) => Err(sandbox_failed(&error)),
             None => replies.map_err(|error| engine_failed(error, state)),
         }
+    }
+
+    /// What the next action may use in a step that has used `fuel`.
+    fn action_limits(&self, state: &RunState, fuel: u64) -> Limits {
+        let budgets = &self.settings.budgets;
+        let mut limits = self.settings.action.clone();
+        let elapsed = self.clock.now().saturating_sub(state.begun);
+        limits.wall = limits.wall.min(budgets.wall_max.saturating_sub(elapsed));
+        let used = state.usage.fuel.saturating_add(fuel);
+        limits.fuel_max = limits.fuel_max.min(budgets.fuel_max.saturating_sub(used));
+        limits
     }
 
     fn finish(&self, state: RunState, status: Status) -> Run {
@@ -225,6 +250,8 @@ struct RunState {
     is_answered: bool,
     forced: bool,
     search_refused: bool,
+    /// An action of the run was given text from outside.
+    has_read: bool,
     repeats: u32,
 }
 
@@ -242,6 +269,7 @@ impl RunState {
             is_answered: false,
             forced: false,
             search_refused: false,
+            has_read: false,
             repeats: 0,
         }
     }
@@ -279,9 +307,13 @@ impl RunState {
             (Ok(_), None) => Observation::ParseError { message: String::new() },
         };
         for call in &report.tool_calls {
-            if let Some(query) = call.arguments.get("query").and_then(|query| query.as_str()) {
+            let query = call.arguments.get("query").and_then(|query| query.as_str());
+            if let Some(query) = query.filter(|_| call.name == SEARCH) {
                 cite(&mut self.citations, tools.passages(query));
             }
+        }
+        if let Some((outcome, _)) = &chosen.ran {
+            self.has_read |= tools.has_read(&outcome.calls);
         }
         if let Some((outcome, _)) = &chosen.ran
             && outcome.is_final

@@ -1,4 +1,4 @@
-//! The host functions of one step: `search`, answered once per distinct query.
+//! The host functions of one step: `search`, answered once per distinct query, and the user's own.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,8 +6,12 @@ use std::time::Duration;
 use retort_transcript::{Dialect, Passage};
 use serde_json::Value;
 
+use super::own_calls::OwnCalls;
 use super::types::{Clock, Retrieved, Retriever};
-use crate::sandbox::Host;
+use crate::sandbox::{Host, ToolCall};
+
+/// The tool that every run has.
+pub const SEARCH: &str = "search";
 
 /// Tools shared by all candidates of a step. A search that two candidates make is made once.
 pub struct StepTools<'a> {
@@ -17,6 +21,8 @@ pub struct StepTools<'a> {
     passages_per_search: usize,
     searches_left: u32,
     answers: BTreeMap<String, Answer>,
+    /// Calls of the user's tools.
+    pub own: OwnCalls<'a>,
     /// Time spent searching in this step.
     pub search_time: Duration,
     /// A search was refused because the run's budget was spent.
@@ -35,6 +41,7 @@ impl<'a> StepTools<'a> {
         clock: &'a dyn Clock,
         passages_per_search: usize,
         searches_left: u32,
+        own: OwnCalls<'a>,
     ) -> Self {
         Self {
             retriever,
@@ -43,6 +50,7 @@ impl<'a> StepTools<'a> {
             passages_per_search,
             searches_left,
             answers: BTreeMap::new(),
+            own,
             search_time: Duration::ZERO,
             refused: false,
         }
@@ -58,7 +66,23 @@ impl<'a> StepTools<'a> {
         self.answers.get(query).map_or(&[], |answer| &answer.passages)
     }
 
+    /// Whether any of an action's calls brought text from outside.
+    pub fn has_read(&self, calls: &[ToolCall]) -> bool {
+        calls.iter().any(|call| match call.arguments.get("query").and_then(Value::as_str) {
+            Some(query) if call.name == SEARCH => !self.passages(query).is_empty(),
+            _ => call.result.is_ok() && self.own.is_reading(&call.name),
+        })
+    }
+
     fn search(&mut self, query: &str) -> Result<String, String> {
+        let found = self.found(query);
+        if !self.passages(query).is_empty() {
+            self.own.note_reading();
+        }
+        found
+    }
+
+    fn found(&mut self, query: &str) -> Result<String, String> {
         if let Some(answer) = self.answers.get(query) {
             return answer.result.clone();
         }
@@ -84,9 +108,9 @@ impl<'a> StepTools<'a> {
 impl Host for StepTools<'_> {
     fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
         match (tool, arguments.get("query").and_then(Value::as_str)) {
-            ("search", Some(query)) => self.search(query).map(Value::String),
-            ("search", None) => Err("search needs a query, a string".to_owned()),
-            _ => Err(format!("there is no tool named {tool}")),
+            (SEARCH, Some(query)) => self.search(query).map(Value::String),
+            (SEARCH, None) => Err("search needs a query, a string".to_owned()),
+            _ => self.own.call(tool, arguments),
         }
     }
 }

@@ -251,6 +251,9 @@ pub struct ToolUse {
     /// `result` is an error's text.
     #[serde(default)]
     pub failed: bool,
+    /// `result` is JSON of something other than text.
+    #[serde(default)]
+    pub is_json: bool,
 }
 
 /// One step: what was chosen and what it did.

@@ -23,12 +23,20 @@ pub struct ResultKey {
     logs: String,
     value: Option<String>,
     answer: Option<String>,
+    deed: Option<String>,
 }
 
 impl ResultKey {
     /// From printed text, value of the last expression and final answer.
     pub fn new(logs: &str, value: Option<&str>, answer: Option<&str>) -> Self {
-        Self { logs: normalise(logs), value: value.map(normalise), answer: answer.map(normalise) }
+        let (value, answer) = (value.map(normalise), answer.map(normalise));
+        Self { logs: normalise(logs), value, answer, deed: None }
+    }
+
+    /// From what the candidate would do if it won.
+    pub fn of_deed(deed: &str) -> Self {
+        let (value, answer) = (None, None);
+        Self { logs: String::new(), value, answer, deed: Some(deed.to_owned()) }
     }
 }
 

@@ -10,6 +10,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::output::outln;
 use super::setup::RunArgs;
+use crate::agent::Toolbox;
 use crate::cancel::Cancel;
 use crate::corpus::{self, CorpusState};
 use crate::sandbox::{Limits, NoTools, Sandbox, SandboxOptions, Seed};
@@ -104,7 +105,7 @@ fn record_of_runs(context: &Context) -> Result<String> {
 
 /// Loads the model in a worker, as a run would.
 fn model(context: &Context) -> Result<String> {
-    let (engine, dialect) = RunArgs::default().engine(context)?;
+    let (engine, dialect) = RunArgs::default().engine(context, &Toolbox::default())?;
     let model = engine.model();
     Ok(format!(
         "{}, {} tokens of context, dialect {}, its worker answers",

@@ -126,6 +126,8 @@ impl SettingsArgs {
             threads: flags.threads,
             context_tokens: flags.context_tokens,
             worker_launcher: flags.worker_launcher,
+            // Tools stand in files only.
+            ..RawSettings::default()
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::setup::Setup;
-use crate::agent::{Event, RecordedRun, RecordedStep, Run, Settings, Sink, StepReport};
+use crate::agent::{Event, RecordedRun, RecordedStep, Run, Settings, Sink, StepReport, Tool};
 use crate::engine::ModelInfo;
 use crate::sandbox::Seed;
 use crate::store::{NewRun, RunEnd, RunId, RunRecord, StepRecord, Store, StoreError};
@@ -19,6 +19,8 @@ pub struct Journal {
     corpus: String,
     dialect: String,
     dialect_hash: String,
+    /// Name and module of each of the user's tools.
+    tools: Value,
 }
 
 impl Journal {
@@ -39,6 +41,7 @@ impl Journal {
             corpus: setup.corpus.clone(),
             dialect: setup.dialect.name().to_owned(),
             dialect_hash: setup.dialect.hash(),
+            tools: setup.toolbox.tools.iter().map(tool_json).collect(),
         }
     }
 
@@ -67,7 +70,7 @@ impl Journal {
             dialect: self.dialect.clone(),
             dialect_hash: self.dialect_hash.clone(),
             seed: settings.seed,
-            settings_json: settings_json(settings, unix_seconds),
+            settings_json: settings_json(settings, unix_seconds, &self.tools),
             started_unix_ms: unix_ms(),
         });
         self.run =
@@ -94,13 +97,18 @@ impl Sink for Journal {
 }
 
 /// The settings, and what else the run's Python saw.
-fn settings_json(settings: &Settings, unix_seconds: i64) -> Value {
+fn settings_json(settings: &Settings, unix_seconds: i64, tools: &Value) -> Value {
     let mut value = json!(settings);
     if let Some(fields) = value.as_object_mut() {
         fields.insert("action".to_owned(), json!(settings.action));
         fields.insert("unix_seconds".to_owned(), Value::from(unix_seconds));
+        fields.insert("tools".to_owned(), tools.clone());
     }
     value
+}
+
+fn tool_json(tool: &Tool) -> Value {
+    json!({"name": tool.declared.name, "sha256": tool.sha256})
 }
 
 /// A recorded run as it can be replayed.

@@ -20,6 +20,7 @@ mod python;
 mod runs;
 mod search;
 mod setup;
+mod tools;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -70,6 +71,9 @@ enum Command {
     /// The settings in force.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Tools of one's own.
+    #[command(subcommand)]
+    Tools(tools::ToolsCommand),
     /// Model files.
     #[command(subcommand)]
     Models(models::ModelsCommand),
@@ -122,6 +126,7 @@ fn run(cli: &Cli, cancel: Cancel) -> anyhow::Result<Exit> {
         Command::Bench(command) => bench::run(command, &context),
         Command::Runs(command) => runs::run(command, &context),
         Command::Config(command) => config::run(command, &context),
+        Command::Tools(command) => tools::run(command, &context),
         Command::Models(command) => models::run(command, &context),
         Command::Completions { shell } => {
             let mut script = Vec::new();

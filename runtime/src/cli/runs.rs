@@ -11,7 +11,8 @@ use super::exit::Exit;
 use super::journal::recorded_run;
 use super::model::read_system_prompt;
 use super::output::outln;
-use crate::agent::{self, Difference};
+use super::tools;
+use crate::agent::{self, Difference, Toolbox};
 use crate::sandbox::{Sandbox, SandboxOptions};
 use crate::store::{NewRun, RunRecord, Store};
 use crate::transcript::Dialect;
@@ -96,12 +97,13 @@ fn replay(
     context: &Context,
 ) -> Result<Exit> {
     let id = record.id.clone();
-    let dialect = recorded_dialect(&record.run, system_prompt)?;
+    let toolbox = tools::open(&context.resolved.tools)?;
+    let dialect = recorded_dialect(&record.run, system_prompt, &toolbox)?;
     let run =
         recorded_run(record).with_context(|| format!("run {} cannot be replayed", id.as_str()))?;
     let options = SandboxOptions { cache_dir: context.cache_dir.clone() };
     let sandbox = Sandbox::open(&options)?;
-    let differences = agent::replay(&run, &sandbox, &dialect, &context.cancel)?;
+    let differences = agent::replay(&run, &sandbox, &toolbox, &dialect, &context.cancel)?;
     if as_json {
         let steps = run.steps.len();
         outln!("{}", json!({"format": 1, "run": id, "steps": steps, "differences": differences}));
@@ -115,8 +117,12 @@ fn replay(
 }
 
 /// The dialect of the run, with the system prompt it had.
-fn recorded_dialect(run: &NewRun, system_prompt: Option<&Path>) -> Result<Dialect> {
-    let mut dialect = Dialect::named(&run.dialect)?;
+fn recorded_dialect(
+    run: &NewRun,
+    system_prompt: Option<&Path>,
+    toolbox: &Toolbox,
+) -> Result<Dialect> {
+    let mut dialect = Dialect::named(&run.dialect)?.with_tools(&toolbox.descriptions())?;
     if let Some(path) = system_prompt {
         let tools = dialect.tools().to_vec();
         dialect = dialect.with_system_prompt(&read_system_prompt(path, None)?, &tools)?;

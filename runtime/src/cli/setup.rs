@@ -8,7 +8,8 @@ use clap::{Args, ValueEnum};
 
 use super::context::Context;
 use super::model::{Model, read_system_prompt};
-use crate::agent::{self, Agent, Budgets, Run, Sink, SystemClock};
+use super::tools;
+use crate::agent::{self, Agent, Budgets, Run, Sink, SystemClock, Toolbox};
 use crate::cancel::Cancel;
 use crate::corpus::Corpus;
 use crate::engine::{
@@ -61,6 +62,8 @@ pub struct Setup {
     engine: Box<dyn Engine>,
     sandbox: Sandbox,
     retriever: Corpus,
+    /// The user's own tools.
+    pub toolbox: Toolbox,
     cancel: Cancel,
     /// How transcripts become text.
     pub dialect: Dialect,
@@ -74,12 +77,14 @@ impl Setup {
     /// Opens corpus, model and sandbox, in the order of what it costs to find a mistake.
     pub fn open(args: &RunArgs, context: &Context) -> Result<Self> {
         let (corpus, opened) = context.corpus()?;
-        let (engine, dialect) = args.engine(context)?;
+        let toolbox = tools::open(&context.resolved.tools)?;
+        let (engine, dialect) = args.engine(context, &toolbox)?;
         let sandbox = Sandbox::open(&SandboxOptions { cache_dir: context.cache_dir.clone() })?;
         Ok(Self {
             engine,
             sandbox,
             retriever: opened,
+            toolbox,
             cancel: context.cancel.clone(),
             dialect,
             corpus,
@@ -94,6 +99,7 @@ impl Setup {
             engine: self.engine.as_mut(),
             sandbox: &self.sandbox,
             retriever: &self.retriever,
+            toolbox: &self.toolbox,
             dialect: &self.dialect,
             clock: &clock,
             settings: self.settings.clone(),
@@ -108,15 +114,19 @@ impl RunArgs {
     ///
     /// # Errors
     /// When the model is refused or its worker does not start.
-    pub fn engine(&self, context: &Context) -> Result<(Box<dyn Engine>, Dialect)> {
+    pub fn engine(
+        &self,
+        context: &Context,
+        toolbox: &Toolbox,
+    ) -> Result<(Box<dyn Engine>, Dialect)> {
         if self.engine == EngineKind::Scripted {
-            let dialect = self.dialect(None)?;
+            let dialect = self.dialect(None, toolbox)?;
             return Ok((Box::new(ScriptedEngine::new(SearchQuestion)), dialect));
         }
         let settings = &context.resolved.settings;
         let model = context.model(settings.model.as_deref().map(Path::new))?;
         check_memory(&model.file, settings)?;
-        let dialect = self.dialect(Some(&model))?;
+        let dialect = self.dialect(Some(&model), toolbox)?;
         let worker = WorkerSettings {
             context_tokens: settings.context_tokens,
             candidates_max: settings.samples,
@@ -129,9 +139,10 @@ impl RunArgs {
     }
 
     /// The dialect of the command line, the manifest or the file, with the system prompt likewise.
-    fn dialect(&self, model: Option<&Model>) -> Result<Dialect> {
+    fn dialect(&self, model: Option<&Model>, toolbox: &Toolbox) -> Result<Dialect> {
         let named = self.dialect.as_deref();
         let dialect = Dialect::named(named.or(model.map(trained_dialect)).unwrap_or(OWN_DIALECT))?;
+        let dialect = dialect.with_tools(&toolbox.descriptions())?;
         if let Some(model) = model {
             warn_of_other_words(model, &dialect);
         }
@@ -140,9 +151,22 @@ impl RunArgs {
             (None, Some(model)) => model.system_prompt()?,
             (None, None) => None,
         };
-        let Some(template) = template else { return Ok(dialect) };
+        let Some(template) = template else {
+            warn_of_untold_tools(toolbox, &dialect);
+            return Ok(dialect);
+        };
         let tools = dialect.tools().to_vec();
         Ok(dialect.with_system_prompt(&template, &tools)?)
+    }
+}
+
+/// A student that was trained without a system prompt is not given one because of a tool.
+fn warn_of_untold_tools(toolbox: &Toolbox, dialect: &Dialect) {
+    if !toolbox.tools.is_empty() && !dialect.has_system_prompt() {
+        let dialect = dialect.name();
+        tracing::warn!(
+            "the dialect {dialect} has no prompt that lists tools: the model is not told of yours"
+        );
     }
 }
 

@@ -70,7 +70,7 @@ impl Manifest {
 
     fn foreign_setting(&self) -> Option<&'static str> {
         let RawSettings { model, corpus, data_dir, board, .. } = &self.settings;
-        let RawSettings { threads, memory_bytes_max, worker_launcher, .. } = &self.settings;
+        let RawSettings { threads, memory_bytes_max, worker_launcher, tools, .. } = &self.settings;
         let set = [
             ("model", model.is_some()),
             ("corpus", corpus.is_some()),
@@ -80,6 +80,7 @@ impl Manifest {
             ("memory_bytes_max", memory_bytes_max.is_some()),
             // It names a program to run; a manifest comes with its model, perhaps from someone else.
             ("worker_launcher", worker_launcher.is_some()),
+            ("tools", !tools.is_empty()),
         ];
         set.into_iter().find_map(|(key, is_set)| is_set.then_some(key))
     }

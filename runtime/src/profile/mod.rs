@@ -3,7 +3,7 @@
 //! [`Boards`] holds the board files of `firmware-configs/` and resolves one into a [`Profile`].
 //! [`Sources`] layers everything a user can set over that profile and resolves it into
 //! [`Settings`], with the origin of each value. [`Manifest`] is what is known about a model beside
-//! its file. [`Folders`] says where files belong.
+//! its file. [`DeclaredTool`] is a tool of one's own. [`Folders`] says where files belong.
 //! Outside text becomes a `Raw…` struct that refuses unknown keys first. Nothing here reads the
 //! machine, the environment or the user's files by itself, except [`Boards::with_folder`].
 
@@ -12,7 +12,9 @@ mod error;
 mod folders;
 mod layers;
 mod manifest;
+mod reserved;
 mod settings;
+mod tools;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +25,7 @@ pub use error::ConfigError;
 pub use folders::{Folders, PROJECT_SETTINGS_FILE};
 pub use manifest::{Manifest, SystemPromptFile};
 pub use settings::{Machine, RawSettings, Resolved, Settings, Sources};
+pub use tools::{DeclaredTool, Effects, Kind, Parameter, RawTool};
 
 /// What a run may use on one kind of device. All values are valid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ use super::board::Boards;
 use super::error::{ConfigError, hint};
 use super::folders::Folders;
 use super::layers::{self, Layer};
+use super::tools::{self, DeclaredTool, RawTool};
 
 /// Settings as a user writes them, in a file or as flags. What is `None` is not set there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -57,6 +58,9 @@ pub struct RawSettings {
     pub context_tokens: Option<u32>,
     /// Program and arguments that start the model's worker.
     pub worker_launcher: Option<String>,
+    /// Tools of one's own, by name; only in files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tools: BTreeMap<String, RawTool>,
 }
 
 /// Settings in force. All values are valid.
@@ -114,6 +118,8 @@ pub struct Machine {
 
 /// Path and text of a settings file.
 type File = (PathBuf, String);
+/// The settings of a file, and the tools it declares.
+type FileLayer = (Layer, BTreeMap<String, DeclaredTool>);
 
 /// Everything settings are made of, read by the caller.
 #[derive(Clone, Debug, Default)]
@@ -143,6 +149,8 @@ pub struct Resolved {
     /// The profile of the board in force. Where a setting covers one of its values, the setting
     /// holds.
     pub profile: Profile,
+    /// Tools of one's own, by name. One of the project's file covers one of the user's as a whole.
+    pub tools: Vec<DeclaredTool>,
     /// Where each setting was set, by name.
     pub origins: BTreeMap<String, String>,
     /// What the user should hear: unknown variables.
@@ -179,9 +187,15 @@ impl Sources {
     /// [`ConfigError`] names the first value that is refused and where it was set.
     pub fn resolve(&self, boards: &Boards) -> Result<Resolved, ConfigError> {
         let (variables, warnings) = self.environment_layers()?;
-        let mut set_by_user = Vec::new();
-        set_by_user.extend(self.user_file.as_ref().map(user_layer).transpose()?);
-        set_by_user.extend(self.project_file.as_ref().map(project_layer).transpose()?);
+        let (mut set_by_user, mut tools) = (Vec::new(), BTreeMap::new());
+        let read = [
+            self.user_file.as_ref().map(user_layer).transpose()?,
+            self.project_file.as_ref().map(project_layer).transpose()?,
+        ];
+        for (layer, declared) in read.into_iter().flatten() {
+            set_by_user.push(layer);
+            tools.extend(declared);
+        }
         set_by_user.extend(variables);
         set_by_user.push(Layer::of(FLAGS, &self.flags)?);
 
@@ -200,7 +214,8 @@ impl Sources {
         let settings = extract(&figment)?;
         let origins = layers::origins(&figment)?;
         check(&settings, &origins)?;
-        Ok(Resolved { settings, profile, origins, warnings })
+        let tools = tools.into_values().collect();
+        Ok(Resolved { settings, profile, tools, origins, warnings })
     }
 
     /// One layer for each variable, so that a value's origin names it; warnings about unknown ones.
@@ -237,12 +252,12 @@ impl Sources {
     }
 }
 
-fn user_layer(file: &File) -> Result<Layer, ConfigError> {
-    Layer::of(&file.0.to_string_lossy(), &read_file(file)?)
+fn user_layer(file: &File) -> Result<FileLayer, ConfigError> {
+    file_layer(file, read_file(file)?)
 }
 
 /// A project's file comes with its folder, perhaps from someone else: it may not name a program.
-fn project_layer(file: &File) -> Result<Layer, ConfigError> {
+fn project_layer(file: &File) -> Result<FileLayer, ConfigError> {
     let origin = file.0.to_string_lossy();
     let raw = read_file(file)?;
     if raw.worker_launcher.is_some() {
@@ -253,7 +268,12 @@ fn project_layer(file: &File) -> Result<Layer, ConfigError> {
                 .to_owned(),
         });
     }
-    Layer::of(&origin, &raw)
+    file_layer(file, raw)
+}
+
+fn file_layer((path, _): &File, mut raw: RawSettings) -> Result<FileLayer, ConfigError> {
+    let declared = tools::declared(path, std::mem::take(&mut raw.tools))?;
+    Ok((Layer::of(&path.to_string_lossy(), &raw)?, declared))
 }
 
 fn read_file((path, text): &File) -> Result<RawSettings, ConfigError> {

@@ -45,12 +45,7 @@ impl<'a> Running<'a> {
             .map_err(|error| format!("the arguments are not JSON: {error}"))?;
         let result = self.ask(&request.tool, &arguments);
         let name = request.tool.clone();
-        let text = match &result {
-            Ok(Value::String(text)) => Ok(text.clone()),
-            Ok(value) => Ok(value.to_string()),
-            Err(message) => Err(message.clone()),
-        };
-        self.calls.push(ToolCall { name, arguments, result: text });
+        self.calls.push(ToolCall { name, arguments, result: result.clone() });
         result.map(|value| value.to_string())
     }
 

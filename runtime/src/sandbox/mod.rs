@@ -7,7 +7,7 @@
 //! Invariants: a session at rest is immutable and shared by its forks, so forking copies nothing;
 //! [`Session::run`] works on an instance of the guest and keeps its state only when the action
 //! ended inside its limits. Snapshots are mapped copy-on-write where the system can do that. This module knows no model, no corpus and no storage: tools are the
-//! caller's.
+//! caller's; a [`ToolModule`] is one that a user brought as WebAssembly.
 
 mod action;
 mod ground;
@@ -24,6 +24,7 @@ mod state;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
+mod tool;
 mod wasi;
 mod wasm;
 
@@ -42,6 +43,7 @@ use crate::cancel::Cancel;
 pub use self::limits::{Limit, Limits};
 pub use self::outcome::{Outcome, PythonError, ToolCall};
 pub use self::session::Session;
+pub use self::tool::{MODULE_BYTES_MAX, ToolFailure, ToolLimits, ToolModule, ToolModuleError};
 
 /// 2026-01-01T00:00:00Z, where the clock stands unless the caller says otherwise.
 const UNIX_SECONDS: i64 = 1_767_225_600;
@@ -78,6 +80,9 @@ pub enum SandboxError {
     /// The image inside this binary is damaged.
     #[error("the Python image inside this program is damaged ({0}): install the program again")]
     Image(#[from] std::io::Error),
+    /// The user's tools could not be made functions.
+    #[error("the tools could not be defined: {0}")]
+    Tools(String),
     /// The guest did not start, or there is not enough memory for it.
     #[error(transparent)]
     Machine(#[from] wasm::MachineError),

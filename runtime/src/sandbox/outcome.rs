@@ -75,8 +75,8 @@ pub struct ToolCall {
     pub name: String,
     /// Its arguments.
     pub arguments: serde_json::Value,
-    /// What it returned as text, or the exception's text.
-    pub result: Result<String, String>,
+    /// What it returned, or the exception's text.
+    pub result: Result<serde_json::Value, String>,
 }
 
 /// The guest's report on an action.

@@ -86,6 +86,31 @@ impl Dialect {
         Ok(Self { system_prompt: Some(prompt), ..self })
     }
 
+    /// The same dialect with further tools in its system prompt. A dialect without such a prompt
+    /// reads as before; only [`Dialect::with_system_prompt`] then has use for them.
+    ///
+    /// # Errors
+    /// [`DialectError::SystemPrompt`] when the dialect's own template cannot be rendered.
+    pub fn with_tools(mut self, tools: &[ToolDescription]) -> Result<Self, DialectError> {
+        if tools.is_empty() {
+            return Ok(self);
+        }
+        self.words.tools.extend_from_slice(tools);
+        match self.words.system_prompt.clone() {
+            Some(template) => {
+                let all = self.words.tools.clone();
+                self.with_system_prompt(&template, &all)
+            }
+            None => Ok(self),
+        }
+    }
+
+    /// Whether its prompt can tell a model of tools.
+    #[must_use]
+    pub fn has_system_prompt(&self) -> bool {
+        self.system_prompt.is_some()
+    }
+
     /// Its name, as manifests give it.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -8,5 +8,6 @@ mod engine;
 mod layers;
 mod smolagents;
 mod student;
+mod tools;
 mod vote;
 mod whole_runs;

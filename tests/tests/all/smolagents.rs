@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use retort::agent::{
     Agent, Budgets, Retrieved, Retriever, RetrieverError, Run, Settings, Status, SystemClock,
+    Toolbox,
 };
 use retort::cancel::Cancel;
 use retort::engine::{Script, ScriptedEngine};
@@ -108,6 +109,7 @@ fn act(dialect: &Dialect, script: Vec<Vec<String>>) -> (Run, Vec<String>) {
         engine: &mut engine,
         sandbox: &sandbox,
         retriever: &Towers,
+        toolbox: &Toolbox::default(),
         dialect,
         clock: &SystemClock::default(),
         settings: Settings {

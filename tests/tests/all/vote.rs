@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use retort::agent::{
     Agent, Budgets, Retrieved, Retriever, RetrieverError, Settings, StepReport, SystemClock,
+    Toolbox,
 };
 use retort::cancel::Cancel;
 use retort::engine::{Script, ScriptedEngine};
@@ -64,6 +65,7 @@ fn step_of(actions: &[&str]) -> StepReport {
         engine: &mut engine,
         sandbox: &SANDBOX,
         retriever: &Echo,
+        toolbox: &Toolbox::default(),
         dialect: &Dialect::named("retort").unwrap(),
         clock: &SystemClock::default(),
         settings: Settings { candidates, budgets, action, ..Settings::default() },

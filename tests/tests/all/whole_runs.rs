@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use retort::agent::{
-    Agent, Event, Retrieved, Retriever, RetrieverError, Run, Settings, Sink, SystemClock,
+    Agent, Event, Retrieved, Retriever, RetrieverError, Run, Settings, Sink, SystemClock, Toolbox,
 };
 use retort::cancel::Cancel;
 use retort::engine::{ModelFile, Sampling, WorkerEngine, WorkerSettings};
@@ -52,6 +52,7 @@ fn ask(model: &Path, kills: bool) -> Run {
         engine: &mut engine,
         sandbox: &Sandbox::open(&SandboxOptions::default()).unwrap(),
         retriever: &Nothing,
+        toolbox: &Toolbox::default(),
         dialect: &Dialect::named("retort").unwrap(),
         clock: &SystemClock::default(),
         settings: Settings { candidates: 3, sampling, budgets, ..Settings::default() },

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use retort::agent::{Agent, Settings, SystemClock};
+use retort::agent::{Agent, Settings, SystemClock, Toolbox};
 use retort::cancel::Cancel;
 use retort::engine::{ModelFile, WorkerEngine, WorkerSettings};
 use retort::eval::{Summary, Task};
@@ -86,6 +86,7 @@ fn answer(config: &MeasureConfig, dialect: &Dialect, file: ModelFile) -> Result<
             engine: &mut engine,
             sandbox: &sandbox,
             retriever: &corpus,
+            toolbox: &Toolbox::default(),
             dialect,
             clock: &SystemClock::default(),
             settings: Settings::default(),

@@ -15,7 +15,8 @@ use self::show::Show;
 use super::context::Context;
 use super::exit::Exit;
 use super::output::outln;
-use crate::agent::{Retrieved, Retriever};
+use super::tools;
+use crate::agent::{Acting, OwnCalls, Retrieved, Retriever};
 use crate::corpus::Corpus;
 use crate::sandbox::{Host, Limits, Outcome, Sandbox, SandboxOptions, Seed};
 use crate::transcript::{Dialect, Passage};
@@ -49,16 +50,20 @@ pub fn run(args: &PythonArgs, context: &Context) -> Result<Exit> {
     for file in &args.files {
         sources.push(read(file)?);
     }
+    let toolbox = tools::open(&context.resolved.tools)?;
     let sandbox = Sandbox::open(&SandboxOptions { cache_dir: context.cache_dir.clone() })?;
     let mut session = sandbox.session(&Seed::default())?;
-    let mut tools = tools(args, context)?;
     let show = Show { limits: args.limits };
+    toolbox.define(&mut session, &context.cancel)?;
+    let own = OwnCalls::new(&toolbox, false, Acting::Now);
+    let mut host = WithOwn { search: search(args, context)?, own };
     let mut failed = false;
     for cell in sources.iter().flat_map(|source| cells(source)) {
         if context.cancel.is_cancelled() {
             return Ok(Exit::Interrupted);
         }
-        let outcome = session.run(&cell, &Limits::default(), tools.as_mut(), &context.cancel);
+        host.own = OwnCalls::new(&toolbox, host.own.has_read(), Acting::Now);
+        let outcome = session.run(&cell, &Limits::default(), &mut host, &context.cancel);
         failed |= outcome.error.is_some() || outcome.limit.is_some();
         if args.json {
             outln!("{}", report(&outcome));
@@ -67,7 +72,7 @@ pub fn run(args: &PythonArgs, context: &Context) -> Result<Exit> {
         }
     }
     if args.interactive {
-        return interactive::converse(&sandbox, &mut session, tools.as_mut(), &show, context);
+        return interactive::converse(&sandbox, &mut session, &mut host, &show, context);
     }
     Ok(if failed && !args.json { Exit::Failure } else { Exit::Success })
 }
@@ -112,7 +117,7 @@ fn report(outcome: &Outcome) -> Value {
     })
 }
 
-fn tools(args: &PythonArgs, context: &Context) -> Result<Box<dyn Host>> {
+fn search(args: &PythonArgs, context: &Context) -> Result<Box<dyn Host>> {
     if let Some(file) = &args.replies {
         let text = std::fs::read_to_string(file)
             .with_context(|| format!("{} cannot be read", file.display()))?;
@@ -129,6 +134,23 @@ fn tools(args: &PythonArgs, context: &Context) -> Result<Box<dyn Host>> {
         dialect: Dialect::named("retort")?,
         passages: usize::from(context.resolved.settings.passages_per_search),
     }))
+}
+
+/// `search`, and the user's own tools. A cell counts as a step.
+struct WithOwn<'a> {
+    search: Box<dyn Host>,
+    own: OwnCalls<'a>,
+}
+
+impl Host for WithOwn<'_> {
+    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+        if tool != "search" {
+            return self.own.call(tool, arguments);
+        }
+        let found = self.search.call(tool, arguments)?;
+        self.own.note_reading();
+        Ok(found)
+    }
 }
 
 struct CannedReplies(BTreeMap<String, String>);

@@ -12,6 +12,11 @@ use super::super::limits::{Limit, Limits};
 use super::super::wasi;
 use super::MachineError;
 
+/// Bytes of a name that are read.
+const NAME_BYTES_MAX: usize = 1024;
+/// The tool whose arguments are a query.
+const SEARCH: &[u8] = b"search";
+
 /// What the guest's host functions work on.
 pub struct Guest {
     pub limits: StoreLimits,
@@ -84,7 +89,13 @@ fn host_call(
     let exchange = &mut caller.data_mut().exchange;
     let bytes = index(arguments_length).saturating_add(index(name_length));
     if !exchange.is_readable_call(bytes) {
-        let message = "the query is too long: search for a few words";
+        let searches = copy_out(&caller, name, index(name_length).min(NAME_BYTES_MAX))? == SEARCH;
+        let message = if searches {
+            "the query is too long: search for a few words"
+        } else {
+            "the arguments are too long: pass less"
+        };
+        let exchange = &mut caller.data_mut().exchange;
         return Ok(exchange.answer_call(Err(message.to_owned())));
     }
     let tool = copy_out(&caller, name, index(name_length))?;
@@ -94,7 +105,6 @@ fn host_call(
 }
 
 fn host_load(mut caller: Caller<'_, Guest>, name: i32, length: i32) -> Result<i32, Error> {
-    const NAME_BYTES_MAX: usize = 1024;
     let name = copy_out(&caller, name, index(length).min(NAME_BYTES_MAX))?;
     Ok(caller.data_mut().exchange.answer_load(&name))
 }

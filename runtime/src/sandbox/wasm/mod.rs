@@ -1,7 +1,9 @@
-//! The guest in its virtual machine. Nothing else names the machine's crate.
+//! The guest in its virtual machine, and a user's tool in one of its own. Nothing else names the
+//! machine's crate.
 
 mod call;
 mod host;
+mod tool;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use super::snapshot::{PAGE_BYTES, Snapshot};
 use super::state::State;
 use super::wasi::World;
 use crate::cancel::Cancel;
+
+pub use self::tool::Tool;
 
 /// Depth of WebAssembly calls. One level of Python recursion through C takes several.
 const CALLS_MAX: usize = 10_000;

@@ -1,0 +1,93 @@
+//! `retort tools`, and the modules of declared tools.
+
+use std::io::Read;
+
+use anyhow::Result;
+use clap::Subcommand;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::context::Context;
+use super::exit::Exit;
+use super::output::outln;
+use crate::agent::{Tool, Toolbox};
+use crate::profile::{ConfigError, DeclaredTool};
+use crate::sandbox::{MODULE_BYTES_MAX, ToolLimits, ToolModule};
+
+/// Commands about tools of one's own.
+#[derive(Debug, Subcommand)]
+pub enum ToolsCommand {
+    /// Check the declared tools and list them.
+    List {
+        /// Print one JSON object per tool.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs the command.
+pub fn run(command: &ToolsCommand, context: &Context) -> Result<Exit> {
+    let ToolsCommand::List { json: as_json } = command;
+    for tool in &open(&context.resolved.tools)?.tools {
+        if *as_json {
+            outln!("{}", report(tool));
+        } else {
+            let DeclaredTool { name, description, .. } = &tool.declared;
+            let parameters: Vec<String> =
+                tool.declared.parameters.iter().map(|one| one.python_name()).collect();
+            outln!("{name}({}): {description}", parameters.join(", "));
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// Reads and checks the modules of `declared`.
+///
+/// # Errors
+/// [`ConfigError`] names the settings file, the field and what was expected.
+pub fn open(declared: &[DeclaredTool]) -> Result<Toolbox, ConfigError> {
+    let tools = declared.iter().map(open_tool).collect::<Result<_, _>>()?;
+    Ok(Toolbox { tools })
+}
+
+fn open_tool(declared: &DeclaredTool) -> Result<Tool, ConfigError> {
+    let path = declared.module.display();
+    let refused = |reason: String| ConfigError::Malformed {
+        origin: declared.origin.clone(),
+        reason: format!("`tools.{}.module`: {reason}", declared.name),
+    };
+    let bytes =
+        read(declared).map_err(|error| refused(format!("{path} cannot be read: {error}")))?;
+    let limits =
+        ToolLimits { fuel_max: declared.fuel_max, memory_bytes_max: declared.memory_bytes_max };
+    let module =
+        ToolModule::new(&bytes, limits).map_err(|error| refused(format!("{path} {error}")))?;
+    let sha256 = hex::encode(Sha256::digest(&bytes));
+    Ok(Tool { declared: declared.clone(), module, sha256 })
+}
+
+/// The module's file, and one byte more than is taken if it is too large.
+fn read(declared: &DeclaredTool) -> std::io::Result<Vec<u8>> {
+    let bytes_max = u64::try_from(MODULE_BYTES_MAX).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(&declared.module)?;
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn report(tool: &Tool) -> Value {
+    let declared = &tool.declared;
+    json!({
+        "name": declared.name,
+        "description": declared.description,
+        "parameters": declared.parameters,
+        "returns": declared.returns,
+        "effects": declared.effects,
+        "allow_after_reading": declared.allow_after_reading,
+        "fuel_max": declared.fuel_max,
+        "memory_bytes_max": declared.memory_bytes_max,
+        "module": declared.module,
+        "sha256": tool.sha256,
+        "origin": declared.origin,
+    })
+}
