@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::bindings;
 use crate::cancel::Cancel;
 use crate::profile::{DeclaredTool, Kind};
-use crate::sandbox::{Host, Limits, SandboxError, Session, ToolModule};
+use crate::sandbox::{Limits, NoTools, SandboxError, Session, ToolModule};
 
 /// A declared tool and its module.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Toolbox {
             return Ok(());
         }
         let source = bindings::source(self.tools.iter().map(|tool| &tool.declared));
-        let outcome = session.run(&source, &Limits::default(), &mut Nobody, cancel);
+        let outcome = session.run(&source, &Limits::default(), &mut NoTools, cancel);
         match (outcome.error, outcome.limit) {
             (None, None) => Ok(()),
             (Some(error), _) => {
@@ -112,14 +112,5 @@ fn description(tool: &DeclaredTool) -> ToolDescription {
         description: tool.description.clone(),
         inputs: inputs.collect(),
         output_type: tool.returns.name().to_owned(),
-    }
-}
-
-/// Defining calls nothing.
-struct Nobody;
-
-impl Host for Nobody {
-    fn call(&mut self, _tool: &str, _arguments: &Value) -> Result<Value, String> {
-        Err("there are no tools yet".to_owned())
     }
 }

@@ -13,7 +13,7 @@ use super::setup::RunArgs;
 use crate::agent::Toolbox;
 use crate::cancel::Cancel;
 use crate::corpus::{self, CorpusState};
-use crate::sandbox::{Host, Limits, Sandbox, SandboxOptions, Seed};
+use crate::sandbox::{Limits, NoTools, Sandbox, SandboxOptions, Seed};
 use crate::store::Store;
 
 /// Try every part: settings, folders, model, Python, corpora, record of runs.
@@ -116,12 +116,6 @@ fn model(context: &Context) -> Result<String> {
 }
 
 fn python(context: &Context) -> Result<String> {
-    struct NoTools;
-    impl Host for NoTools {
-        fn call(&mut self, tool: &str, _arguments: &Value) -> Result<Value, String> {
-            Err(format!("there is no tool named {tool}"))
-        }
-    }
     let sandbox = Sandbox::open(&SandboxOptions { cache_dir: context.cache_dir.clone() })?;
     let mut session = sandbox.session(&Seed::default())?;
     let code = "import sys; sys.version.split()[0]";

@@ -57,6 +57,15 @@ pub trait Host {
     fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String>;
 }
 
+/// Has no tools.
+pub struct NoTools;
+
+impl Host for NoTools {
+    fn call(&mut self, tool: &str, _arguments: &Value) -> Result<Value, String> {
+        Err(format!("there is no tool named {tool}"))
+    }
+}
+
 /// How a sandbox is opened.
 #[derive(Clone, Debug, Default)]
 pub struct SandboxOptions {

@@ -81,10 +81,14 @@ impl Region {
 
     /// Ranges of the first `bytes` that may have been written, `None` if that cannot be known.
     pub fn written(&self, bytes: usize) -> Option<Vec<Range<usize>>> {
+        self.written_by(pagemap()?, bytes)
+    }
+
+    fn written_by(&self, pagemap: &File, bytes: usize) -> Option<Vec<Range<usize>>> {
         let page_bytes = rustix::param::page_size();
         let mut entries = vec![0; bytes.div_ceil(page_bytes) * ENTRY_BYTES];
         let first = self.start.as_ptr().addr() / page_bytes * ENTRY_BYTES;
-        pagemap()?.read_exact_at(&mut entries, u64::try_from(first).ok()?).ok()?;
+        pagemap.read_exact_at(&mut entries, u64::try_from(first).ok()?).ok()?;
         let (entries, _) = entries.as_chunks::<ENTRY_BYTES>();
         let mut written: Vec<Range<usize>> = Vec::new();
         for (page, entry) in entries.iter().enumerate() {
@@ -119,10 +123,25 @@ fn is_own(entry: u64) -> bool {
     entry & (PAGE_PRESENT | PAGE_SWAPPED) != 0 && entry & PAGE_OF_FILE == 0
 }
 
-/// The page tables, where the system shows them.
+/// The page tables, where the system shows them and they are this process's: an emulator may show
+/// those of its own addresses, and a state saved by them would lack what was written.
 fn pagemap() -> Option<&'static File> {
     static PAGEMAP: OnceLock<Option<File>> = OnceLock::new();
-    PAGEMAP.get_or_init(|| File::open("/proc/self/pagemap").ok()).as_ref()
+    PAGEMAP.get_or_init(|| File::open("/proc/self/pagemap").ok().filter(shows_writes)).as_ref()
+}
+
+/// Whether pages that were just written are shown as written.
+fn shows_writes(pagemap: &File) -> bool {
+    let Ok(mut region) = Region::reserve() else { return false };
+    let places = [0, 1 << 20, 5 << 20];
+    let memory = region.lend();
+    for place in places {
+        if let Some(byte) = memory.get_mut(place) {
+            *byte = 1;
+        }
+    }
+    let written = region.written_by(pagemap, 6 << 20).unwrap_or_default();
+    places.iter().all(|place| written.iter().any(|range| range.contains(place)))
 }
 
 #[cfg(test)]

@@ -9,4 +9,5 @@ mod layers;
 mod smolagents;
 mod student;
 mod tools;
+mod vote;
 mod whole_runs;

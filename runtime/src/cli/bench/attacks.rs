@@ -7,9 +7,8 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use super::figure::milliseconds_since;
-use super::sandbox::NoTools;
 use crate::cancel::Cancel;
-use crate::sandbox::{Limit, Limits, Outcome, Sandbox, Seed};
+use crate::sandbox::{Limit, Limits, NoTools, Outcome, Sandbox, Seed};
 
 /// What an action may take beyond its wall limit, in milliseconds: one slice of fuel, one
 /// indivisible operation, and the restoring of the state.

@@ -6,15 +6,16 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::context::Context;
 use super::super::exit::Exit;
+use super::super::output::outln;
 use super::figure::{Figure, Unit, milliseconds_since, time};
 use super::workloads::{ALL, LOOP, SMALL, SYMPY, TINY, Workload};
 use super::{attacks, chart, peers};
 use crate::cancel::Cancel;
-use crate::sandbox::{Host, Limits, Sandbox, SandboxOptions, Seed, Session};
+use crate::sandbox::{Limits, NoTools, Sandbox, SandboxOptions, Seed, Session};
 
 /// Candidates of one step.
 const CANDIDATES: usize = 8;
@@ -37,15 +38,6 @@ pub struct SandboxBenchArgs {
     /// Samples of each figure.
     #[arg(long, default_value_t = 40, value_name = "N")]
     repeat: usize,
-}
-
-/// There are no tools in a measurement.
-pub struct NoTools;
-
-impl Host for NoTools {
-    fn call(&mut self, tool: &str, _arguments: &Value) -> Result<Value, String> {
-        Err(format!("there is no tool named {tool}"))
-    }
 }
 
 /// Runs the command.
@@ -217,27 +209,27 @@ fn attack(file: &std::path::Path, sandbox: &Sandbox, json: bool) -> Result<Exit>
     let attacked = attacks::run(file, sandbox)?;
     for attacked in &attacked {
         if json {
-            println!("{}", serde_json::to_string(attacked)?);
+            outln!("{}", serde_json::to_string(attacked)?);
         } else {
-            println!("{}", attacked.row());
+            outln!("{}", attacked.row());
         }
     }
     let contained = attacked.iter().filter(|attacked| attacked.is_contained()).count();
     if !json {
-        println!("{contained} of {} attacks contained", attacked.len());
+        outln!("{contained} of {} attacks contained", attacked.len());
     }
     Ok(if contained == attacked.len() { Exit::Success } else { Exit::Failure })
 }
 
 fn print_figure(figure: &Figure, as_json: bool) {
     if as_json {
-        println!("{}", json!({ "figure": figure }));
+        outln!("{}", json!({ "figure": figure }));
         return;
     }
     let Figure { name, median, low, high, .. } = figure;
     let unit = figure.unit.name();
     let target = figure.target.map(|target| format!("  target {target}")).unwrap_or_default();
-    println!("{name:<44} {median:>9.3} {unit:<3} ({low:.3} .. {high:.3}){target}");
+    outln!("{name:<44} {median:>9.3} {unit:<3} ({low:.3} .. {high:.3}){target}");
 }
 
 fn print_peer(peer: &str, own: &Figure, figure: Option<&Figure>, as_json: bool) {
@@ -246,17 +238,17 @@ fn print_peer(peer: &str, own: &Figure, figure: Option<&Figure>, as_json: bool) 
     if as_json {
         let row = json!({"peer": peer, "program": own.name, "peer_ms": theirs, "ms": own.median,
                          "ratio": ratio});
-        println!("{row}");
+        outln!("{row}");
         return;
     }
     let ours = own.median;
     match theirs.zip(ratio) {
         Some((theirs, ratio)) => {
-            println!(
+            outln!(
                 "{peer:<24} {:<20} {theirs:>9.2} ms, here {ours:>8.2} ms: {ratio:>7.2} x",
                 own.name
             );
         }
-        None => println!("{peer:<24} {:<20} does not run it, here {ours:>8.2} ms", own.name),
+        None => outln!("{peer:<24} {:<20} does not run it, here {ours:>8.2} ms", own.name),
     }
 }

@@ -178,7 +178,7 @@ fn tool_calls_are_answered_and_recorded() {
     assert_eq!(outcome.logs, "No results found for “who”.\n");
     check_error(&outcome, "RuntimeError", "the index is gone");
     let arguments = json!({"query": "who"});
-    let result = Ok("No results found for “who”.".to_owned());
+    let result = Ok(json!("No results found for “who”."));
     let expected = ToolCall { name: "search".to_owned(), arguments, result };
     assert_eq!(outcome.calls.first(), Some(&expected));
     assert_eq!(outcome.calls.len(), 2);

@@ -1,4 +1,7 @@
-//! `retort python`: a script in the sandbox, cell by cell.
+//! `retort python`: a script in the sandbox, cell by cell, or a conversation.
+
+mod interactive;
+mod show;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -8,9 +11,10 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::{Value, json};
 
+use self::show::Show;
 use super::context::Context;
 use super::exit::Exit;
-use super::output::{out, outln};
+use super::output::outln;
 use super::tools;
 use crate::agent::{Acting, OwnCalls, Retrieved, Retriever};
 use crate::corpus::Corpus;
@@ -29,12 +33,18 @@ pub struct PythonArgs {
     /// Print one JSON object per cell.
     #[arg(long)]
     json: bool,
+    /// After the files, read further lines and run each as it is complete.
+    #[arg(short, long, conflicts_with = "json")]
+    interactive: bool,
+    /// Say on standard error what each cell used of its limits.
+    #[arg(long)]
+    limits: bool,
 }
 
 /// Runs the command.
 pub fn run(args: &PythonArgs, context: &Context) -> Result<Exit> {
     let mut sources = Vec::new();
-    if args.files.is_empty() {
+    if args.files.is_empty() && !args.interactive {
         sources.push(read(Path::new("-"))?);
     }
     for file in &args.files {
@@ -43,6 +53,7 @@ pub fn run(args: &PythonArgs, context: &Context) -> Result<Exit> {
     let toolbox = tools::open(&context.resolved.tools)?;
     let sandbox = Sandbox::open(&SandboxOptions { cache_dir: context.cache_dir.clone() })?;
     let mut session = sandbox.session(&Seed::default())?;
+    let show = Show { limits: args.limits };
     toolbox.define(&mut session, &context.cancel)?;
     let own = OwnCalls::new(&toolbox, false, Acting::Now);
     let mut host = WithOwn { search: search(args, context)?, own };
@@ -57,8 +68,11 @@ pub fn run(args: &PythonArgs, context: &Context) -> Result<Exit> {
         if args.json {
             outln!("{}", report(&outcome));
         } else {
-            print_outcome(&outcome);
+            show.outcome(&outcome);
         }
+    }
+    if args.interactive {
+        return interactive::converse(&sandbox, &mut session, &mut host, &show, context);
     }
     Ok(if failed && !args.json { Exit::Failure } else { Exit::Success })
 }
@@ -101,25 +115,6 @@ fn report(outcome: &Outcome) -> Value {
         "seconds": outcome.seconds,
         "memory_bytes": outcome.memory_bytes,
     })
-}
-
-fn print_outcome(outcome: &Outcome) {
-    out!("{}", outcome.logs);
-    if let Some(value) = &outcome.value {
-        outln!("{value}");
-    }
-    if outcome.is_final {
-        outln!("final answer: {}", outcome.answer.as_deref().unwrap_or("None"));
-    }
-    if let Some(error) = &outcome.error {
-        if let (Some(line), Some(text)) = (error.line, &error.source_line) {
-            eprintln!("  line {line}: {}", text.trim());
-        }
-        eprintln!("{}: {}", error.kind, error.message);
-    }
-    if let Some(limit) = outcome.limit {
-        eprintln!("{limit}");
-    }
 }
 
 fn search(args: &PythonArgs, context: &Context) -> Result<Box<dyn Host>> {
