@@ -99,8 +99,9 @@ impl SettingsArgs {
             },
         };
         let resolved = sources.resolve(&boards)?;
-        // Only now is it known which model's manifest has a say.
-        sources.manifest = model::manifest(&resolved.settings)?.map(|(path, m)| (path, m.settings));
+        // Only now is it known which model's manifest has a say; most say nothing of settings.
+        let manifest = model::manifest(&resolved.settings)?.map(|(path, m)| (path, m.settings));
+        sources.manifest = manifest.filter(|(_, settings)| *settings != RawSettings::default());
         Ok(if sources.manifest.is_some() { sources.resolve(&boards)? } else { resolved })
     }
 

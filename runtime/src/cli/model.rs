@@ -8,6 +8,7 @@ use super::exit::UsageError;
 use crate::bundled;
 use crate::engine::{EngineError, ModelFile};
 use crate::profile::{Manifest, Settings, SystemPromptFile};
+use crate::transcript::Dialect;
 
 /// A checked model file and its manifest.
 pub struct Model {
@@ -138,6 +139,15 @@ pub fn read_system_prompt(path: &Path, key: Option<&str>) -> Result<String> {
             Err(UsageError(format!("{path} has no text under `{key}`; it has: {keys}")).into())
         }
     }
+}
+
+/// The dialect with a system prompt over its own tools.
+///
+/// # Errors
+/// When the template is malformed.
+pub fn prompted(dialect: Dialect, template: &str) -> Result<Dialect> {
+    let tools = dialect.tools().to_vec();
+    Ok(dialect.with_system_prompt(template, &tools)?)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::exit::Exit;
 use super::journal::recorded_run;
-use super::model::read_system_prompt;
+use super::model::{prompted, read_system_prompt};
 use super::output::outln;
 use super::tools;
 use crate::agent::{self, Difference, Toolbox};
@@ -124,8 +124,7 @@ fn recorded_dialect(
 ) -> Result<Dialect> {
     let mut dialect = Dialect::named(&run.dialect)?.with_tools(&toolbox.descriptions())?;
     if let Some(path) = system_prompt {
-        let tools = dialect.tools().to_vec();
-        dialect = dialect.with_system_prompt(&read_system_prompt(path, None)?, &tools)?;
+        dialect = prompted(dialect, &read_system_prompt(path, None)?)?;
     }
     if dialect.hash() != run.dialect_hash {
         tracing::warn!(

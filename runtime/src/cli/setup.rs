@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use super::context::Context;
-use super::model::{Model, read_system_prompt};
+use super::model::{Model, prompted, read_system_prompt};
 use super::tools;
 use crate::agent::{self, Agent, Budgets, Run, Sink, SystemClock, Toolbox};
 use crate::cancel::Cancel;
@@ -155,8 +155,7 @@ impl RunArgs {
             warn_of_untold_tools(toolbox, &dialect);
             return Ok(dialect);
         };
-        let tools = dialect.tools().to_vec();
-        Ok(dialect.with_system_prompt(&template, &tools)?)
+        prompted(dialect, &template)
     }
 }
 
