@@ -15,7 +15,8 @@ use tantivy::schema::{
 };
 use tantivy::{Index, IndexSettings, TantivyDocument};
 
-use super::analyse::{ANALYSER, document_analyser};
+use super::analyse::{ANALYSER, DocumentAnalyser};
+use super::language::Language;
 use super::{CorpusError, Passage};
 
 /// Times a title is repeated before its text: BM25F with title weight 4 in one field. Two fields
@@ -29,9 +30,12 @@ pub(super) struct Fields {
     pub search: Field,
     /// Absolute path, one term: what deletes the passages of a file.
     pub source: Field,
+    /// Code of the language, one term.
+    pub language: Field,
     document: Field,
     title: Field,
     heading: Field,
+    page: Field,
     start: Field,
     end: Field,
     ordinal: Field,
@@ -45,11 +49,13 @@ fn schema() -> Schema {
         .set_index_option(IndexRecordOption::WithFreqs)
         .set_fieldnorms(true);
     schema.add_text_field("search", TextOptions::default().set_indexing_options(searched));
-    schema.add_text_field("source", STRING | STORED);
+    for name in ["source", "language"] {
+        schema.add_text_field(name, STRING | STORED);
+    }
     for name in ["document", "title", "heading", "text"] {
         schema.add_text_field(name, STORED);
     }
-    for name in ["start", "end", "ordinal"] {
+    for name in ["page", "start", "end", "ordinal"] {
         schema.add_u64_field(name, STORED);
     }
     schema.build()
@@ -61,9 +67,11 @@ impl Fields {
         Ok(Self {
             search: field("search")?,
             source: field("source")?,
+            language: field("language")?,
             document: field("document")?,
             title: field("title")?,
             heading: field("heading")?,
+            page: field("page")?,
             start: field("start")?,
             end: field("end")?,
             ordinal: field("ordinal")?,
@@ -74,12 +82,17 @@ impl Fields {
     /// The index's form of a passage of the file `source`.
     pub(super) fn to_document(self, source: &str, passage: &Passage) -> TantivyDocument {
         let mut document = TantivyDocument::new();
-        document.add_text(self.search, searched_text(passage));
+        let searched = DocumentAnalyser::labelled(passage.language, &searched_text(passage));
+        document.add_text(self.search, searched);
         document.add_text(self.source, source);
+        document.add_text(self.language, passage.language.code());
         document.add_text(self.document, &passage.document);
         document.add_text(self.title, &passage.title);
         for heading in &passage.heading {
             document.add_text(self.heading, heading);
+        }
+        if let Some(page) = passage.page {
+            document.add_u64(self.page, page);
         }
         document.add_u64(self.start, passage.byte_range.start);
         document.add_u64(self.end, passage.byte_range.end);
@@ -102,6 +115,8 @@ impl Fields {
             heading: heading.map(str::to_owned).collect(),
             byte_range: Range { start: number(self.start), end: number(self.end) },
             ordinal: number(self.ordinal),
+            page: stored.get_first(self.page).and_then(|value| value.as_u64()),
+            language: Language::of_code(&text(self.language)).unwrap_or_default(),
             text: text(self.text),
         };
         (text(self.source), passage)
@@ -155,7 +170,7 @@ impl PassageIndex {
     }
 
     fn with_analyser(index: Index, corpus: &Path) -> Result<Self, CorpusError> {
-        index.tokenizers().register(ANALYSER, document_analyser());
+        index.tokenizers().register(ANALYSER, DocumentAnalyser::new());
         if index.schema() != schema() {
             return Err(CorpusError::damaged(corpus, "the fields of the index are not a corpus's"));
         }

@@ -12,6 +12,7 @@
 mod analyse;
 mod index;
 mod ingest;
+mod language;
 mod ledger;
 mod list;
 mod markdown;
@@ -21,6 +22,7 @@ mod search;
 mod source;
 mod split;
 mod walk;
+mod words;
 
 pub use analyse::{ANALYSER, QUERY_TERMS_MAX};
 pub use ingest::ingest;
@@ -29,6 +31,8 @@ pub use report::{IngestOptions, IngestProgress, IngestReport, Skip};
 pub use search::{Corpus, CorpusStats, HITS_MAX, Hit};
 
 use std::path::{Path, PathBuf};
+
+use language::Language;
 
 /// Why a corpus cannot be used or built.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +124,10 @@ struct Passage {
     title: String,
     /// Headings above the passage, outermost first.
     heading: Vec<String>,
+    /// Page of a paged document, counted from 1, on which the passage starts.
+    page: Option<u64>,
+    /// What its words are analysed as.
+    language: Language,
     /// Bytes of the (decompressed) file: the passage itself, or the line that holds it.
     byte_range: std::ops::Range<u64>,
     /// Place among the passages of its document.

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Read};
 
 use serde::Deserialize;
 
+use super::language::Language;
 use super::source::{Outcome, Sink};
 use super::{CorpusError, Passage, split};
 
@@ -130,11 +131,14 @@ fn send(
     outcome: &mut Outcome,
     sink: &mut Sink<'_>,
 ) -> Result<(), CorpusError> {
+    let language = Language::detect(&row.text).unwrap_or_default();
     for (ordinal, range) in (0..).zip(split::split_row(&row.text)) {
         sink(Passage {
             document: row.document.clone(),
             title: row.title.clone(),
             heading: Vec::new(),
+            page: None,
+            language,
             byte_range: byte_range.clone(),
             ordinal,
             text: row.text.get(range).unwrap_or_default().to_owned(),

@@ -1,5 +1,6 @@
 //! Searches a corpus.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,8 @@ use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
 use tantivy::schema::IndexRecordOption;
 use tantivy::{DocAddress, IndexReader, ReloadPolicy, Searcher, TantivyDocument, Term};
 
-use super::analyse::{ANALYSER, question_terms};
+use super::analyse::{ANALYSER, QuestionAnalyser};
+use super::language::Language;
 use super::index::{self, PassageIndex};
 use super::ledger::{Ledger, Totals};
 use super::{CorpusError, ingest};
@@ -40,6 +42,7 @@ pub struct Corpus {
     dir: PathBuf,
     index: PassageIndex,
     reader: IndexReader,
+    analyser: QuestionAnalyser,
     stats: CorpusStats,
 }
 
@@ -129,8 +132,11 @@ impl Corpus {
         let reader = reader.map_err(|error| CorpusError::damaged(dir, error))?;
         let settled = totals.clean && !ingesting;
         check_agreement(dir, &totals, &index, reader.searcher().num_docs(), settled)?;
+        let languages = languages(&reader.searcher(), &index);
+        let languages = languages.map_err(|error| CorpusError::damaged(dir, error))?;
+        let analyser = QuestionAnalyser::new(languages);
         let stats = stats(&totals, index_bytes);
-        Ok(Self { dir: dir.to_path_buf(), index, reader, stats })
+        Ok(Self { dir: dir.to_path_buf(), index, reader, analyser, stats })
     }
 
     /// What the corpus holds.
@@ -147,7 +153,7 @@ impl Corpus {
     /// [`CorpusError::Index`] when the index cannot be read.
     pub fn search(&self, question: &str, limit: usize) -> Result<Vec<Hit>, CorpusError> {
         let limit = limit.min(HITS_MAX);
-        let terms = question_terms(question);
+        let terms = self.analyser.terms(question);
         if terms.is_empty() || limit == 0 {
             return Ok(Vec::new());
         }
@@ -189,6 +195,20 @@ fn open_reader(index: &PassageIndex, cache_bytes: u64) -> tantivy::Result<IndexR
     let blocks = usize::try_from(cache_bytes / BLOCK_BYTES).unwrap_or(usize::MAX) / segments;
     let builder = index.index.reader_builder().reload_policy(ReloadPolicy::Manual);
     builder.doc_store_cache_num_blocks(blocks.max(1)).try_into()
+}
+
+/// The languages of an index's passages.
+fn languages(searcher: &Searcher, index: &PassageIndex) -> tantivy::Result<BTreeSet<Language>> {
+    let mut languages = BTreeSet::new();
+    for segment in searcher.segment_readers() {
+        let codes = segment.inverted_index(index.fields.language)?;
+        let mut codes = codes.terms().stream()?;
+        while codes.advance() {
+            let code = std::str::from_utf8(codes.key()).unwrap_or_default();
+            languages.extend(Language::of_code(code));
+        }
+    }
+    Ok(languages)
 }
 
 fn hit(score: f32, source: String, passage: super::Passage) -> Hit {

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::report::FileSkips;
 use super::walk::Found;
+use super::language::Language;
 use super::{CorpusError, Passage, markdown, rows, split};
 
 /// Bytes of a text or Markdown file, decompressed, at most: it is held in memory whole.
@@ -150,6 +151,7 @@ fn text_passages(
         Kind::Markdown => markdown::outline(text),
         _ => markdown::Outline { title: None, sections: vec![markdown::Section::all(text)] },
     };
+    let language = Language::detect(text).unwrap_or_default();
     let title = outline.title.unwrap_or_else(|| stem(file_name).to_owned());
     for section in &outline.sections {
         let body = text.get(section.range.clone()).unwrap_or_default();
@@ -159,6 +161,8 @@ fn text_passages(
                 document: found.document.clone(),
                 title: title.clone(),
                 heading: section.heading.clone(),
+                page: None,
+                language,
                 byte_range: start..start + range.len() as u64,
                 ordinal: outcome.passages,
                 text: body.get(range).unwrap_or_default().to_owned(),
