@@ -6,16 +6,19 @@
 //! A corpus built on one machine opens unchanged on another.
 //!
 //! The corpus knows nothing about models, prompts or Python. Query text is never parsed as a
-//! query language. Only `index.rs`, `ingest.rs`, `search.rs` and `analyse.rs` name tantivy, only
-//! `ledger.rs` names SQLite.
+//! query language. Only `ledger.rs` names SQLite.
 
 mod analyse;
 mod index;
 mod ingest;
+mod keys;
 mod language;
 mod ledger;
+mod links;
 mod list;
 mod markdown;
+mod plain;
+mod rank;
 mod report;
 mod rows;
 mod search;
@@ -27,6 +30,7 @@ mod words;
 pub use analyse::{ANALYSER, QUERY_TERMS_MAX};
 pub use ingest::ingest;
 pub use list::{CorpusEntry, CorpusState, list};
+pub use plain::{PlainIndex, PlainIndexError};
 pub use report::{IngestOptions, IngestProgress, IngestReport, Skip};
 pub use search::{Corpus, CorpusStats, HITS_MAX, Hit};
 

@@ -41,6 +41,7 @@ pub(super) fn read(
     sink: &mut Sink<'_>,
 ) -> Result<(), CorpusError> {
     let (mut number, mut start, mut line) = (0, 0, Vec::new());
+    let mut language = Language::default();
     loop {
         let bytes = match read_line(reader, &mut line) {
             Ok(0) => break,
@@ -54,7 +55,10 @@ pub(super) fn read(
         match parse(&line, bytes, file_name, number) {
             Ok(None) => {}
             Err(reason) => outcome.skips.push(Some(number), reason),
-            Ok(Some(row)) => send(&row, start..start + bytes, outcome, sink)?,
+            Ok(Some(row)) => {
+                language = Language::next_of(language, &row.text);
+                send(&row, language, start..start + bytes, outcome, sink)?;
+            }
         }
         start += bytes;
     }
@@ -127,11 +131,11 @@ fn json_reason(error: &serde_json::Error) -> String {
 
 fn send(
     row: &Row,
+    language: Language,
     byte_range: std::ops::Range<u64>,
     outcome: &mut Outcome,
     sink: &mut Sink<'_>,
 ) -> Result<(), CorpusError> {
-    let language = Language::detect(&row.text).unwrap_or_default();
     for (ordinal, range) in (0..).zip(split::split_row(&row.text)) {
         sink(Passage {
             document: row.document.clone(),

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::language::Language;
 use super::report::FileSkips;
 use super::walk::Found;
-use super::language::Language;
 use super::{CorpusError, Passage, markdown, rows, split};
 
 /// Bytes of a text or Markdown file, decompressed, at most: it is held in memory whole.
