@@ -13,8 +13,10 @@
 mod attempt;
 mod bindings;
 mod budget;
+mod citations;
 mod corpus;
 mod own_calls;
+mod reading;
 mod replay;
 mod run;
 mod toolbox;

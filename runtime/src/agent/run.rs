@@ -7,7 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::attempt::{Attempts, Chosen, observe, tool_uses};
 use super::budget;
+use super::citations;
 use super::own_calls::{Acting, OwnCalls};
+use super::reading::Reading;
 use super::toolbox::Toolbox;
 use super::tools::{SEARCH, StepTools};
 use super::types::{
@@ -101,11 +103,12 @@ impl Agent<'_> {
         let prefilled = self.prefill(&prompt, state)?;
         let several = self.settings.candidates > 1;
         let acting = if several { Acting::AfterVote } else { Acting::Now };
+        let told = state.steps.iter().map(|step| step.observation.clone()).collect();
+        let Settings { passages_per_search, passage_tokens_max, .. } = self.settings;
         let mut tools = StepTools::new(
             self.retriever,
-            self.dialect,
+            Reading::new(self.dialect, told, passages_per_search, passage_tokens_max),
             self.clock,
-            self.settings.passages_per_search,
             self.settings.budgets.searches_max.saturating_sub(state.usage.searches),
             OwnCalls::new(self.toolbox, state.has_read, acting),
         );
@@ -219,15 +222,19 @@ impl Agent<'_> {
         let agreement = state.steps.last().map_or(0.0, |step| {
             f64::from(step.candidates.agreed) / f64::from(step.candidates.sampled.max(1))
         });
+        let abstained = state.answer.is_some() && agreement < self.settings.min_agreement;
+        let given = |answer: &String| citations::supporting(state.citations, &state.steps, answer);
+        let citations = state.answer.as_ref().map(given).unwrap_or_default();
         Run {
             question: state.transcript.question.clone(),
             transcript: state.transcript,
             status,
-            answer: state.answer,
-            answer_json: state.answer_json,
+            answer: state.answer.filter(|_| !abstained),
+            answer_json: state.answer_json.filter(|_| !abstained),
             forced: state.forced,
             agreement,
-            citations: state.citations,
+            abstained,
+            citations,
             steps: state.steps,
             usage: state.usage,
             seconds,

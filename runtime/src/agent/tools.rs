@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use retort_transcript::{Dialect, Passage};
 use serde_json::Value;
 
 use super::own_calls::OwnCalls;
+use super::reading::{Reading, Shown};
 use super::types::{Clock, Retrieved, Retriever};
 use crate::sandbox::{Host, ToolCall};
 
@@ -16,9 +16,8 @@ pub const SEARCH: &str = "search";
 /// Tools shared by all candidates of a step. A search that two candidates make is made once.
 pub struct StepTools<'a> {
     retriever: &'a dyn Retriever,
-    dialect: &'a Dialect,
+    reading: Reading<'a>,
     clock: &'a dyn Clock,
-    passages_per_search: usize,
     searches_left: u32,
     answers: BTreeMap<String, Answer>,
     /// Calls of the user's tools.
@@ -37,17 +36,15 @@ struct Answer {
 impl<'a> StepTools<'a> {
     pub fn new(
         retriever: &'a dyn Retriever,
-        dialect: &'a Dialect,
+        reading: Reading<'a>,
         clock: &'a dyn Clock,
-        passages_per_search: usize,
         searches_left: u32,
         own: OwnCalls<'a>,
     ) -> Self {
         Self {
             retriever,
-            dialect,
+            reading,
             clock,
-            passages_per_search,
             searches_left,
             answers: BTreeMap::new(),
             own,
@@ -91,10 +88,10 @@ impl<'a> StepTools<'a> {
             return Err("no searches are left in this run: answer from what was found".to_owned());
         }
         let begun = self.clock.now();
-        let answer = match self.retriever.retrieve(query, self.passages_per_search) {
-            Ok(passages) => {
-                let shown: Vec<Passage> = passages.iter().map(|hit| hit.passage.clone()).collect();
-                Answer { result: Ok(self.dialect.render_passages(query, &shown)), passages }
+        let answer = match self.retriever.retrieve(query, self.reading.wanted()) {
+            Ok(found) => {
+                let Shown { text, passages } = self.reading.show(query, found);
+                Answer { result: Ok(text), passages }
             }
             Err(error) => Answer { result: Err(error.to_string()), passages: Vec::new() },
         };

@@ -107,6 +107,11 @@ pub struct Settings {
     pub seed: u64,
     /// Passages a search returns.
     pub passages_per_search: usize,
+    /// Tokens of a passage, at four bytes each; of a longer one, the sentences nearest to the query
+    /// are shown.
+    pub passage_tokens_max: u32,
+    /// Share of the last step's candidates that must agree on an answer for it to be given, 0..=1.
+    pub min_agreement: f64,
     /// Limits of the whole run.
     pub budgets: Budgets,
     /// Limits of one action.
@@ -121,6 +126,8 @@ impl Default for Settings {
             sampling: Sampling::Greedy,
             seed: 42,
             passages_per_search: 3,
+            passage_tokens_max: 256,
+            min_agreement: 0.0,
             budgets: Budgets::default(),
             action: Limits::default(),
         }
@@ -257,7 +264,7 @@ pub struct ToolUse {
 }
 
 /// One step: what was chosen and what it did.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
     /// From 0.
     pub index: u32,
@@ -357,7 +364,10 @@ pub struct Run {
     pub forced: bool,
     /// Share of the last step's sampled candidates that agreed on the answer, 0..=1.
     pub agreement: f64,
-    /// Passages that the chosen actions read, in the order they were read.
+    /// The answer was withheld: too few candidates agreed on it
+    /// ([`Settings::min_agreement`]).
+    pub abstained: bool,
+    /// Passages that the run read and that support its answer, most supportive first.
     pub citations: Vec<Citation>,
     /// The steps.
     pub steps: Vec<StepReport>,

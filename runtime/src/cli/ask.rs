@@ -51,8 +51,9 @@ pub fn run(args: &AskArgs, context: &Context) -> Result<Exit> {
         } else {
             print_run(&run);
         }
-        if Exit::of(&run.status) != Exit::Success {
-            exit = Exit::of(&run.status);
+        let end = if run.abstained { Exit::Failure } else { Exit::of(&run.status) };
+        if end != Exit::Success {
+            exit = end;
         }
     }
     Ok(exit)
@@ -105,6 +106,10 @@ fn indent(label: &str, text: &str) -> String {
 
 fn print_run(run: &Run) {
     match (&run.status, &run.answer) {
+        _ if run.abstained => {
+            let percent = 100.0 * run.agreement;
+            eprintln!("no answer: only {percent:.0} % of the samples agree (--min-agreement)");
+        }
         (Status::Answered, answer) => outln!("{}", answer.as_deref().unwrap_or("None")),
         (status, _) => eprintln!("no answer: {}", describe(status)),
     }
@@ -137,6 +142,7 @@ fn run_json(run: &Run, id: Option<&str>) -> Value {
         "answer_json": run.answer_json,
         "forced": run.forced,
         "agreement": run.agreement,
+        "abstained": run.abstained,
         "citations": run.citations,
         "steps": steps.collect::<Vec<_>>(),
         "usage": {

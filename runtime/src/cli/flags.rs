@@ -59,6 +59,12 @@ pub struct SettingsArgs {
     /// Passages a search returns.
     #[arg(long, global = true, value_name = "N")]
     passages_per_search: Option<u8>,
+    /// Tokens of one passage; of a longer one, the nearest sentences are shown.
+    #[arg(long, global = true, value_name = "N")]
+    passage_tokens_max: Option<u32>,
+    /// Share of the samples that must agree on an answer; below it no answer is given.
+    #[arg(long, global = true, value_name = "SHARE")]
+    min_agreement: Option<f64>,
     /// Memory for the model and its context, in bytes; a model that needs more is refused.
     #[arg(long, global = true, value_name = "BYTES")]
     memory_bytes_max: Option<u64>,
@@ -123,6 +129,8 @@ impl SettingsArgs {
             run_fuel_max: flags.run_fuel_max,
             wall_seconds_max: flags.wall_seconds_max,
             passages_per_search: flags.passages_per_search,
+            passage_tokens_max: flags.passage_tokens_max,
+            min_agreement: flags.min_agreement,
             memory_bytes_max: flags.memory_bytes_max,
             threads: flags.threads,
             context_tokens: flags.context_tokens,

@@ -174,6 +174,7 @@ fn detail(run: &Run) -> Value {
         "status": run.status,
         "forced": run.forced,
         "agreement": run.agreement,
+        "abstained": run.abstained,
         "seconds": run.seconds,
     })
 }

@@ -231,6 +231,8 @@ fn run_settings(resolved: &Resolved) -> agent::Settings {
         },
         seed: set.seed,
         passages_per_search: usize::from(set.passages_per_search),
+        passage_tokens_max: set.passage_tokens_max,
+        min_agreement: set.min_agreement,
         budgets: Budgets {
             steps_max: u32::from(set.steps_max),
             reply_tokens_max: set.reply_tokens_max,

@@ -9,6 +9,7 @@
 //! query language. Only `ledger.rs` names SQLite.
 
 mod analyse;
+mod excerpt;
 mod index;
 mod ingest;
 mod keys;
@@ -28,6 +29,7 @@ mod walk;
 mod words;
 
 pub use analyse::{ANALYSER, QUERY_TERMS_MAX};
+pub use excerpt::excerpt;
 pub use ingest::ingest;
 pub use list::{CorpusEntry, CorpusState, list};
 pub use plain::{PlainIndex, PlainIndexError};

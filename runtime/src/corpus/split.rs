@@ -97,7 +97,7 @@ fn cut_long(text: &str, range: Range<usize>) -> Vec<Range<usize>> {
 }
 
 /// Byte ranges of sentences: they cover the text without gaps.
-fn sentences(text: &str) -> Vec<Range<usize>> {
+pub(super) fn sentences(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let (mut start, mut at) = (0, 0);
     while let Some(offset) = text.get(at..).and_then(|rest| rest.find(is_terminator)) {

@@ -50,6 +50,10 @@ pub struct RawSettings {
     pub wall_seconds_max: Option<u32>,
     /// Passages a search returns.
     pub passages_per_search: Option<u8>,
+    /// Tokens of one passage.
+    pub passage_tokens_max: Option<u32>,
+    /// Share of the candidates that must agree on an answer.
+    pub min_agreement: Option<f64>,
     /// Memory for the model and its context.
     pub memory_bytes_max: Option<u64>,
     /// Threads that decode.
@@ -96,6 +100,10 @@ pub struct Settings {
     pub wall_seconds_max: u32,
     /// Passages a search returns.
     pub passages_per_search: u8,
+    /// Tokens of one passage; of a longer one, the sentences nearest to the query are shown.
+    pub passage_tokens_max: u32,
+    /// Share of the candidates of the last step that must agree on an answer for it to be given.
+    pub min_agreement: f64,
     /// Memory for the model and its context.
     pub memory_bytes_max: u64,
     /// Threads that decode.
@@ -320,6 +328,8 @@ fn default_layer(folders: &Folders) -> Result<Layer, ConfigError> {
         top_p: Some(0.8),
         seed: Some(42),
         passages_per_search: Some(3),
+        passage_tokens_max: Some(256),
+        min_agreement: Some(0.0),
         ..RawSettings::default()
     };
     Layer::of(DEFAULT, &defaults)
@@ -362,8 +372,9 @@ fn extract(figment: &Figment) -> Result<Settings, ConfigError> {
 fn check(settings: &Settings, origins: &BTreeMap<String, String>) -> Result<(), ConfigError> {
     let Settings { samples, temperature, top_p, steps_max, threads, .. } = settings;
     let Settings { reply_tokens_max, wall_seconds_max, context_tokens, .. } = settings;
+    let Settings { passage_tokens_max, min_agreement, .. } = settings;
     let passages = &settings.passages_per_search;
-    let ranges: [(&str, bool, &dyn Display, &'static str); 9] = [
+    let ranges: [(&str, bool, &dyn Display, &'static str); 11] = [
         ("samples", (1..=64).contains(samples), samples, "1 to 64"),
         ("temperature", (0.0..=10.0).contains(temperature), temperature, "0 (greedy) to 10"),
         ("top_p", *top_p > 0.0 && *top_p <= 1.0, top_p, "more than 0, at most 1"),
@@ -371,6 +382,8 @@ fn check(settings: &Settings, origins: &BTreeMap<String, String>) -> Result<(), 
         ("reply_tokens_max", *reply_tokens_max > 0, reply_tokens_max, "at least 1"),
         ("wall_seconds_max", *wall_seconds_max > 0, wall_seconds_max, "at least 1"),
         ("passages_per_search", (1..=100).contains(passages), passages, "1 to 100"),
+        ("passage_tokens_max", *passage_tokens_max > 0, passage_tokens_max, "at least 1"),
+        ("min_agreement", (0.0..=1.0).contains(min_agreement), min_agreement, "0 to 1"),
         ("threads", (1..=512).contains(threads), threads, "1 to 512"),
         (
             "context_tokens",

@@ -193,6 +193,27 @@ impl Dialect {
         passages::render(&self.words.passages, query, passages)
     }
 
+    /// The passages as a run with these observations is shown them: one that stands there already is
+    /// only named, in a dialect that has words for it.
+    #[must_use]
+    pub fn without_repeats(
+        &self,
+        passages: &[Passage],
+        observations: &[impl AsRef<str>],
+    ) -> Vec<Passage> {
+        let mut passages = passages.to_vec();
+        if let Some(repeated) = &self.words.passages.repeated {
+            for passage in &mut passages {
+                let words = &self.words.passages;
+                let mut told = observations.iter().map(AsRef::as_ref);
+                if told.any(|told| passages::shows(words, told, passage)) {
+                    passage.text.clone_from(repeated);
+                }
+            }
+        }
+        passages
+    }
+
     fn from_data(name: &str, data: &str) -> Result<Self, DialectError> {
         let broken = |reason: String| DialectError::Words { dialect: name.to_owned(), reason };
         let words: Words = toml::from_str(data).map_err(|error| broken(error.to_string()))?;

@@ -21,6 +21,22 @@ pub(crate) fn render(words: &PassageWords, query: &str, passages: &[Passage]) ->
     }
 }
 
+/// Whether an observation shows this passage, under whatever number.
+pub(crate) fn shows(words: &PassageWords, observation: &str, passage: &Passage) -> bool {
+    match &words.layout {
+        PassageLayout::NumberedDocuments { .. } => observation.contains(&passage.text),
+        PassageLayout::NumberedSentences => {
+            let title = one_line(&passage.title);
+            let shown = |line: &str| {
+                let (number, text) =
+                    line.strip_prefix(&title)?.strip_prefix(" [")?.split_once("]: ")?;
+                Some(text == close_sentences(&one_line(&passage.text), number.parse().ok()?))
+            };
+            observation.lines().any(|line| shown(line).unwrap_or(false))
+        }
+    }
+}
+
 /// Segments of an observation: closing markers ` [n]` are learned, all else is not. Concatenated,
 /// the segments are `text`.
 pub(crate) fn mark_segments(text: &str) -> Vec<Segment> {

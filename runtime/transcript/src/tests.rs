@@ -255,7 +255,27 @@ fn passages_in_the_words_of_retort() {
     );
     for name in NAMES {
         let none = Dialect::named(name).unwrap().render_passages("a \"b\"", &[]);
-        assert_eq!(none, "No results found for \"a \"b\"\".");
+        assert!(none.starts_with("No results found for \"a \"b\"\"."), "{none}");
+    }
+}
+
+#[test]
+fn a_passage_that_was_shown_is_only_named() {
+    let passage = |title: &str, text: &str| Passage {
+        title: title.to_owned(),
+        text: text.to_owned(),
+        score: 0.5,
+    };
+    let (bridge, town) =
+        (passage("Heahi", "It opened in 1902. It is long."), passage("Tao", "A town"));
+    for name in NAMES {
+        let dialect = Dialect::named(name).unwrap();
+        let first = dialect.render_passages("q", &[town.clone(), bridge.clone()]);
+        let told = dialect.without_repeats(&[bridge.clone(), passage("Tao", "A river")], &[&first]);
+        assert_eq!(told[1].text, "A river", "another passage of the same title");
+        // Published students were trained on whole passages.
+        assert_eq!(told[0].text == bridge.text, name == "smolagents", "{name}");
+        assert_eq!(dialect.without_repeats(&[bridge.clone()], &[""]), [bridge.clone()]);
     }
 }
 

@@ -128,6 +128,9 @@ pub(crate) struct ObservationLimits {
 pub(crate) struct PassageWords {
     /// `{query}`.
     pub none: String,
+    /// Stands for the text of a passage that an earlier observation shows; without it, passages are
+    /// shown again.
+    pub repeated: Option<String>,
     pub layout: PassageLayout,
 }
 

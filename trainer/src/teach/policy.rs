@@ -26,30 +26,68 @@ pub enum TeachError {
     },
 }
 
-/// The next action of a run whose observations so far are `observations`, oldest first. What is
-/// needed later is restated in each thought, so that nothing must be copied from far away.
+/// The next action of a run whose observations so far are `observations`, oldest first. What one
+/// observation gives is taken together, be it for two steps of the plan: a search is made only for
+/// what no passage says yet. What is needed later is restated in each thought, so that nothing must
+/// be copied from far away.
 ///
 /// # Errors
-/// When an observation does not hold what the plan needs.
+/// When a search did not bring what the plan needs.
 pub fn next_action(plan: &Plan, observations: &[&str]) -> Result<Action, TeachError> {
-    let mut evidence = Vec::new();
-    let mut needs = first_needs(plan);
-    for (index, observation) in observations.iter().enumerate() {
-        let Some(need) = needs else {
+    let mut progress = Progress { plan, needs: first_needs(plan), evidence: Vec::new() };
+    for turn in 1..=observations.len() {
+        let Some(need) = progress.needs.take() else {
             return Err(TeachError::Finished { observations: observations.len() });
         };
-        let facts = read(&need, observation, index)?;
-        needs = next_needs(plan, index, &facts);
-        evidence.push(facts);
+        let known = progress.evidence.len();
+        let seen = observations.get(..turn).unwrap_or_default();
+        progress.read(&need, seen)?;
+        if turn == observations.len() {
+            return Ok(progress.action(known));
+        }
     }
-    let thought = |rest: &str| {
-        let cited = evidence.last().map_or(String::new(), |facts| cite(facts));
-        format!("{cited}{rest}").trim().to_owned()
-    };
-    Ok(match needs {
-        Some(need) => Action { thought: thought(&need.text()), code: need.code() },
-        None => Action { thought: thought(""), code: final_code(plan, &evidence) },
-    })
+    Ok(progress.action(0))
+}
+
+/// How far a plan is carried out.
+struct Progress<'a> {
+    plan: &'a Plan,
+    /// What the next search is for; `None` when all is known.
+    needs: Option<Needs>,
+    /// The facts of each need that was met.
+    evidence: Vec<Vec<Evidence>>,
+}
+
+impl Progress<'_> {
+    /// Takes from the observations what the last search was for, and what they say beyond it.
+    fn read(&mut self, searched: &Needs, seen: &[&str]) -> Result<(), TeachError> {
+        let mut facts = read(searched, seen)?;
+        loop {
+            let next = next_needs(self.plan, self.evidence.len(), &facts);
+            self.evidence.push(facts);
+            let Some(need) = next else { return Ok(()) };
+            match read(&need, seen) {
+                Ok(more) => facts = more,
+                Err(_) => {
+                    self.needs = Some(need);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// The action that says what was learned since `known` needs were met.
+    fn action(self, known: usize) -> Action {
+        let new = self.evidence.get(known..).unwrap_or_default();
+        let cited: String = new.iter().map(|facts| cite(facts)).collect();
+        match self.needs {
+            Some(need) => Action { thought: format!("{cited}{}", need.text()), code: need.code() },
+            None => Action {
+                thought: cited.trim().to_owned(),
+                code: final_code(self.plan, &self.evidence),
+            },
+        }
+    }
 }
 
 /// What must be searched and read next.
@@ -107,7 +145,7 @@ fn first_needs(plan: &Plan) -> Option<Needs> {
     })
 }
 
-/// What is needed after observation `index` gave `facts`.
+/// What is needed once need number `index`, from 0, was met by `facts`.
 fn next_needs(plan: &Plan, index: usize, facts: &[Evidence]) -> Option<Needs> {
     let last = facts.last().filter(|_| index == 0)?;
     match plan {
@@ -124,11 +162,15 @@ fn next_needs(plan: &Plan, index: usize, facts: &[Evidence]) -> Option<Needs> {
     }
 }
 
-fn read(need: &Needs, observation: &str, index: usize) -> Result<Vec<Evidence>, TeachError> {
+/// The facts that are needed, from the newest observation that has them.
+fn read(need: &Needs, seen: &[&str]) -> Result<Vec<Evidence>, TeachError> {
     let read = |relation: &Relation| {
-        let found = reading::find(observation, &need.title, *relation);
+        let found = seen
+            .iter()
+            .rev()
+            .find_map(|observation| reading::find(observation, &need.title, *relation));
         let found = found.ok_or_else(|| TeachError::NotFound {
-            observation: index,
+            observation: seen.len().saturating_sub(1),
             fact: relation.words().key,
             title: need.title.clone(),
         })?;

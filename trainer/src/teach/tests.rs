@@ -69,6 +69,19 @@ fn a_trace_cites_what_it_read_and_restates_what_is_needed() {
 }
 
 #[test]
+fn what_is_there_already_is_not_searched_for() {
+    let plan = Plan::Age { title: "Heahi Bridge".to_owned(), maker: Relation::Designer };
+    let both = "Bokaru Temi [1]: Temi came into the world in 1790 [1].\n\
+        Heahi Bridge [2]: The plans for the Heahi Bridge were drawn by Bokaru Temi [2]. The bridge has been open since 1836 [2].";
+    let action = next_action(&plan, &[both]).unwrap();
+    assert_eq!(
+        action.thought,
+        "Heahi Bridge [2] was opened in the year 1836. Heahi Bridge [2] was designed by Bokaru Temi. Bokaru Temi [1] was born in the year 1790."
+    );
+    assert_eq!(action.code, "final_answer(abs(1836 - 1790))");
+}
+
+#[test]
 fn comparison_and_sum_are_left_to_python() {
     let pair = |operation| Plan::Pair {
         titles: ["A".to_owned(), "B".to_owned()],
