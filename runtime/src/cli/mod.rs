@@ -7,6 +7,7 @@ mod ask;
 mod bench;
 mod config;
 mod context;
+mod corpus;
 mod doctor;
 mod eval;
 mod exit;
@@ -74,6 +75,9 @@ enum Command {
     /// Tools of one's own.
     #[command(subcommand)]
     Tools(tools::ToolsCommand),
+    /// Corpora.
+    #[command(subcommand)]
+    Corpus(corpus::CorpusCommand),
     /// Model files.
     #[command(subcommand)]
     Models(models::ModelsCommand),
@@ -127,6 +131,7 @@ fn run(cli: &Cli, cancel: Cancel) -> anyhow::Result<Exit> {
         Command::Runs(command) => runs::run(command, &context),
         Command::Config(command) => config::run(command, &context),
         Command::Tools(command) => tools::run(command, &context),
+        Command::Corpus(command) => corpus::run(command, &context),
         Command::Models(command) => models::run(command, &context),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::exit::{Exit, UsageError};
 use super::output::outln;
-use crate::corpus::Hit;
+use crate::corpus::{Hit, InDocument};
 
 /// Search a corpus.
 #[derive(Debug, Args)]
@@ -20,10 +20,16 @@ pub struct SearchArgs {
     /// Passages per query.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     limit: u16,
+    /// Show the hit of this number, from 1, in its document instead of all hits.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    open: Option<u16>,
     /// Print one JSON object per query.
     #[arg(long)]
     json: bool,
 }
+
+/// Passages shown before and after one that is opened.
+const AROUND: u64 = 2;
 
 /// Runs the command.
 pub fn run(args: &SearchArgs, context: &Context) -> Result<Exit> {
@@ -33,17 +39,26 @@ pub fn run(args: &SearchArgs, context: &Context) -> Result<Exit> {
     } else {
         Box::new(std::iter::once(Ok(args.query.clone())))
     };
+    let mut exit = Exit::Success;
     for query in queries {
         let query = query.map_err(|error| UsageError(format!("standard input: {error}")))?;
-        let hits = corpus.search(&query, usize::from(args.limit))?;
-        if args.json {
+        let limit = args.limit.max(args.open.unwrap_or(1));
+        let hits = corpus.search(&query, usize::from(limit))?;
+        if let Some(number) = args.open {
+            let Some(hit) = hits.get(usize::from(number) - 1) else {
+                eprintln!("there is no hit {number}: the search found {}", hits.len());
+                exit = Exit::Failure;
+                continue;
+            };
+            open(&query, hit, &corpus.around(hit, AROUND)?, args.json);
+        } else if args.json {
             let hits: Vec<Value> = hits.iter().map(hit_json).collect();
             outln!("{}", json!({"query": query, "hits": hits}));
         } else {
             print_hits(&query, &hits);
         }
     }
-    Ok(Exit::Success)
+    Ok(exit)
 }
 
 fn hit_json(hit: &Hit) -> Value {
@@ -65,4 +80,48 @@ fn print_hits(query: &str, hits: &[Hit]) {
         outln!("{number}. {} ({:.2}, {})", hit.title, hit.score, hit.source);
         outln!("   {}", hit.passage.replace('\n', "\n   "));
     }
+}
+
+/// Prints a hit with what stands around it.
+fn open(query: &str, hit: &Hit, around: &InDocument, as_json: bool) {
+    let texts = |hits: &[Hit]| hits.iter().map(|hit| hit.passage.clone()).collect::<Vec<_>>();
+    if as_json {
+        outln!(
+            "{}",
+            json!({
+                "query": query,
+                "hit": hit_json(hit),
+                "heading": hit.heading,
+                "page": hit.page,
+                "byte_range": [hit.byte_range.start, hit.byte_range.end],
+                "before": texts(&around.before),
+                "after": texts(&around.after),
+            })
+        );
+        return;
+    }
+    outln!("{}", hit.title);
+    outln!("{}", place(hit));
+    for text in texts(&around.before) {
+        outln!("\n  {}", text.replace('\n', "\n  "));
+    }
+    outln!("\n> {}", hit.passage.replace('\n', "\n> "));
+    for text in texts(&around.after) {
+        outln!("\n  {}", text.replace('\n', "\n  "));
+    }
+}
+
+/// File, headings, page and bytes of a hit.
+fn place(hit: &Hit) -> String {
+    let mut place = hit.source.clone();
+    if !hit.heading.is_empty() {
+        place += &format!(", {}", hit.heading.join(" > "));
+    }
+    if let Some(page) = hit.page {
+        place += &format!(", page {page}");
+    }
+    if !hit.byte_range.is_empty() {
+        place += &format!(", bytes {}..{}", hit.byte_range.start, hit.byte_range.end);
+    }
+    place
 }

@@ -70,7 +70,8 @@ pub fn ingest(
 /// Name of the file whose lock an ingest holds.
 const LOCK_FILE: &str = "ingest.lock";
 
-fn lock(dir: &Path) -> Result<File, CorpusError> {
+/// Keeps other processes from changing the corpus until it is dropped.
+pub(super) fn lock(dir: &Path) -> Result<File, CorpusError> {
     std::fs::create_dir_all(dir).map_err(|error| CorpusError::io(dir, error))?;
     let path = dir.join(LOCK_FILE);
     let file = File::options().create(true).truncate(false).write(true).open(&path);

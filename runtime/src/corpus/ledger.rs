@@ -15,7 +15,7 @@ use super::report::{FileSkip, FileSkips};
 use super::source::Outcome;
 
 /// Version of the folder's layout, of this schema and of the index's fields.
-const FORMAT: i64 = 2;
+pub(super) const FORMAT: i64 = 2;
 /// `Rtco`: tells the file from any other SQLite file.
 const APPLICATION_ID: i64 = 0x5274_636f;
 /// How long a reader waits for a writer's transaction.

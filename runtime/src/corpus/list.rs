@@ -48,6 +48,19 @@ pub fn list(corpora_dir: &Path) -> Result<Vec<CorpusEntry>, CorpusError> {
     Ok(corpora)
 }
 
+/// Removes the corpus at `dir`; the files it was made from stay.
+///
+/// # Errors
+/// [`CorpusError::Missing`] when there is none; [`CorpusError::Busy`] while an ingest runs;
+/// [`CorpusError::Io`] when the folder cannot be removed.
+pub fn remove(dir: &Path) -> Result<(), CorpusError> {
+    if !ledger::path(dir).is_file() {
+        return Err(CorpusError::Missing { path: dir.to_path_buf() });
+    }
+    let _lock = ingest::lock(dir)?;
+    std::fs::remove_dir_all(dir).map_err(|error| CorpusError::io(dir, error))
+}
+
 fn entry(path: PathBuf) -> CorpusEntry {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let state = match stats_of(&path) {

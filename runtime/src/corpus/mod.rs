@@ -9,7 +9,9 @@
 //! query language. Only `ledger.rs` names SQLite.
 
 mod analyse;
+mod around;
 mod excerpt;
+mod export;
 mod index;
 mod ingest;
 mod keys;
@@ -29,9 +31,11 @@ mod walk;
 mod words;
 
 pub use analyse::{ANALYSER, QUERY_TERMS_MAX};
+pub use around::InDocument;
 pub use excerpt::excerpt;
+pub use export::{export, import};
 pub use ingest::ingest;
-pub use list::{CorpusEntry, CorpusState, list};
+pub use list::{CorpusEntry, CorpusState, list, remove};
 pub use plain::{PlainIndex, PlainIndexError};
 pub use report::{IngestOptions, IngestProgress, IngestReport, Skip};
 pub use search::{Corpus, CorpusStats, HITS_MAX, Hit};
@@ -78,6 +82,23 @@ pub enum CorpusError {
         /// The corpus folder.
         path: PathBuf,
         /// What was found.
+        reason: String,
+    },
+    /// A corpus is there already.
+    #[error(
+        "{}: a corpus is here already; remove it with `retort corpus remove` or name another",
+        path.display()
+    )]
+    Exists {
+        /// The corpus folder.
+        path: PathBuf,
+    },
+    /// The file is no archive of a corpus that this version can take.
+    #[error("{}: {reason}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
         reason: String,
     },
     /// Another process is indexing into the corpus.

@@ -30,6 +30,10 @@ const TIE_ROOM: usize = 8;
 const TIE_MAX: usize = 4_000;
 /// First hits whose mentions are followed. The third still gains, a fourth does not.
 const SEEDS: usize = 3;
+/// Passages of one document among the hits, while others have any.
+const PASSAGES_PER_DOCUMENT: usize = 2;
+/// How much deeper is looked for the others, as a multiple.
+const DEEPER: usize = 4;
 /// Passages taken of each page that is mentioned.
 const PASSAGES_PER_KEY: usize = 2;
 /// So many mentions in one seed weaken each by the square root of two. Between 8 and 24 all is
@@ -43,7 +47,8 @@ pub(super) struct Found {
     pub score: f32,
     /// BM25 of its own words.
     bm25: f32,
-    address: DocAddress,
+    /// Where it is in the index.
+    pub address: DocAddress,
     /// Path of the file.
     pub source: String,
     /// The passage.
@@ -80,15 +85,25 @@ impl Ranking<'_> {
         if terms.is_empty() || limit == 0 {
             return Ok(Vec::new());
         }
-        let query = self.any_of(&terms, None);
+        let hits = self.hits(question, &terms, limit)?;
+        if is_varied(hits.iter().take(limit)) {
+            return Ok(hits.into_iter().take(limit).collect());
+        }
+        // One long document fills the list: look deeper for others.
+        Ok(varied(self.hits(question, &terms, limit * DEEPER)?, limit))
+    }
+
+    /// At least `limit` hits, if there are so many, by their scores alone.
+    fn hits(&self, question: &str, terms: &[String], limit: usize) -> tantivy::Result<Vec<Found>> {
+        let query = self.any_of(terms, None);
         let mut hits = self.best(&query, limit.max(SEEDS))?;
         let Some(best) = hits.first().map(|hit| hit.bm25) else {
             return Ok(Vec::new());
         };
         let mut links = Links::new();
-        self.follow_question(question, &terms, &mut links)?;
+        self.follow_question(question, terms, &mut links)?;
         for seed in hits.iter().take(SEEDS) {
-            self.follow_hit(seed.bm25 / best, &seed.passage, &terms, &mut links)?;
+            self.follow_hit(seed.bm25 / best, &seed.passage, terms, &mut links)?;
         }
         for hit in &mut hits {
             if let Some(link) = links.remove(&hit.address) {
@@ -97,7 +112,6 @@ impl Ranking<'_> {
         }
         sort(&mut hits);
         self.admit(&query, links, best, limit, &mut hits)?;
-        hits.truncate(limit);
         Ok(hits)
     }
 
@@ -248,6 +262,10 @@ impl Ranking<'_> {
 }
 
 impl Found {
+    fn document(&self) -> (&str, &str) {
+        (&self.passage.document, &self.source)
+    }
+
     fn strengthen(&mut self, link: Link, best: f32) {
         self.score = similarity(strengthened(self.bm25, &link, best));
         self.via = link.via.filter(|_| link.evidence > self.bm25 / best);
@@ -257,6 +275,31 @@ impl Found {
 /// The BM25 score that is worth as much as a passage's own and a link to it together.
 fn strengthened(bm25: f32, link: &Link, best: f32) -> f32 {
     best * (1.0 - (1.0 - link.evidence) * (1.0 - bm25 / best))
+}
+
+/// Whether no document has more passages than its share.
+fn is_varied<'a>(mut hits: impl Iterator<Item = &'a Found>) -> bool {
+    let mut counts = BTreeMap::new();
+    hits.all(|hit| {
+        let count = counts.entry(hit.document()).or_insert(0);
+        *count += 1;
+        *count <= PASSAGES_PER_DOCUMENT
+    })
+}
+
+/// `limit` hits, best first; those beyond their document's share only where there are too few
+/// others.
+fn varied(hits: Vec<Found>, limit: usize) -> Vec<Found> {
+    let mut counts = BTreeMap::new();
+    let (mut first, mut rest) = (Vec::new(), Vec::new());
+    for hit in hits {
+        let count = counts.entry((hit.passage.document.clone(), hit.source.clone())).or_insert(0);
+        *count += 1;
+        if *count <= PASSAGES_PER_DOCUMENT { first.push(hit) } else { rest.push(hit) }
+    }
+    let mut chosen: Vec<Found> = first.into_iter().chain(rest).take(limit).collect();
+    sort(&mut chosen);
+    chosen
 }
 
 fn sort(found: &mut [Found]) {

@@ -5,15 +5,15 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tantivy::{IndexReader, ReloadPolicy, Searcher};
+use tantivy::{DocAddress, IndexReader, ReloadPolicy, Searcher};
 
 use super::analyse::{ANALYSER, QuestionAnalyser};
-use super::index::{self, PassageIndex};
+use super::index::{self, Fields, PassageIndex};
 use super::keys::Keys;
 use super::language::Language;
 use super::ledger::{Ledger, Totals};
 use super::rank::{Found, Ranking};
-use super::{CorpusError, ingest};
+use super::{CorpusError, Passage, ingest};
 
 /// Hits a search returns at most.
 pub const HITS_MAX: usize = 1_000;
@@ -74,9 +74,17 @@ pub struct Hit {
     pub page: Option<u64>,
     /// Bytes of the (decompressed) file: the passage itself, or the line of a JSON Lines file.
     pub byte_range: Range<u64>,
+    /// Place among the passages of its document, from 0.
+    pub ordinal: u64,
     /// Title of the page whose link brought the hit; `None` when its own words did.
     pub via: Option<String>,
+    /// Where the open corpus has it.
+    pub(super) place: Place,
 }
+
+/// An address in an open corpus, of no meaning outside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(pub DocAddress);
 
 impl Corpus {
     /// Opens the corpus at `dir`. Nothing is written, so a read-only folder will do.
@@ -135,6 +143,18 @@ impl Corpus {
         Ok(Self { dir: dir.to_path_buf(), index, reader, analyser, keys, stats })
     }
 
+    pub(super) fn searcher(&self) -> Searcher {
+        self.reader.searcher()
+    }
+
+    pub(super) fn fields(&self) -> Fields {
+        self.index.fields
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// What the corpus holds.
     #[must_use]
     pub fn stats(&self) -> &CorpusStats {
@@ -158,7 +178,10 @@ impl Corpus {
         };
         let found = ranking.rank(question, limit.min(HITS_MAX));
         let found = found.map_err(|error| CorpusError::index(&self.dir, error))?;
-        Ok(found.into_iter().map(hit).collect())
+        let shown = |Found { score, source, passage, via, address, .. }: Found| {
+            hit(score, source, passage, via, address)
+        };
+        Ok(found.into_iter().map(shown).collect())
     }
 }
 
@@ -189,8 +212,14 @@ fn languages(
     Ok(languages)
 }
 
-fn hit(found: Found) -> Hit {
-    let Found { score, source, passage, via, .. } = found;
+/// A passage as it is shown.
+pub(super) fn hit(
+    score: f32,
+    source: String,
+    passage: Passage,
+    via: Option<String>,
+    address: DocAddress,
+) -> Hit {
     let named = !passage.title.is_empty();
     Hit {
         title: if named { passage.title } else { passage.document.clone() },
@@ -201,7 +230,9 @@ fn hit(found: Found) -> Hit {
         heading: passage.heading,
         page: passage.page,
         byte_range: passage.byte_range,
+        ordinal: passage.ordinal,
         via,
+        place: Place(address),
     }
 }
 

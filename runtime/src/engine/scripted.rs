@@ -49,6 +49,11 @@ pub struct ScriptedEngine<S> {
 }
 
 impl<S: Script> ScriptedEngine<S> {
+    /// The script, as far as it has come.
+    pub fn script(&self) -> &S {
+        &self.script
+    }
+
     /// An engine that holds a million characters.
     pub fn new(script: S) -> Self {
         let info = ModelInfo {

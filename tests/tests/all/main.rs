@@ -6,6 +6,7 @@ mod cli;
 mod documents;
 mod engine;
 mod layers;
+mod poisoned;
 mod smolagents;
 mod student;
 mod tools;

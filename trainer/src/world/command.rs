@@ -27,7 +27,8 @@ pub struct WorldArgs {
     /// What the documents are about
     #[arg(long, value_enum, default_value_t = Domain::Gazetteer)]
     pub domain: Domain,
-    /// Folder for corpus.jsonl, test.jsonl and train.jsonl; made if it is missing
+    /// Folder for corpus.jsonl, test.jsonl, train.jsonl and, for `retort bench corpus`,
+    /// queries.jsonl; made if it is missing
     #[arg(long)]
     pub out: PathBuf,
 }
@@ -57,6 +58,7 @@ pub fn run(args: &WorldArgs) -> anyhow::Result<()> {
     write_rows(&out.join("corpus.jsonl"), &world.documents)?;
     write_rows(&out.join("test.jsonl"), &world.test)?;
     write_rows(&out.join("train.jsonl"), &world.train)?;
+    write_rows(&out.join("queries.jsonl"), &world.queries())?;
     eprintln!(
         "{}: {} documents, {} test tasks, {} training tasks",
         out.display(),
@@ -103,11 +105,13 @@ mod tests {
             let text = fs::read_to_string(args.out.join(name)).unwrap();
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
         };
-        let lengths = ["corpus.jsonl", "test.jsonl", "train.jsonl"].map(|name| rows(name).len());
-        assert_eq!(lengths, [120, 30, 20]);
+        let files = ["corpus.jsonl", "test.jsonl", "train.jsonl", "queries.jsonl"];
+        assert_eq!(files.map(|name| rows(name).len()), [120, 30, 20, 30]);
+        let gold = |row: &serde_json::Value| row["gold"].as_array().unwrap().len();
+        assert!(rows("queries.jsonl").iter().all(|row| (1..=2).contains(&gold(row))));
         let keys: Vec<String> =
             rows("test.jsonl")[0].as_object().unwrap().keys().cloned().collect();
         assert_eq!(keys, ["id", "question", "answer", "kind"]);
-        assert_eq!(fs::read_dir(&args.out).unwrap().count(), 3);
+        assert_eq!(fs::read_dir(&args.out).unwrap().count(), 4);
     }
 }

@@ -14,6 +14,8 @@ mod relation;
 mod task;
 mod wording;
 
+use std::collections::BTreeMap;
+
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -66,6 +68,40 @@ pub struct Document {
     pub title: String,
     /// Two to four sentences.
     pub text: String,
+}
+
+/// A question with the documents that it takes, for measuring search.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Query {
+    /// The question.
+    pub question: String,
+    /// Ids of the documents.
+    pub gold: Vec<String>,
+}
+
+impl World {
+    /// The test questions, each with the documents that its plan reads.
+    #[must_use]
+    pub fn queries(&self) -> Vec<Query> {
+        let ids: BTreeMap<&str, &str> =
+            self.documents.iter().map(|row| (row.title.as_str(), row.id.as_str())).collect();
+        let value = |title: &str, relation| {
+            let entity = self.entities.iter().find(|entity| entity.title == title);
+            entity.and_then(|entity| entity.value(relation)).map(str::to_owned)
+        };
+        let query = |task: &Task| {
+            let titles = match task.plan.as_ref()? {
+                Plan::Lookup { title, .. } | Plan::Span { title, .. } => vec![title.clone()],
+                Plan::Hop { title, via, .. } => vec![title.clone(), value(title, *via)?],
+                Plan::Age { title, maker } => vec![title.clone(), value(title, *maker)?],
+                Plan::Pair { titles, .. } => titles.to_vec(),
+            };
+            let gold = titles.iter().filter_map(|title| ids.get(title.as_str()));
+            let gold = gold.map(|id| (*id).to_owned()).collect();
+            Some(Query { question: task.question.clone(), gold })
+        };
+        self.test.iter().filter_map(query).collect()
+    }
 }
 
 /// Why there is no such world.

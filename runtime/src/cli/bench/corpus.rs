@@ -12,8 +12,9 @@ use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::output::outln;
 use super::peers::call;
-use super::retrieval::{DEPTH, Ranked, RetrievalSet, Scores};
+use super::retrieval::{DEPTH, Ranked, RetrievalSet, Scores, thread_milliseconds};
 use super::retrieval_chart;
+use super::scale::{self, Costs};
 use crate::corpus::{self, Corpus, IngestOptions, PlainIndex};
 
 const PEERS: &str = include_str!("peer_search.py");
@@ -34,6 +35,9 @@ pub struct CorpusBenchArgs {
     /// A Python whose SQLite has FTS5 to compare with, and bm25s where that is installed.
     #[arg(long, value_name = "PATH")]
     peer_python: Option<PathBuf>,
+    /// Measure too what a corpus of so many passages costs, made of the sets' sentences.
+    #[arg(long, value_name = "N")]
+    passages: Option<usize>,
 }
 
 /// How a system did on a set.
@@ -49,11 +53,12 @@ pub struct Row {
 /// Runs the command.
 pub fn run(args: &CorpusBenchArgs, context: &Context) -> Result<Exit> {
     let mut rows = Vec::new();
-    for folder in &args.sets {
-        let set = RetrievalSet::read(folder)?;
-        let mut systems = vec![("retort", own(&set, context)?), ("tantivy", plain(&set)?)];
+    let sets = args.sets.iter().map(|folder| RetrievalSet::read(folder));
+    let sets: Vec<RetrievalSet> = sets.collect::<Result<_>>()?;
+    for set in &sets {
+        let mut systems = vec![("retort", own(set, context)?), ("tantivy", plain(set)?)];
         if let Some(python) = &args.peer_python {
-            systems.extend(peers(&set, python)?);
+            systems.extend(peers(set, python)?);
         }
         let judged = systems.into_iter().map(|(system, answers)| Row {
             set: set.name.clone(),
@@ -61,8 +66,12 @@ pub fn run(args: &CorpusBenchArgs, context: &Context) -> Result<Exit> {
             scores: Scores::of(&set.questions, &answers),
         });
         let judged: Vec<Row> = judged.collect();
-        print(&set, &judged, args.json);
+        print(set, &judged, args.json);
         rows.extend(judged);
+    }
+    if let Some(passages) = args.passages {
+        let options = IngestOptions { cancel: context.cancel.clone(), ..IngestOptions::default() };
+        print_costs(&scale::measure(&sets, passages, &options)?, args.json);
     }
     if let Some(file) = &args.svg {
         retrieval_chart::draw(&rows, file)
@@ -100,12 +109,6 @@ fn timed(set: &RetrievalSet, search: impl Fn(&str) -> Result<Vec<String>>) -> Re
         Ok(Ranked { ids, ms: thread_milliseconds() - begun })
     };
     set.questions.iter().map(|question| ask(&question.question)).collect()
-}
-
-/// Processor time of this thread.
-fn thread_milliseconds() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
 }
 
 #[derive(Deserialize)]
@@ -163,5 +166,24 @@ fn print(set: &RetrievalSet, rows: &[Row], as_json: bool) {
             scores.cpu_ms_p50,
             scores.cpu_ms_p99
         );
+    }
+}
+
+fn print_costs(costs: &Costs, as_json: bool) {
+    if as_json {
+        outln!("{}", json!({"costs": costs}));
+        return;
+    }
+    let megabytes = costs.text_bytes as f64 / 1e6;
+    outln!("{} passages, {megabytes:.0} MB of text", costs.passages);
+    for (name, value, unit) in [
+        ("indexing", costs.index_mb_per_cpu_second, "MB of text per processor second"),
+        ("indexing", costs.index_anonymous_mb, "MB of anonymous memory at most"),
+        ("index", costs.index_bytes_per_text_byte, "bytes per byte of text"),
+        ("asking", costs.query_anonymous_mb, "MB of anonymous memory"),
+        ("asking", costs.query_cpu_ms_p50, "ms of processor time, median"),
+        ("asking", costs.query_cpu_ms_p99, "ms of processor time, 99th percentile"),
+    ] {
+        outln!("  {name:<10}{value:>10.2} {unit}");
     }
 }

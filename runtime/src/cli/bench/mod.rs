@@ -8,6 +8,7 @@ mod peers;
 mod retrieval;
 mod retrieval_chart;
 mod sandbox;
+mod scale;
 mod workloads;
 
 use anyhow::Result;

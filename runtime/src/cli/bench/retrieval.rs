@@ -162,9 +162,8 @@ impl Scores {
         }
         let mut times: Vec<f64> = answers.iter().map(|answer| answer.ms).collect();
         times.sort_by(f64::total_cmp);
-        let at = |percent: usize| times.get(times.len().saturating_sub(1) * percent / 100);
-        scores.cpu_ms_p50 = at(50).copied().unwrap_or(f64::NAN);
-        scores.cpu_ms_p99 = at(99).copied().unwrap_or(f64::NAN);
+        scores.cpu_ms_p50 = percentile(&times, 50);
+        scores.cpu_ms_p99 = percentile(&times, 99);
         scores
     }
 
@@ -185,6 +184,18 @@ impl Scores {
         let ideal: f64 = (0..gold.len().min(DEPTH)).map(gain).sum();
         self.ndcg_10 += found.map(|(place, _)| gain(place)).sum::<f64>() / ideal;
     }
+}
+
+/// The sample below which so many per cent of the sorted samples are.
+pub fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    let index = sorted.len().saturating_sub(1) * percent / 100;
+    sorted.get(index).copied().unwrap_or(f64::NAN)
+}
+
+/// Processor time of this thread.
+pub fn thread_milliseconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
 }
 
 /// Ids without repeats: a document of several passages counts where its first one stands.

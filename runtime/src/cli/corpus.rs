@@ -1,0 +1,181 @@
+//! `retort corpus`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::exit::{Exit, UsageError};
+use super::output::outln;
+use crate::corpus::{self, Corpus, CorpusEntry, CorpusError, CorpusState, CorpusStats};
+
+/// Commands about corpora.
+#[derive(Debug, Subcommand)]
+pub enum CorpusCommand {
+    /// List the corpora and how they are.
+    List {
+        /// Print one JSON object per corpus.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare everything in a corpus with its checksums: in those named, or in all.
+    Check {
+        /// Names of corpora.
+        names: Vec<String>,
+        /// Rebuild what is damaged, and bring what an older version made up to date.
+        #[arg(long)]
+        repair: bool,
+        /// Print one JSON object per corpus.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a corpus into one file that another machine can import.
+    Export {
+        /// Name of the corpus.
+        name: String,
+        /// The file, which must not exist.
+        file: PathBuf,
+    },
+    /// Take a corpus from a file that `export` wrote.
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// Name for the corpus.
+        name: String,
+    },
+    /// Remove a corpus; the documents it was made from stay where they are.
+    Remove {
+        /// Name of the corpus.
+        name: String,
+    },
+}
+
+/// Runs the command.
+pub fn run(command: &CorpusCommand, context: &Context) -> Result<Exit> {
+    match command {
+        CorpusCommand::List { json } => {
+            for entry in all(context)? {
+                print_entry(&entry, *json);
+            }
+            Ok(Exit::Success)
+        }
+        CorpusCommand::Check { names, repair, json } => check(names, *repair, *json, context),
+        CorpusCommand::Export { name, file } => {
+            if file.exists() {
+                let message = format!("{}: there is such a file already", file.display());
+                return Err(UsageError(message).into());
+            }
+            let stats = corpus::export(&context.corpus_dir(name)?, file)?;
+            let bytes = std::fs::metadata(file).map_or(0, |data| data.len());
+            outln!("{name}: {} passages, {bytes} bytes in {}", stats.passages, file.display());
+            Ok(Exit::Success)
+        }
+        CorpusCommand::Import { file, name } => {
+            let stats = corpus::import(file, &context.corpus_dir(name)?)?;
+            outln!("{name}: {} passages of {} documents", stats.passages, stats.documents);
+            Ok(Exit::Success)
+        }
+        CorpusCommand::Remove { name } => {
+            corpus::remove(&context.corpus_dir(name)?)?;
+            outln!("removed {name}");
+            Ok(Exit::Success)
+        }
+    }
+}
+
+fn all(context: &Context) -> Result<Vec<CorpusEntry>, anyhow::Error> {
+    Ok(corpus::list(&context.data_dir()?.join("corpora"))?)
+}
+
+fn print_entry(entry: &CorpusEntry, as_json: bool) {
+    let (state, stats, reason) = match &entry.state {
+        CorpusState::Ready(stats) => ("ready", Some(stats), None),
+        CorpusState::Empty => ("empty", None, None),
+        CorpusState::Ingesting(stats) => ("ingesting", Some(stats), None),
+        CorpusState::Interrupted(stats) => ("interrupted", Some(stats), None),
+        CorpusState::Unusable(reason) => ("unusable", None, Some(reason)),
+    };
+    if as_json {
+        let mut line = json!({"name": entry.name, "path": entry.path, "state": state});
+        add(&mut line, stats, reason.map(String::as_str));
+        outln!("{line}");
+        return;
+    }
+    outln!("{:<20} {state:<12} {}", entry.name, stats.map(size).unwrap_or_default());
+    if let Some(reason) = reason {
+        outln!("  {reason}");
+    }
+}
+
+fn add(line: &mut Value, stats: Option<&CorpusStats>, reason: Option<&str>) {
+    let Some(fields) = line.as_object_mut() else { return };
+    if let Some(stats) = stats {
+        for (name, count) in [
+            ("documents", stats.documents),
+            ("passages", stats.passages),
+            ("sources", stats.sources),
+            ("source_bytes", stats.source_bytes),
+            ("index_bytes", stats.index_bytes),
+        ] {
+            fields.insert(name.to_owned(), Value::from(count));
+        }
+    }
+    if let Some(reason) = reason {
+        fields.insert("reason".to_owned(), Value::from(reason));
+    }
+}
+
+fn size(stats: &CorpusStats) -> String {
+    let mebibytes = stats.index_bytes as f64 / f64::from(1 << 20);
+    let CorpusStats { passages, documents, sources, .. } = stats;
+    format!("{passages} passages of {documents} documents in {sources} files, {mebibytes:.1} MiB")
+}
+
+fn check(names: &[String], repair: bool, as_json: bool, context: &Context) -> Result<Exit> {
+    let named = names.iter().map(|name| Ok((name.clone(), context.corpus_dir(name)?)));
+    let mut corpora: Vec<(String, PathBuf)> = named.collect::<Result<_>>()?;
+    if names.is_empty() {
+        corpora = all(context)?.into_iter().map(|entry| (entry.name, entry.path)).collect();
+    }
+    let mut exit = Exit::Success;
+    for (name, dir) in corpora {
+        let found = match Corpus::check(&dir) {
+            Err(error) if repair && is_repairable(&error) => {
+                eprintln!("{name}: {error}; rebuilding it");
+                corpus::repair(&dir, &context.reader()).map(|stats| ("repaired", stats))
+            }
+            checked => checked.map(|stats| ("sound", stats)),
+        };
+        match &found {
+            Ok((state, stats)) => print_checked(&name, state, Some(stats), None, as_json),
+            Err(error) => {
+                exit = Exit::Refused;
+                print_checked(&name, "refused", None, Some(&error.to_string()), as_json);
+            }
+        }
+    }
+    Ok(exit)
+}
+
+fn is_repairable(error: &CorpusError) -> bool {
+    matches!(error, CorpusError::Damaged { .. } | CorpusError::Incompatible { .. })
+}
+
+fn print_checked(
+    name: &str,
+    state: &str,
+    stats: Option<&CorpusStats>,
+    reason: Option<&str>,
+    as_json: bool,
+) {
+    if as_json {
+        let mut line = json!({"name": name, "state": state});
+        add(&mut line, stats, reason);
+        outln!("{line}");
+    } else {
+        let said = reason.map(str::to_owned).or_else(|| stats.map(size)).unwrap_or_default();
+        outln!("{name:<20} {state:<9} {said}");
+    }
+}

@@ -1,0 +1,234 @@
+//! Corpora as one file: a zstd-compressed tar archive whose first entry says what follows.
+//!
+//! `corpus.json` lists the files with their lengths and SHA-256; then come `corpus.db` and the files
+//! of `index/`. Nothing in it depends on the machine.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::ledger::{self, FORMAT, Ledger};
+use super::search::{Corpus, CorpusStats};
+use super::{CorpusError, index, ingest};
+
+/// Version of the archive's layout.
+const ARCHIVE_FORMAT: u32 = 1;
+/// Name of the archive's first entry.
+const CONTENTS: &str = "corpus.json";
+/// Bytes of that entry at most: 10,000 files.
+const CONTENTS_BYTES_MAX: u64 = 2 << 20;
+/// Compression level: the index is mostly compressed already.
+const COMPRESSION: i32 = 3;
+
+/// The first entry of an archive.
+#[derive(Debug, Serialize, Deserialize)]
+struct Contents {
+    archive_format: u32,
+    /// Format of the corpus in it.
+    corpus_format: i64,
+    passages: u64,
+    /// Files by their path inside the corpus.
+    files: BTreeMap<String, Entry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Entry {
+    bytes: u64,
+    sha256: String,
+}
+
+/// Writes the corpus at `dir` into the file `archive`, which must not exist.
+///
+/// # Errors
+/// As [`Corpus::check`]; [`CorpusError::Busy`] while an ingest runs; [`CorpusError::Io`] when the file
+/// cannot be written.
+pub fn export(dir: &Path, archive: &Path) -> Result<CorpusStats, CorpusError> {
+    if !ledger::path(dir).is_file() {
+        return Err(CorpusError::Missing { path: dir.to_path_buf() });
+    }
+    let _lock = ingest::lock(dir)?;
+    // Folds the write-ahead log of an ingest that was cut off into the file.
+    Ledger::open_or_create(dir)?.close();
+    let stats = Corpus::check(dir)?;
+    let paths = files(dir)?;
+    let written = write(dir, archive, &paths, stats.passages);
+    written.map_err(|error| CorpusError::io(archive, error))?;
+    Ok(stats)
+}
+
+/// The files of a corpus that travel, by their path inside it.
+fn files(dir: &Path) -> Result<BTreeMap<String, PathBuf>, CorpusError> {
+    let mut files = BTreeMap::from([("corpus.db".to_owned(), ledger::path(dir))]);
+    let folder = index::folder(dir);
+    let entries = std::fs::read_dir(&folder).map_err(|error| CorpusError::io(&folder, error))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.ends_with(".lock") {
+            files.insert(format!("index/{name}"), entry.path());
+        }
+    }
+    Ok(files)
+}
+
+fn write(
+    dir: &Path,
+    archive: &Path,
+    paths: &BTreeMap<String, PathBuf>,
+    passages: u64,
+) -> io::Result<()> {
+    let beside = archive.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut file = tempfile::NamedTempFile::new_in(beside.unwrap_or(Path::new(".")))?;
+    let mut files = BTreeMap::new();
+    for (name, path) in paths {
+        files.insert(name.clone(), entry_of(path)?);
+    }
+    let contents =
+        Contents { archive_format: ARCHIVE_FORMAT, corpus_format: FORMAT, passages, files };
+    let contents = serde_json::to_vec_pretty(&contents)?;
+    let compressed = zstd::Encoder::new(BufWriter::new(file.as_file_mut()), COMPRESSION)?;
+    let mut tar = tar::Builder::new(compressed);
+    let mut header = plain_header(contents.len() as u64);
+    tar.append_data(&mut header, CONTENTS, contents.as_slice())?;
+    for (name, path) in paths {
+        let file = File::open(path)?;
+        let mut header = plain_header(file.metadata()?.len());
+        tar.append_data(&mut header, name, BufReader::new(file))?;
+    }
+    tar.into_inner()?.finish()?.flush()?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(archive).map_err(|error| error.error)?;
+    tracing::debug!(corpus = %dir.display(), archive = %archive.display(), "exported");
+    Ok(())
+}
+
+/// A header without owner and time: equal corpora make equal archives.
+fn plain_header(bytes: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes);
+    header.set_mode(0o644);
+    header
+}
+
+fn entry_of(path: &Path) -> io::Result<Entry> {
+    let mut hash = Hashing { inner: io::sink(), hash: Sha256::new(), bytes: 0 };
+    io::copy(&mut File::open(path)?, &mut hash)?;
+    Ok(hash.entry())
+}
+
+/// Counts and hashes what is written through it.
+struct Hashing<W> {
+    inner: W,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl<W> Hashing<W> {
+    fn entry(self) -> Entry {
+        Entry { bytes: self.bytes, sha256: hex::encode(self.hash.finalize()) }
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hash.update(bytes.get(..written).unwrap_or_default());
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Makes the corpus `dir`, which must not exist, from an archive. It is there whole or not at all.
+///
+/// # Errors
+/// [`CorpusError::Exists`] when there is one already; [`CorpusError::Archive`] when the file is no
+/// archive, is cut short, was changed, or holds a corpus of another format; the rest as
+/// [`Corpus::check`].
+pub fn import(archive: &Path, dir: &Path) -> Result<CorpusStats, CorpusError> {
+    if dir.exists() {
+        return Err(CorpusError::Exists { path: dir.to_path_buf() });
+    }
+    let parent = dir.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(|error| CorpusError::io(parent, error))?;
+    let staged = tempfile::Builder::new().prefix(".import-").tempdir_in(parent);
+    let staged = staged.map_err(|error| CorpusError::io(parent, error))?;
+    let file = File::open(archive).map_err(|error| CorpusError::io(archive, error))?;
+    unpack(file, staged.path())
+        .map_err(|reason| CorpusError::Archive { path: archive.to_path_buf(), reason })?;
+    let stats = Corpus::check(staged.path())?;
+    std::fs::rename(staged.path(), dir).map_err(|error| CorpusError::io(dir, error))?;
+    let synced = File::open(parent).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| CorpusError::io(parent, error))?;
+    // What was renamed is no longer there to remove.
+    let _ = staged.keep();
+    Ok(stats)
+}
+
+/// Unpacks what the archive's first entry lists into `dir`, and nothing else.
+fn unpack(file: File, dir: &Path) -> Result<(), String> {
+    let decompressed = zstd::Decoder::new(file).map_err(|error| error.to_string())?;
+    let mut tar = tar::Archive::new(decompressed);
+    let unreadable =
+        |error: io::Error| format!("it is cut short or no archive of a corpus: {error}");
+    let mut entries = tar.entries().map_err(unreadable)?;
+    let first = entries.next().ok_or("it is empty")?.map_err(unreadable)?;
+    let mut contents = contents(first)?;
+    std::fs::create_dir(dir.join("index")).map_err(|error| error.to_string())?;
+    for entry in entries {
+        let mut entry = entry.map_err(unreadable)?;
+        let path = entry.path().map_err(unreadable)?.into_owned();
+        let name = path.to_string_lossy().into_owned();
+        let listed = contents.files.remove(&name).filter(|_| is_inside(&path));
+        let listed = listed.ok_or_else(|| format!("it holds {name:?}, which its list does not"))?;
+        let file = File::create_new(dir.join(&path)).map_err(|error| format!("{name}: {error}"))?;
+        let mut hashing = Hashing { inner: file, hash: Sha256::new(), bytes: 0 };
+        // One byte more than listed tells a longer entry; a header may lie about it.
+        io::copy(&mut (&mut entry).take(listed.bytes + 1), &mut hashing).map_err(unreadable)?;
+        let synced = hashing.inner.sync_all();
+        synced.map_err(|error| format!("{name}: {error}"))?;
+        if hashing.entry() != listed {
+            return Err(format!(
+                "{name} is not the file that was exported; copy the archive again"
+            ));
+        }
+    }
+    match contents.files.into_keys().next() {
+        Some(name) => Err(format!("it is cut short: {name} is missing; copy the archive again")),
+        None => Ok(()),
+    }
+}
+
+fn contents<R: Read>(entry: tar::Entry<'_, R>) -> Result<Contents, String> {
+    let is_first = entry.path().is_ok_and(|path| path == Path::new(CONTENTS));
+    if !is_first {
+        return Err(format!("it is no archive of a corpus: {CONTENTS} does not come first"));
+    }
+    let contents: Contents = serde_json::from_reader(entry.take(CONTENTS_BYTES_MAX))
+        .map_err(|error| format!("{CONTENTS}: {error}"))?;
+    let (archive, corpus) = (contents.archive_format, contents.corpus_format);
+    if archive != ARCHIVE_FORMAT || corpus != FORMAT {
+        return Err(format!(
+            "it is an archive of version {archive} with a corpus of format {corpus}, this version reads \
+             {ARCHIVE_FORMAT} and {FORMAT}; export it with the version of retort that reads it, \
+             or index the documents again"
+        ));
+    }
+    Ok(contents)
+}
+
+/// `corpus.db`, or a file right below `index/`.
+fn is_inside(path: &Path) -> bool {
+    let parts: Vec<Component<'_>> = path.components().collect();
+    match parts.as_slice() {
+        [Component::Normal(name)] => *name == "corpus.db",
+        [Component::Normal(folder), Component::Normal(_)] => *folder == "index",
+        _ => false,
+    }
+}
