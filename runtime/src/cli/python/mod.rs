@@ -18,7 +18,7 @@ use super::output::outln;
 use super::tools;
 use crate::agent::{Acting, OwnCalls, Retrieved, Retriever};
 use crate::corpus::Corpus;
-use crate::sandbox::{Host, Limits, Outcome, Sandbox, SandboxOptions, Seed};
+use crate::sandbox::{Allowance, Host, Limits, Outcome, Sandbox, SandboxOptions, Seed};
 use crate::transcript::{Dialect, Passage};
 
 /// Run Python in the sandbox.
@@ -143,11 +143,16 @@ struct WithOwn<'a> {
 }
 
 impl Host for WithOwn<'_> {
-    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+    fn call(
+        &mut self,
+        tool: &str,
+        arguments: &Value,
+        allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         if tool != "search" {
-            return self.own.call(tool, arguments);
+            return self.own.call(tool, arguments, allowance);
         }
-        let found = self.search.call(tool, arguments)?;
+        let found = self.search.call(tool, arguments, allowance)?;
         self.own.note_reading();
         Ok(found)
     }
@@ -156,7 +161,12 @@ impl Host for WithOwn<'_> {
 struct CannedReplies(BTreeMap<String, String>);
 
 impl Host for CannedReplies {
-    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+    fn call(
+        &mut self,
+        tool: &str,
+        arguments: &Value,
+        _allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         let query = query(tool, arguments)?;
         let none = || format!("No results found for \"{query}\".");
         Ok(Value::String(self.0.get(query).cloned().unwrap_or_else(none)))
@@ -170,7 +180,12 @@ struct CorpusSearch {
 }
 
 impl Host for CorpusSearch {
-    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+    fn call(
+        &mut self,
+        tool: &str,
+        arguments: &Value,
+        _allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         let query = query(tool, arguments)?;
         let found =
             self.retriever.retrieve(query, self.passages).map_err(|error| error.to_string())?;

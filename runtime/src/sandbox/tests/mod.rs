@@ -31,7 +31,12 @@ fn session() -> Session {
 struct Replies(BTreeMap<String, String>);
 
 impl Host for Replies {
-    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+    fn call(
+        &mut self,
+        tool: &str,
+        arguments: &Value,
+        _allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         assert_eq!(tool, "search");
         let query = arguments["query"].as_str().unwrap();
         if query == "broken" {
@@ -179,7 +184,7 @@ fn tool_calls_are_answered_and_recorded() {
     check_error(&outcome, "RuntimeError", "the index is gone");
     let arguments = json!({"query": "who"});
     let result = Ok(json!("No results found for “who”."));
-    let expected = ToolCall { name: "search".to_owned(), arguments, result };
+    let expected = ToolCall { name: "search".to_owned(), arguments, result, fuel: 0 };
     assert_eq!(outcome.calls.first(), Some(&expected));
     assert_eq!(outcome.calls.len(), 2);
 }

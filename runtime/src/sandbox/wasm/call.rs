@@ -2,7 +2,7 @@
 
 use wasmi::{Error, TypedResumableCall, Val};
 
-use super::super::guest::{End, Ended, FuelGauge, Interruption, Request, Surroundings};
+use super::super::guest::{Answer, End, Ended, FuelGauge, Interruption, Request, Surroundings};
 use super::super::limits::{Limit, Limits};
 use super::super::wasi::World;
 use super::host::{Leave, end_of, index, memory_error, memory_limits};
@@ -91,8 +91,12 @@ impl Instance {
                     let Some(Leave::Call(request)) = left.host_error().downcast_ref() else {
                         return Ok(Err(end_of(left.host_error())));
                     };
-                    match surroundings.call(request) {
-                        Ok(answer) => (0, Some(answer)),
+                    let exchange = &mut self.store.data_mut().exchange;
+                    match surroundings.call(request, fuel.left(exchange.charged)) {
+                        Ok(Answer { result, fuel }) => {
+                            exchange.charged = exchange.charged.saturating_add(fuel);
+                            (0, Some(result))
+                        }
                         Err(limit) => return Ok(Err(reached(limit))),
                     }
                 }
@@ -153,7 +157,7 @@ impl Instance {
 struct Preparing<'a>(&'a Cancel);
 
 impl Surroundings for Preparing<'_> {
-    fn call(&mut self, _request: &Request) -> Result<Result<String, String>, Limit> {
+    fn call(&mut self, _request: &Request, _fuel_left: u64) -> Result<Answer, Limit> {
         Err(Limit::HostCalls)
     }
 
