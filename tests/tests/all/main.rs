@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cli;
+mod conversation;
 mod documents;
 mod engine;
 mod layers;
 mod smolagents;
 mod student;
+mod tool_runs;
 mod tools;
 mod vote;
 mod whole_runs;

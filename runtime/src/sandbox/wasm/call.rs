@@ -18,6 +18,7 @@ impl Instance {
         world: World,
         surroundings: &mut dyn Surroundings,
     ) -> Ended {
+        self.held = None;
         let guest = self.store.data_mut();
         guest.limits = memory_limits(limits);
         guest.exchange.prepare(limits, world);
@@ -57,6 +58,7 @@ impl Instance {
         name: &str,
         cancel: &Cancel,
     ) -> Result<Option<i32>, MachineError> {
+        self.held = None;
         let preload = self.exports.get_typed_func::<(i32, i32), i32>(&self.store, "preload")?;
         let place = self.place(name.as_bytes())?;
         let place = place.ok_or_else(|| MachineError("it has no memory left".to_owned()))?;
