@@ -65,11 +65,7 @@ impl Tool {
     ///
     /// # Errors
     /// What Python's exception says: it begins with the tool's name.
-    pub fn call(
-        &self,
-        arguments: &Value,
-        allowance: &mut Allowance<'_>,
-    ) -> Result<Value, String> {
+    pub fn call(&self, arguments: &Value, allowance: &mut Allowance<'_>) -> Result<Value, String> {
         let DeclaredTool { name, returns, .. } = &self.declared;
         self.check(arguments)?;
         let value = self.module.call(arguments, allowance);

@@ -14,8 +14,8 @@ use crate::agent::{self, Agent, Budgets, Run, Sink, SystemClock, Toolbox};
 use crate::cancel::Cancel;
 use crate::corpus::Corpus;
 use crate::engine::{
-    Engine, EngineError, ModelFile, Replies, Sampling, ScriptedEngine, SearchQuestion, WorkerEngine,
-    WorkerSettings,
+    Engine, EngineError, ModelFile, Replies, Sampling, ScriptedEngine, SearchQuestion,
+    WorkerEngine, WorkerSettings,
 };
 use crate::profile::{Resolved, Settings};
 use crate::sandbox::{Limits, Sandbox, SandboxOptions};

@@ -25,7 +25,11 @@ impl Ground {
     }
 
     /// An instance in `state`, which stands on this ground.
-    pub fn instance(&self, machine: &Machine, state: &Arc<State>) -> Result<Instance, MachineError> {
+    pub fn instance(
+        &self,
+        machine: &Machine,
+        state: &Arc<State>,
+    ) -> Result<Instance, MachineError> {
         let spare = {
             let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
             // Memory cannot shrink: the largest one that is not too large.

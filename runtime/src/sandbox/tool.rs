@@ -148,11 +148,7 @@ mod tests {
     }
 
     /// What a call comes to in an action that has `fuel_left`, and what it used of that.
-    fn within(
-        text: &str,
-        limits: ToolLimits,
-        fuel_left: u64,
-    ) -> (Result<Value, ToolFailure>, u64) {
+    fn within(text: &str, limits: ToolLimits, fuel_left: u64) -> (Result<Value, ToolFailure>, u64) {
         let mut allowance = Allowance::new(fuel_left, &|| false);
         let result = module(text, limits).unwrap().call(&json!({}), &mut allowance);
         (result, allowance.fuel_used())

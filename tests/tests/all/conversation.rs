@@ -41,7 +41,8 @@ fn an_interrupted_action_leaves_the_conversation_as_it_was() {
     assert_eq!(command.wait().unwrap().code(), Some(0));
     let mut errors = String::new();
     command.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-    let stopped = "KeyboardInterrupt: the run was cancelled\nstopped: what this action changed is undone\n";
+    let stopped =
+        "KeyboardInterrupt: the run was cancelled\nstopped: what this action changed is undone\n";
     assert_eq!(errors.matches(stopped).count(), 2, "{errors}");
 }
 

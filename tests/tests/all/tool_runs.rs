@@ -127,7 +127,8 @@ fn what_a_document_says_makes_no_tool_act_unless_the_user_allows_it() {
         ("call switch('door')", "final_answer(switch('door'))"),
         ("text from outside was read", "final_answer('refused')"),
     ];
-    for (allow, expected) in [("", "refused"), ("allow_after_reading = true\n", "{'lamp': 'door'}")] {
+    for (allow, expected) in [("", "refused"), ("allow_after_reading = true\n", "{'lamp': 'door'}")]
+    {
         let home = home_with_lamp(allow);
         let answer = one(&ask(home.path(), &steps, &["--corpus", "notes"]));
         assert_eq!(answer["answer"], expected, "{answer}");
@@ -152,7 +153,8 @@ fn fuel_of_tools_is_fuel_of_the_run() {
       (func (export \"alloc\") (param i32) (result i32) (i32.const 0))
       (func (export \"call\") (param i32 i32) (result i64) (loop $again (br $again)) (i64.const 0)))";
     std::fs::write(home.path().join("convert.wasm"), wat::parse_str(forever).unwrap()).unwrap();
-    let steps = [("How far?", "convert(1, 'mi', 'km')"), ("", "print('on')"), ("", "final_answer(1)")];
+    let steps =
+        [("How far?", "convert(1, 'mi', 'km')"), ("", "print('on')"), ("", "final_answer(1)")];
     let arguments = ["--corpus", "demo", "--samples", "1", "--run-fuel-max"];
     let output = ask(home.path(), &steps, &[&arguments[..], &["5000000"]].concat());
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -222,7 +222,10 @@ fn tools_are_listed_with_what_they_are() {
     assert_eq!(tool["parameters"][1]["name"], "from");
     assert_eq!(tool["sha256"].as_str().unwrap().len(), 64);
     let text = run(home.path(), &["tools", "list"]);
-    assert_eq!(String::from_utf8_lossy(&text.stdout), "convert(value: number, from_: string) -> object: does convert\n");
+    assert_eq!(
+        String::from_utf8_lossy(&text.stdout),
+        "convert(value: number, from_: string) -> object: does convert\n"
+    );
     // The bundled student reads what it always read.
     let asked = run(home.path(), &["ask", "Q?", "--engine", "scripted", "--corpus", "demo"]);
     assert!(error(&asked).contains("has no prompt that lists tools"), "{}", error(&asked));
@@ -389,7 +392,8 @@ fn a_prompt_that_lists_tools_lists_them() {
         (text(&dialect), text(&told), dialect.hash() == told.hash())
     };
     let (_, told, same) = prompt("chat");
-    let line = "\n- convert(value: number, from_: string) -> object: does convert\n    value: in from_\n";
+    let line =
+        "\n- convert(value: number, from_: string) -> object: does convert\n    value: in from_\n";
     assert!(told.contains(line) && !same, "{told}");
     let (before, told, same) = prompt("retort");
     assert!(before == told && same);

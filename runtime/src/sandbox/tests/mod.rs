@@ -1,6 +1,7 @@
 //! The sandbox as its callers see it.
 
 mod compat;
+mod fuzzed;
 mod generated;
 
 use std::collections::BTreeMap;
