@@ -8,7 +8,12 @@ CARGO_FLAGS := --release -j2
 # Where cargo puts programs; CARGO_TARGET_DIR may be set.
 PROGRAMS = $(shell cargo metadata --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release
 
-.PHONY: demo test setup build lint guest guest-test cross cross-test
+# The example of a tool of one's own is a workspace of its own.
+TOOL := runtime/tools/convert
+TOOL_FLAGS = --release --manifest-path $(TOOL)/Cargo.toml --target-dir $(dir $(PROGRAMS))convert
+TOOL_TARGET := wasm32-unknown-unknown
+
+.PHONY: demo test setup build lint tool guest guest-test cross cross-test
 
 demo: build
 	@sh models/demo.sh $(PROGRAMS)/retort
@@ -17,6 +22,7 @@ demo: build
 test: build
 	@rm -f $(PROGRAMS)/skipped-tests
 	cargo test $(CARGO_FLAGS) --workspace
+	cargo test $(TOOL_FLAGS)
 	@if [ -f $(PROGRAMS)/skipped-tests ]; then \
 	  echo "skipped: $$(wc -l < $(PROGRAMS)/skipped-tests) tests"; cat $(PROGRAMS)/skipped-tests; \
 	fi
@@ -36,6 +42,13 @@ lint: setup
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps
+
+# Builds the example of a tool again, in place: the same source gives the same bytes.
+tool:
+	@if command -v rustup >/dev/null; then rustup target add $(TOOL_TARGET); fi
+	cargo build $(TOOL_FLAGS) --target $(TOOL_TARGET)
+	cp $(dir $(PROGRAMS))convert/$(TOOL_TARGET)/release/convert.wasm $(TOOL)/convert.wasm
+	cd $(TOOL) && sha256sum Cargo.toml src/*.rs convert.wasm > convert.sha256
 
 # Rebuilds the Python guest (CPython for WebAssembly) from Debian 12's source package, in place.
 guest:

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use retort::cancel::Cancel;
-use retort::sandbox::{Host, Limits, Sandbox, SandboxOptions, Seed};
+use retort::sandbox::{Allowance, Host, Limits, Sandbox, SandboxOptions, Seed};
 use serde_json::Value;
 
 static SANDBOX: LazyLock<Sandbox> =
@@ -14,7 +14,12 @@ static SANDBOX: LazyLock<Sandbox> =
 struct NoTools;
 
 impl Host for NoTools {
-    fn call(&mut self, tool: &str, _arguments: &Value) -> Result<Value, String> {
+    fn call(
+        &mut self,
+        tool: &str,
+        _arguments: &Value,
+        _allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         Err(format!("there is no tool named {tool}"))
     }
 }

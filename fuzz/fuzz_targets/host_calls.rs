@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use retort::cancel::Cancel;
-use retort::sandbox::{Host, Limits, Sandbox, SandboxOptions, Seed};
+use retort::sandbox::{Allowance, Host, Limits, Sandbox, SandboxOptions, Seed};
 use serde_json::Value;
 
 static SANDBOX: LazyLock<Sandbox> =
@@ -15,7 +15,12 @@ static SANDBOX: LazyLock<Sandbox> =
 struct Echo;
 
 impl Host for Echo {
-    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+    fn call(
+        &mut self,
+        tool: &str,
+        arguments: &Value,
+        _allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         if tool.is_empty() { Err("no name".to_owned()) } else { Ok(arguments.clone()) }
     }
 }

@@ -8,9 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    /// Asks the work to end. It cannot be taken back.
+    /// Asks the work to end.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether the work should have ended; the next may begin. For a conversation, in which one
+    /// piece of work follows another: nothing may be going on at the time.
+    #[must_use]
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
     }
 
     /// Whether the work should end.

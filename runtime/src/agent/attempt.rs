@@ -214,6 +214,7 @@ pub fn tool_uses(outcome: &Outcome) -> Vec<ToolUse> {
                 Ok(Value::String(text)) | Err(text) => text.clone(),
                 Ok(value) => value.to_string(),
             },
+            fuel: call.fuel,
             failed: call.result.is_err(),
             is_json: call.result.as_ref().is_ok_and(|value| !value.is_string()),
         })

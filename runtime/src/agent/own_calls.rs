@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::toolbox::{Tool, Toolbox};
 use crate::profile::Effects;
+use crate::sandbox::Allowance;
 
 /// When a tool may act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +32,17 @@ pub struct OwnCalls<'a> {
     /// It has now, as far as the current action knows.
     has_read: bool,
     /// Calls that change nothing, made once for all candidates.
-    answers: BTreeMap<(String, String), Result<Value, String>>,
+    answers: BTreeMap<(String, String), Made>,
     /// Tools that acted in this step.
     acted: BTreeSet<String>,
     deed: Option<String>,
+}
+
+/// A call that came to its end.
+#[derive(Debug)]
+struct Made {
+    result: Result<Value, String>,
+    fuel: u64,
 }
 
 impl<'a> OwnCalls<'a> {
@@ -86,28 +94,55 @@ impl<'a> OwnCalls<'a> {
     ///
     /// # Errors
     /// What Python's exception says.
-    pub fn call(&mut self, name: &str, arguments: &Value) -> Result<Value, String> {
+    pub fn call(
+        &mut self,
+        name: &str,
+        arguments: &Value,
+        allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         let toolbox = self.toolbox;
         let Some(tool) = toolbox.find(name) else {
             return Err(format!("there is no tool named {name}"));
         };
         match tool.declared.effects {
-            Effects::None => self.shared(tool, arguments),
+            Effects::None => self.shared(tool, arguments, allowance),
             Effects::Read => {
-                let answer = self.shared(tool, arguments);
+                let answer = self.shared(tool, arguments, allowance);
                 self.has_read |= answer.is_ok();
                 answer
             }
-            Effects::Act => self.act(tool, arguments),
+            Effects::Act => self.act(tool, arguments, allowance),
         }
     }
 
-    fn shared(&mut self, tool: &Tool, arguments: &Value) -> Result<Value, String> {
+    /// Equal calls are made once and cost each candidate the same: the vote must not depend on
+    /// who came first.
+    fn shared(
+        &mut self,
+        tool: &Tool,
+        arguments: &Value,
+        allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         let key = (tool.declared.name.clone(), arguments.to_string());
-        self.answers.entry(key).or_insert_with(|| tool.call(arguments)).clone()
+        if let Some(made) = self.answers.get(&key) {
+            allowance.charge(made.fuel);
+            return made.result.clone();
+        }
+        let result = tool.call(arguments, allowance);
+        // What was cut off with its action is no answer for a candidate that has more left.
+        if !allowance.is_over() {
+            let fuel = allowance.fuel_used();
+            self.answers.insert(key, Made { result: result.clone(), fuel });
+        }
+        result
     }
 
-    fn act(&mut self, tool: &Tool, arguments: &Value) -> Result<Value, String> {
+    fn act(
+        &mut self,
+        tool: &Tool,
+        arguments: &Value,
+        allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         let name = &tool.declared.name;
         if self.has_read && !tool.declared.allow_after_reading {
             return Err(format!(
@@ -123,6 +158,6 @@ impl<'a> OwnCalls<'a> {
         }
         // Noted first: a call that failed may have acted.
         self.acted.insert(name.clone());
-        tool.call(arguments)
+        tool.call(arguments, allowance)
     }
 }

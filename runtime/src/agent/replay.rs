@@ -13,7 +13,7 @@ use super::toolbox::Toolbox;
 use super::types::ToolUse;
 use crate::cancel::Cancel;
 use crate::sandbox::{
-    Host, Limit, Limits, Outcome, PythonError, Sandbox, SandboxError, Seed, Session,
+    Allowance, Host, Limit, Limits, Outcome, PythonError, Sandbox, SandboxError, Seed, Session,
 };
 
 /// A run as a record keeps it.
@@ -179,12 +179,18 @@ fn compared(
 struct RecordedTools(Vec<ToolUse>);
 
 impl Host for RecordedTools {
-    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+    fn call(
+        &mut self,
+        tool: &str,
+        arguments: &Value,
+        allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         let same = |call: &ToolUse| call.name == tool && call.arguments == *arguments;
         let Some(index) = self.0.iter().position(same) else {
             return Err(format!("the record holds no call of {tool} with these arguments"));
         };
         let call = self.0.remove(index);
+        allowance.charge(call.fuel);
         if call.failed {
             return Err(call.result);
         }
@@ -223,6 +229,7 @@ mod tests {
             name: "search".to_owned(),
             arguments: json!({"query": "Oru"}),
             result: "a river".to_owned(),
+            fuel: 0,
             failed: false,
             is_json: false,
         };
@@ -235,7 +242,7 @@ mod tests {
     fn a_result_that_is_no_text_comes_back_as_what_it_was() {
         let arguments = json!({"query": "Oru"});
         let (name, result) = ("search".to_owned(), "[2, 3]".to_owned());
-        let call = ToolUse { name, arguments, result, failed: false, is_json: true };
+        let call = ToolUse { name, arguments, result, fuel: 0, failed: false, is_json: true };
         let sums = step("t\n```py\nprint(sum(search(\"Oru\")))\n```", "5\n", vec![call]);
         assert_eq!(differences(vec![sums]), []);
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::bindings;
 use crate::cancel::Cancel;
 use crate::profile::{DeclaredTool, Kind};
-use crate::sandbox::{Limits, NoTools, SandboxError, Session, ToolModule};
+use crate::sandbox::{Allowance, Limits, NoTools, SandboxError, Session, ToolModule};
 
 /// A declared tool and its module.
 #[derive(Debug)]
@@ -65,10 +65,11 @@ impl Tool {
     ///
     /// # Errors
     /// What Python's exception says: it begins with the tool's name.
-    pub fn call(&self, arguments: &Value) -> Result<Value, String> {
+    pub fn call(&self, arguments: &Value, allowance: &mut Allowance<'_>) -> Result<Value, String> {
         let DeclaredTool { name, returns, .. } = &self.declared;
         self.check(arguments)?;
-        let value = self.module.call(arguments).map_err(|failure| format!("{name}: {failure}"))?;
+        let value = self.module.call(arguments, allowance);
+        let value = value.map_err(|failure| format!("{name}: {failure}"))?;
         if accepts(*returns, &value) {
             Ok(value)
         } else {

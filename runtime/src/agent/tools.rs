@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::own_calls::OwnCalls;
 use super::reading::{Reading, Shown};
 use super::types::{Clock, Retrieved, Retriever};
-use crate::sandbox::{Host, ToolCall};
+use crate::sandbox::{Allowance, Host, ToolCall};
 
 /// The tool that every run has.
 pub const SEARCH: &str = "search";
@@ -103,11 +103,16 @@ impl<'a> StepTools<'a> {
 }
 
 impl Host for StepTools<'_> {
-    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+    fn call(
+        &mut self,
+        tool: &str,
+        arguments: &Value,
+        allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         match (tool, arguments.get("query").and_then(Value::as_str)) {
             (SEARCH, Some(query)) => self.search(query).map(Value::String),
             (SEARCH, None) => Err("search needs a query, a string".to_owned()),
-            _ => self.own.call(tool, arguments),
+            _ => self.own.call(tool, arguments, allowance),
         }
     }
 }

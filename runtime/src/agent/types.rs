@@ -255,6 +255,9 @@ pub struct ToolUse {
     pub arguments: serde_json::Value,
     /// What it returned, or the error's text.
     pub result: String,
+    /// Fuel that the tool used; it is part of the action's.
+    #[serde(default)]
+    pub fuel: u64,
     /// `result` is an error's text.
     #[serde(default)]
     pub failed: bool,

@@ -10,13 +10,15 @@ use super::context::Context;
 use super::exit::Exit;
 use super::output::outln;
 use super::setup::RunArgs;
+use super::tools;
 use crate::agent::Toolbox;
 use crate::cancel::Cancel;
 use crate::corpus::{self, CorpusState};
+use crate::profile::DeclaredTool;
 use crate::sandbox::{Limits, NoTools, Sandbox, SandboxOptions, Seed};
 use crate::store::Store;
 
-/// Try every part: settings, folders, model, Python, corpora, record of runs.
+/// Try every part: settings, folders, model, Python, tools, corpora, record of runs.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// Print one JSON object.
@@ -41,6 +43,7 @@ pub fn run(args: &DoctorArgs, context: &Context) -> Result<Exit> {
         finding("model", model(context)),
         finding("python", python(context)),
     ];
+    findings.extend(context.resolved.tools.iter().map(|declared| own_tool(context, declared)));
     findings.extend(corpora(context));
     let is_well = findings.iter().all(|finding| finding.found.is_ok());
     if args.json {
@@ -122,6 +125,18 @@ fn python(context: &Context) -> Result<String> {
     let outcome = session.run(code, &Limits::default(), &mut NoTools, &Cancel::default());
     let version = outcome.value.context("it does not run: install the program again")?;
     Ok(format!("CPython {version} answers in {:.0} ms", 1000.0 * outcome.seconds))
+}
+
+/// Opens a declared tool and makes it a function, as a run would.
+fn own_tool(context: &Context, declared: &DeclaredTool) -> Finding {
+    let found = || {
+        let toolbox = tools::open(std::slice::from_ref(declared))?;
+        let sandbox = Sandbox::open(&SandboxOptions { cache_dir: context.cache_dir.clone() })?;
+        toolbox.define(&mut sandbox.session(&Seed::default())?, &Cancel::default())?;
+        let effects = declared.effects.name();
+        Ok(format!("{} can be called, effects {effects}", tools::signature(declared)))
+    };
+    Finding { part: format!("tool {}", declared.name), found: found() }
 }
 
 fn corpora(context: &Context) -> Vec<Finding> {

@@ -3,18 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
 use super::context::Context;
+use super::exit::UsageError;
 use super::model::{Model, prompted, read_system_prompt};
 use super::tools;
 use crate::agent::{self, Agent, Budgets, Run, Sink, SystemClock, Toolbox};
 use crate::cancel::Cancel;
 use crate::corpus::Corpus;
 use crate::engine::{
-    Engine, EngineError, ModelFile, Sampling, ScriptedEngine, SearchQuestion, WorkerEngine,
-    WorkerSettings,
+    Engine, EngineError, ModelFile, Replies, Sampling, ScriptedEngine, SearchQuestion,
+    WorkerEngine, WorkerSettings,
 };
 use crate::profile::{Resolved, Settings};
 use crate::sandbox::{Limits, Sandbox, SandboxOptions};
@@ -39,7 +40,8 @@ pub enum EngineKind {
     /// llama.cpp in a worker process.
     #[default]
     Llama,
-    /// A script that searches each question as it stands: tests the way without a model.
+    /// A script: the one of --script, else one that searches each question as it stands. Tests
+    /// the way without a model.
     Scripted,
 }
 
@@ -49,6 +51,9 @@ pub struct RunArgs {
     /// What answers.
     #[arg(long, value_enum, default_value_t)]
     engine: EngineKind,
+    /// Replies of --engine scripted: JSON Lines, a step {"replies": ["text", ...]} a line.
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
     /// Words of the prompt [default: what the model was trained on].
     #[arg(long, value_name = "DIALECT")]
     dialect: Option<String>,
@@ -120,8 +125,10 @@ impl RunArgs {
         toolbox: &Toolbox,
     ) -> Result<(Box<dyn Engine>, Dialect)> {
         if self.engine == EngineKind::Scripted {
-            let dialect = self.dialect(None, toolbox)?;
-            return Ok((Box::new(ScriptedEngine::new(SearchQuestion)), dialect));
+            return Ok((self.scripted()?, self.dialect(None, toolbox)?));
+        }
+        if self.script.is_some() {
+            return Err(UsageError("--script is for --engine scripted".to_owned()).into());
         }
         let settings = &context.resolved.settings;
         let model = context.model(settings.model.as_deref().map(Path::new))?;
@@ -136,6 +143,18 @@ impl RunArgs {
         .with_launcher(settings.worker_launcher.as_deref().unwrap_or_default());
         let engine = WorkerEngine::load(model.file, worker, context.cancel.clone())?;
         Ok((Box::new(engine), dialect))
+    }
+
+    /// An engine that needs no model.
+    fn scripted(&self) -> Result<Box<dyn Engine>> {
+        let Some(path) = &self.script else {
+            return Ok(Box::new(ScriptedEngine::new(SearchQuestion)));
+        };
+        let script = std::fs::read_to_string(path)
+            .with_context(|| format!("script {} cannot be read", path.display()))?;
+        let replies = Replies::read(&script)
+            .map_err(|error| UsageError(format!("{}: {error}", path.display())))?;
+        Ok(Box::new(ScriptedEngine::new(replies)))
     }
 
     /// The dialect of the command line, the manifest or the file, with the system prompt likewise.

@@ -32,13 +32,20 @@ pub fn run(command: &ToolsCommand, context: &Context) -> Result<Exit> {
         if *as_json {
             outln!("{}", report(tool));
         } else {
-            let DeclaredTool { name, description, .. } = &tool.declared;
-            let parameters: Vec<String> =
-                tool.declared.parameters.iter().map(|one| one.python_name()).collect();
-            outln!("{name}({}): {description}", parameters.join(", "));
+            outln!("{}: {}", signature(&tool.declared), tool.declared.description);
         }
     }
     Ok(Exit::Success)
+}
+
+/// A tool as Python calls it: `convert(value: number, from_: string) -> number`.
+pub fn signature(tool: &DeclaredTool) -> String {
+    let typed = tool.parameters.iter().map(|one| {
+        let (name, kind) = (one.python_name(), one.kind.name());
+        format!("{name}: {kind}")
+    });
+    let parameters = typed.collect::<Vec<_>>().join(", ");
+    format!("{}({parameters}) -> {}", tool.name, tool.returns.name())
 }
 
 /// Reads and checks the modules of `declared`.

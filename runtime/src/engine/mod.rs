@@ -30,7 +30,7 @@ pub use client::{WorkerEngine, quantise};
 pub use family::Family;
 pub use model_file::ModelFile;
 pub use processor::{UnfitProcessor, check_processor};
-pub use scripted::{Script, ScriptedEngine, SearchQuestion};
+pub use scripted::{Replies, Script, ScriptError, ScriptedEngine, SearchQuestion};
 pub use tokenizer::{PreTokenizer, TokenizeError, Tokenizer};
 pub use worker::serve_if_worker;
 

@@ -1,7 +1,10 @@
 //! An engine that answers from a script: the second implementation of [`Engine`], for tests and
 //! for runs that need no model.
 
+use std::collections::VecDeque;
+
 use retort_transcript::{Segment, Source};
+use serde::Deserialize;
 
 use super::{Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, Stop};
 
@@ -18,6 +21,63 @@ pub trait Script {
 impl Script for std::vec::IntoIter<String> {
     fn replies(&mut self, _prompt: &str, _candidates: u8) -> Vec<String> {
         self.next().into_iter().collect()
+    }
+}
+
+/// Replies that somebody wrote down, a step a line: whole runs without a model.
+#[derive(Clone, Debug, Default)]
+pub struct Replies(VecDeque<ScriptedStep>);
+
+/// The replies of one step.
+#[derive(Clone, Debug, Deserialize)]
+struct ScriptedStep {
+    /// The step is passed over unless the prompt holds this text.
+    #[serde(rename = "if")]
+    condition: Option<String>,
+    replies: Vec<String>,
+}
+
+/// A line of a script that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line}: {reason}; expected {{\"replies\": [\"text\", ...]}}")]
+pub struct ScriptError {
+    /// From 1.
+    line: usize,
+    reason: String,
+}
+
+impl Replies {
+    /// Reads JSON Lines of `{"replies": ["text", ...], "if": "text"}`; `if` is optional, further
+    /// fields and empty lines are ignored.
+    ///
+    /// # Errors
+    /// [`ScriptError`] names the first line that is none.
+    pub fn read(script: &str) -> Result<Self, ScriptError> {
+        let lines = script.lines().zip(1..).filter(|(text, _)| !text.trim().is_empty());
+        let steps = lines.map(|(text, line)| {
+            let refused = |reason: String| ScriptError { line, reason };
+            let step: ScriptedStep =
+                serde_json::from_str(text).map_err(|error| refused(error.to_string()))?;
+            if step.replies.is_empty() {
+                return Err(refused("it holds no reply".to_owned()));
+            }
+            Ok(step)
+        });
+        steps.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Script for Replies {
+    fn replies(&mut self, prompt: &str, _candidates: u8) -> Vec<String> {
+        let fits = |step: &ScriptedStep| {
+            step.condition.as_deref().is_none_or(|condition| prompt.contains(condition))
+        };
+        while let Some(step) = self.0.pop_front() {
+            if fits(&step) {
+                return step.replies;
+            }
+        }
+        Vec::new()
     }
 }
 
@@ -127,5 +187,34 @@ impl<S: Script> Engine for ScriptedEngine<S> {
             self.context.push_str(reply);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_taken_line_by_line_where_it_fits() {
+        let script = "{\"replies\": [\"a\", \"b\"]}\n\n\
+                      {\"if\": \"bridge\", \"replies\": [\"c\"], \"note\": 1}\n\
+                      {\"if\": \"river\", \"replies\": [\"d\"]}\n{\"replies\": [\"e\"]}\n";
+        let mut replies = Replies::read(script).unwrap();
+        let mut reply = |prompt: &str| replies.replies(prompt, 2).join(" ");
+        assert_eq!(reply("a river"), "a b");
+        assert_eq!((reply("a river"), reply("a bridge")), ("d".to_owned(), "e".to_owned()));
+        assert_eq!(reply("a bridge"), "");
+    }
+
+    #[test]
+    fn a_line_that_is_none_is_named() {
+        let told = |script: &str| Replies::read(script).unwrap_err().to_string();
+        let good = "{\"replies\": [\"a\"]}\n";
+        assert!(told(&format!("{good}\n\"a\"\n")).starts_with("line 3: invalid type: string"));
+        assert_eq!(
+            told(&format!("{good}{{\"replies\": []}}")),
+            "line 2: it holds no reply; expected {\"replies\": [\"text\", ...]}"
+        );
     }
 }

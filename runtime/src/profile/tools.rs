@@ -17,7 +17,7 @@ const DESCRIPTION_BYTES_MAX: usize = 1024;
 const MEMORY_BYTES_MIN: u64 = 64 << 10;
 const MEMORY_BYTES_MAX: u64 = 256 << 20;
 const MEMORY_BYTES_DEFAULT: u64 = 16 << 20;
-/// A call cannot be interrupted: this much is some seconds of a laptop's core.
+/// Some seconds of a laptop's core; an action has more, but not for one call.
 const FUEL_MAX: u64 = 1_000_000_000;
 const FUEL_DEFAULT: u64 = 100_000_000;
 
@@ -130,6 +130,18 @@ pub enum Effects {
     Read,
     /// It changes something.
     Act,
+}
+
+impl Effects {
+    /// Its name in settings.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Read => "read",
+            Self::Act => "act",
+        }
+    }
 }
 
 /// The tools that the settings file at `path` declares.

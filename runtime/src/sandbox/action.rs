@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Host;
-use super::guest::{End, Ended, Interruption, Request, Surroundings};
-use super::history::Answer;
+use super::allowance::Allowance;
+use super::guest::{Answer, End, Ended, Interruption, Request, Surroundings};
 use super::limits::{Limit, Limits};
 use super::outcome::{Outcome, PythonError, Report, ToolCall};
 
@@ -40,32 +40,45 @@ impl<'a> Running<'a> {
         (self.calls, self.answers)
     }
 
-    fn answer(&mut self, request: &Request) -> Answer {
-        let arguments = serde_json::from_slice(&request.arguments)
-            .map_err(|error| format!("the arguments are not JSON: {error}"))?;
-        let result = self.ask(&request.tool, &arguments);
-        let name = request.tool.clone();
-        self.calls.push(ToolCall { name, arguments, result: result.clone() });
-        result.map(|value| value.to_string())
+    fn answer(&mut self, request: &Request, fuel_left: u64) -> Answer {
+        let arguments = match serde_json::from_slice(&request.arguments) {
+            Ok(arguments) => arguments,
+            Err(error) => {
+                let result = Err(format!("the arguments are not JSON: {error}"));
+                return Answer { result, fuel: 0 };
+            }
+        };
+        let (cancel, clock, deadline) = (self.cancel, self.clock, self.deadline);
+        let is_interrupted = || cancel.is_cancelled() || clock() >= deadline;
+        let mut allowance = Allowance::new(fuel_left, &is_interrupted);
+        let result = self.ask(&request.tool, &arguments, &mut allowance);
+        let (name, fuel) = (request.tool.clone(), allowance.fuel_used());
+        self.calls.push(ToolCall { name, arguments, result: result.clone(), fuel });
+        Answer { result: result.map(|value| value.to_string()), fuel }
     }
 
-    fn ask(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+    fn ask(
+        &mut self,
+        tool: &str,
+        arguments: &Value,
+        allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         let query = arguments.get("query").and_then(Value::as_str).map_or(0, str::len);
         let max = self.limits.query_bytes_max;
         if u64::try_from(query).is_ok_and(|bytes| bytes > max) {
             return Err(format!("the query is {query} bytes long, at most {max} are allowed"));
         }
-        self.host.call(tool, arguments)
+        self.host.call(tool, arguments, allowance)
     }
 }
 
 impl Surroundings for Running<'_> {
-    fn call(&mut self, request: &Request) -> Result<Answer, Limit> {
+    fn call(&mut self, request: &Request, fuel_left: u64) -> Result<Answer, Limit> {
         let made = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
         if made >= self.limits.host_calls_max {
             return Err(Limit::HostCalls);
         }
-        let answer = self.answer(request);
+        let answer = self.answer(request, fuel_left);
         self.answers.push(answer.clone());
         Ok(answer)
     }

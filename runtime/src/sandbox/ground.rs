@@ -1,6 +1,6 @@
 //! What sessions start from: a snapshot, and the instances that stand ready on it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::snapshot::Snapshot;
 use super::state::State;
@@ -25,7 +25,11 @@ impl Ground {
     }
 
     /// An instance in `state`, which stands on this ground.
-    pub fn instance(&self, machine: &Machine, state: &State) -> Result<Instance, MachineError> {
+    pub fn instance(
+        &self,
+        machine: &Machine,
+        state: &Arc<State>,
+    ) -> Result<Instance, MachineError> {
         let spare = {
             let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
             // Memory cannot shrink: the largest one that is not too large.
@@ -39,13 +43,13 @@ impl Ground {
             Some(instance) => instance,
             None => machine.instance(&self.snapshot, state.memory_bytes())?,
         };
-        instance.apply(state)?;
+        instance.apply(&self.snapshot, state)?;
         Ok(instance)
     }
 
-    /// Takes an instance back, as it was before any action.
+    /// Takes an instance back for the next action.
     pub fn put_back(&self, mut instance: Instance) {
-        if instance.memory_bytes() > SPARE_BYTES_MAX || !instance.reset(&self.snapshot) {
+        if instance.memory_bytes() > SPARE_BYTES_MAX || !instance.rest(&self.snapshot) {
             return;
         }
         let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);

@@ -22,13 +22,22 @@ pub struct Request {
     pub arguments: Vec<u8>,
 }
 
+/// What a tool call came to.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// JSON, or the message of an exception.
+    pub result: Result<String, String>,
+    /// Fuel that the tool used.
+    pub fuel: u64,
+}
+
 /// What a running action needs from the outside.
 pub trait Surroundings {
-    /// Answers a tool call with JSON, or with the message of an exception.
+    /// Answers a tool call of an action that has `fuel_left`.
     ///
     /// # Errors
     /// The limit that the call reaches.
-    fn call(&mut self, request: &Request) -> Result<Result<String, String>, Limit>;
+    fn call(&mut self, request: &Request, fuel_left: u64) -> Result<Answer, Limit>;
     /// Whether the action must end now, looked at between slices.
     fn interruption(&mut self) -> Option<Interruption>;
 }
@@ -90,9 +99,14 @@ impl FuelGauge {
 
     /// The next slice, at least `required`; `None` if that much is not left.
     pub fn next_slice(&mut self, required: u64, charged: u64) -> Option<u64> {
-        let left = self.max.saturating_sub(self.spent(charged));
+        let left = self.left(charged);
         self.slice = SLICE_FUEL.max(required).min(left);
         (left > 0 && left >= required).then_some(self.slice)
+    }
+
+    /// Fuel that is left, after what host calls were charged.
+    pub fn left(&self, charged: u64) -> u64 {
+        self.max - self.spent(charged)
     }
 
     /// Fuel used so far, with what host calls were charged.

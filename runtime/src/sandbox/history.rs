@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::guest::{End, Ended, Interruption, Request, Surroundings};
+use super::guest::{Answer, End, Ended, Interruption, Request, Surroundings};
 use super::limits::{Limit, Limits};
 use crate::cancel::Cancel;
-
-/// What a tool call returned: JSON, or the message of an exception.
-pub type Answer = Result<String, String>;
 
 /// An action whose state was kept.
 #[derive(Debug)]
@@ -18,7 +15,7 @@ pub struct Past {
     pub code: String,
     /// What it was allowed.
     pub limits: Limits,
-    /// What its tool calls returned.
+    /// What its tool calls came to.
     pub answers: Vec<Answer>,
     fuel: u64,
     shown: [u8; 32],
@@ -68,7 +65,7 @@ impl<'a> Repeating<'a> {
 }
 
 impl Surroundings for Repeating<'_> {
-    fn call(&mut self, _request: &Request) -> Result<Answer, Limit> {
+    fn call(&mut self, _request: &Request, _fuel_left: u64) -> Result<Answer, Limit> {
         self.answers.next().cloned().ok_or(Limit::HostCalls)
     }
 

@@ -10,6 +10,7 @@
 //! caller's; a [`ToolModule`] is one that a user brought as WebAssembly.
 
 mod action;
+mod allowance;
 mod ground;
 mod guest;
 mod history;
@@ -40,6 +41,7 @@ use self::wasi::World;
 use self::wasm::Machine;
 use crate::cancel::Cancel;
 
+pub use self::allowance::Allowance;
 pub use self::limits::{Limit, Limits};
 pub use self::outcome::{Outcome, PythonError, ToolCall};
 pub use self::session::Session;
@@ -50,18 +52,28 @@ const UNIX_SECONDS: i64 = 1_767_225_600;
 
 /// Answers the tool calls of an action.
 pub trait Host {
-    /// Calls `tool`.
+    /// Calls `tool`, within what its action has left: fuel that the call uses is charged to it.
     ///
     /// # Errors
     /// The message of the `RuntimeError` that Python then raises.
-    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String>;
+    fn call(
+        &mut self,
+        tool: &str,
+        arguments: &Value,
+        allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String>;
 }
 
 /// Has no tools.
 pub struct NoTools;
 
 impl Host for NoTools {
-    fn call(&mut self, tool: &str, _arguments: &Value) -> Result<Value, String> {
+    fn call(
+        &mut self,
+        tool: &str,
+        _arguments: &Value,
+        _allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         Err(format!("there is no tool named {tool}"))
     }
 }

@@ -77,6 +77,8 @@ pub struct ToolCall {
     pub arguments: serde_json::Value,
     /// What it returned, or the exception's text.
     pub result: Result<serde_json::Value, String>,
+    /// Fuel that the tool used.
+    pub fuel: u64,
 }
 
 /// The guest's report on an action.

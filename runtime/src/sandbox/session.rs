@@ -141,7 +141,7 @@ impl Place {
         let mut at = Self { ground, state, world };
         let mut instance = at.instance(shared)?;
         instance.start(seed.random, at.world)?;
-        at.keep(&instance);
+        at.keep(&mut instance);
         at.ground.put_back(instance);
         Ok(at)
     }
@@ -150,8 +150,8 @@ impl Place {
         self.ground.instance(&shared.machine, &self.state)
     }
 
-    fn keep(&mut self, instance: &Instance) {
-        self.state = Arc::new(instance.save(&self.ground.snapshot, &self.state));
+    fn keep(&mut self, instance: &mut Instance) {
+        self.state = instance.save(&self.ground.snapshot, &self.state);
         self.world = instance.world();
     }
 
@@ -162,7 +162,7 @@ impl Place {
         let ended = instance.run(&past.code, &past.limits, self.world, &mut surroundings);
         let repeated = past.is_repeated_by(&ended);
         if repeated {
-            self.keep(&instance);
+            self.keep(&mut instance);
         }
         self.ground.put_back(instance);
         repeated

@@ -49,14 +49,28 @@ impl State {
         Self { stack_pointer, memory_bytes: memory.len(), changed }
     }
 
-    /// Writes what differs over `memory`, which is equal to the snapshot.
-    pub fn apply(&self, memory: &mut [u8]) {
+    /// Makes `memory`, which holds the state `before`, hold this one. What they share is left as it
+    /// is, so this costs what differs between them.
+    pub fn replace(&self, before: &Self, snapshot: &Snapshot, memory: &mut [u8]) {
         let (blocks, _) = memory.as_chunks_mut::<BLOCK_BYTES>();
-        for (number, block) in &self.changed {
-            if let Some(target) = blocks.get_mut(*number) {
-                target.copy_from_slice(&**block);
+        let (originals, _) = snapshot.memory().as_chunks::<BLOCK_BYTES>();
+        let zeros = [0; BLOCK_BYTES];
+        for (number, _) in &before.changed {
+            if let (None, Some(target)) = (self.own(*number), blocks.get_mut(*number)) {
+                *target = *originals.get(*number).unwrap_or(&zeros);
             }
         }
+        for (number, block) in &self.changed {
+            let is_there = before.own(*number).is_some_and(|there| Arc::ptr_eq(there, block));
+            if let (false, Some(target)) = (is_there, blocks.get_mut(*number)) {
+                *target = **block;
+            }
+        }
+    }
+
+    /// Blocks in which it differs from the snapshot.
+    pub fn blocks(&self) -> usize {
+        self.changed.len()
     }
 
     /// Size of the linear memory.
@@ -71,9 +85,13 @@ impl State {
 
     /// This state's own block if it is equal, else a copy.
     fn shared(&self, number: usize, block: &Block) -> Arc<Block> {
-        let at = self.changed.binary_search_by_key(&number, |(number, _)| *number);
-        let own = at.ok().and_then(|at| self.changed.get(at)).map(|(_, own)| own);
-        own.filter(|own| ***own == *block).map_or_else(|| Arc::new(*block), Arc::clone)
+        let own = self.own(number).filter(|own| ***own == *block);
+        own.map_or_else(|| Arc::new(*block), Arc::clone)
+    }
+
+    fn own(&self, number: usize) -> Option<&Arc<Block>> {
+        let at = self.changed.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        self.changed.get(at).map(|(_, own)| own)
     }
 }
 
@@ -100,7 +118,37 @@ mod tests {
         assert!(!same(0) && same(1));
         let mut restored = snapshot.memory().to_vec();
         restored.resize(second.memory_bytes(), 0);
-        second.apply(&mut restored);
+        second.replace(&State::unchanged(&snapshot), &snapshot, &mut restored);
         assert!(restored == memory);
+    }
+
+    /// A memory of six blocks, two of them beyond the snapshot, from a choice for each.
+    fn memory(choices: &[u8]) -> Vec<u8> {
+        let block = |(at, choice): (usize, &u8)| {
+            let original = if at < 4 { 1 } else { 0 };
+            vec![if *choice == 0 { original } else { 10 + *choice }; BLOCK_BYTES]
+        };
+        choices.iter().enumerate().flat_map(block).collect()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_state_can_take_the_place_of_any_other(
+            one in proptest::collection::vec(0u8..3, 6),
+            other in proptest::collection::vec(0u8..3, 6),
+        ) {
+            let snapshot = Snapshot::copied(7, vec![1; 4 * BLOCK_BYTES]);
+            let everywhere = [0..6 * BLOCK_BYTES];
+            let save = |before: &State, memory: &[u8]| {
+                State::save(&snapshot, before, memory, &everywhere, 5)
+            };
+            let mut held = memory(&one);
+            let first = save(&State::unchanged(&snapshot), &held);
+            let second = save(&first, &memory(&other));
+            second.replace(&first, &snapshot, &mut held);
+            proptest::prop_assert!(held == memory(&other));
+            first.replace(&second, &snapshot, &mut held);
+            proptest::prop_assert!(held == memory(&one));
+        }
     }
 }

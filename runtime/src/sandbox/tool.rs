@@ -6,6 +6,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::allowance::Allowance;
 use super::wasm::Tool;
 
 /// Bytes of a module's file: what is translated is bounded by it.
@@ -62,6 +63,9 @@ pub enum ToolFailure {
     /// What it returned is not what was agreed.
     #[error("answered wrongly: {0}")]
     Answer(String),
+    /// Its action is over: cancelled, out of time or out of fuel.
+    #[error("was cut off with its action")]
+    CutOff,
     /// What it says itself.
     #[error("{0}")]
     Told(String),
@@ -90,12 +94,16 @@ impl ToolModule {
         Tool::new(wasm, limits).map(Self)
     }
 
-    /// Calls it.
+    /// Calls it within `allowance`, which is charged with the fuel that it uses.
     ///
     /// # Errors
     /// [`ToolFailure`]: ordinary outcomes, told to whoever called.
-    pub fn call(&self, arguments: &Value) -> Result<Value, ToolFailure> {
-        let json = self.0.call(arguments.to_string().as_bytes())?;
+    pub fn call(
+        &self,
+        arguments: &Value,
+        allowance: &mut Allowance<'_>,
+    ) -> Result<Value, ToolFailure> {
+        let json = self.0.call(arguments.to_string().as_bytes(), allowance)?;
         match serde_json::from_slice(&json) {
             Ok(Answer::Result(value)) => Ok(value),
             Ok(Answer::Error(message)) => Err(ToolFailure::Told(message)),
@@ -136,7 +144,18 @@ mod tests {
     }
 
     fn call(text: &str, limits: ToolLimits) -> Result<Value, ToolFailure> {
-        module(text, limits).unwrap().call(&json!({}))
+        within(text, limits, u64::MAX).0
+    }
+
+    /// What a call comes to in an action that has `fuel_left`, and what it used of that.
+    fn within(text: &str, limits: ToolLimits, fuel_left: u64) -> (Result<Value, ToolFailure>, u64) {
+        let mut allowance = Allowance::new(fuel_left, &|| false);
+        let result = module(text, limits).unwrap().call(&json!({}), &mut allowance);
+        (result, allowance.fuel_used())
+    }
+
+    fn answer(module: &ToolModule, arguments: &Value) -> Result<Value, ToolFailure> {
+        module.call(arguments, &mut Allowance::new(u64::MAX, &|| false))
     }
 
     fn looping(passes: u32) -> String {
@@ -156,10 +175,10 @@ mod tests {
                       (i64.extend_i32_u (local.get 1)))))";
         let module = module(echo, LIMITS).unwrap();
         let value = json!(["ä", 1.5, null]);
-        assert_eq!(module.call(&json!({"result": value})), Ok(value));
-        let told = module.call(&json!({"error": "no such unit"}));
+        assert_eq!(answer(&module, &json!({"result": value})), Ok(value));
+        let told = answer(&module, &json!({"error": "no such unit"}));
         assert_eq!(told.unwrap_err().to_string(), "no such unit");
-        let wrong = module.call(&json!({"value": 1})).unwrap_err().to_string();
+        let wrong = answer(&module, &json!({"value": 1})).unwrap_err().to_string();
         assert!(wrong.starts_with("answered wrongly: unknown variant `value`"), "{wrong}");
     }
 
@@ -176,6 +195,40 @@ mod tests {
         assert!(two > one);
         assert_eq!(two - one, three - two);
         assert_eq!(call(&looping(0), LIMITS), Err(ToolFailure::Fuel));
+    }
+
+    #[test]
+    fn a_call_takes_its_fuel_from_its_action() {
+        let (result, used) = within(&looping(100), LIMITS, u64::MAX);
+        assert_eq!(result, Ok(json!(1)));
+        let enough = |fuel_left| within(&looping(100), LIMITS, fuel_left);
+        assert_eq!(enough(used), (Ok(json!(1)), used));
+        // Less, and the action ends with the call: all that it had left is gone.
+        assert_eq!(enough(used - 1), (Err(ToolFailure::CutOff), used - 1));
+        assert_eq!(enough(0), (Err(ToolFailure::CutOff), 0));
+        // A tool's own limit leaves the action the rest.
+        let own = ToolLimits { fuel_max: used - 1, ..LIMITS };
+        let (result, taken) = within(&looping(100), own, used);
+        assert_eq!(result, Err(ToolFailure::Fuel));
+        assert!((1..used).contains(&taken), "{taken} of {used}");
+        // A trap has used what it used.
+        assert!(within(&answering("{}", "unreachable"), LIMITS, u64::MAX).1 > 0);
+    }
+
+    #[test]
+    fn a_call_ends_when_its_action_is_interrupted() {
+        let forever = answering("{}", "(loop $again (br $again))");
+        let limits = ToolLimits { fuel_max: u64::MAX, ..LIMITS };
+        let looks = std::cell::Cell::new(0);
+        let is_interrupted = || {
+            looks.set(looks.get() + 1);
+            looks.get() > 20
+        };
+        let mut allowance = Allowance::new(u64::MAX, &is_interrupted);
+        let result = module(&forever, limits).unwrap().call(&json!({}), &mut allowance);
+        assert_eq!(result, Err(ToolFailure::CutOff));
+        assert!(allowance.is_over());
+        assert_ne!(allowance.fuel_used(), u64::MAX);
     }
 
     #[test]
@@ -214,7 +267,7 @@ mod tests {
               (i32.store8 (i32.const 18) (i32.add (i32.load8_u (i32.const 18)) (i32.const 1)))
               (i64.or (i64.shl (i64.const 8) (i64.const 32)) (i64.const 12))))";
         let module = module(counting, LIMITS).unwrap();
-        let calls = [module.call(&json!({})), module.call(&json!({}))];
+        let calls = [answer(&module, &json!({})), answer(&module, &json!({}))];
         assert_eq!(calls, [Ok(json!(1)), Ok(json!(1))]);
     }
 

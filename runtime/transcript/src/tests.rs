@@ -53,8 +53,12 @@ fn a_malformed_system_prompt_is_refused() {
 fn the_chat_prompt_names_its_tools() {
     let chat = Dialect::named("chat").unwrap();
     let prompt = joined(&chat.render_prompt(&Transcript::default()));
-    assert!(prompt.contains("\n- search(query): searches a collection"), "{prompt}");
-    assert!(prompt.contains("\n- final_answer(answer): ends"), "{prompt}");
+    assert!(
+        prompt.contains("\n- search(query: string) -> string: searches a collection"),
+        "{prompt}"
+    );
+    assert!(prompt.contains("as text.\n    query: What to look for.\n- final_answer("), "{prompt}");
+    assert!(prompt.contains("\n- final_answer(answer: any) -> any: ends"), "{prompt}");
 }
 
 #[test]

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cli;
+mod conversation;
 mod documents;
 mod engine;
 mod layers;
 mod poisoned;
 mod smolagents;
 mod student;
+mod tool_runs;
 mod tools;
 mod vote;
 mod whole_runs;

@@ -10,7 +10,9 @@ use retort::agent::{
 use retort::cancel::Cancel;
 use retort::engine::ScriptedEngine;
 use retort::profile::{Boards, Sources};
-use retort::sandbox::{Sandbox, SandboxOptions, ToolLimits, ToolModule};
+use retort::sandbox::{
+    Allowance, Host, Limit, Limits, Outcome, Sandbox, SandboxOptions, Seed, ToolLimits, ToolModule,
+};
 use retort::transcript::{Dialect, Passage};
 use retort_tests::retort;
 use serde_json::{Value, json};
@@ -220,7 +222,10 @@ fn tools_are_listed_with_what_they_are() {
     assert_eq!(tool["parameters"][1]["name"], "from");
     assert_eq!(tool["sha256"].as_str().unwrap().len(), 64);
     let text = run(home.path(), &["tools", "list"]);
-    assert_eq!(String::from_utf8_lossy(&text.stdout), "convert(value, from_): does convert\n");
+    assert_eq!(
+        String::from_utf8_lossy(&text.stdout),
+        "convert(value: number, from_: string) -> object: does convert\n"
+    );
     // The bundled student reads what it always read.
     let asked = run(home.path(), &["ask", "Q?", "--engine", "scripted", "--corpus", "demo"]);
     assert!(error(&asked).contains("has no prompt that lists tools"), "{}", error(&asked));
@@ -375,7 +380,8 @@ fn who_has_read_may_not_act_unless_the_user_allows_it() {
 #[test]
 fn a_prompt_that_lists_tools_lists_them() {
     let home = home("");
-    let tools = toolbox(&declare("convert", "echo", CONVERT, "object", "none"), home.path());
+    let described = CONVERT.replace("\"number\" }", "\"number\", description = \"in from_\" }");
+    let tools = toolbox(&declare("convert", "echo", &described, "object", "none"), home.path());
     let prompt = |name: &str| {
         let dialect = Dialect::named(name).unwrap();
         let told = dialect.clone().with_tools(&tools.descriptions()).unwrap();
@@ -386,10 +392,86 @@ fn a_prompt_that_lists_tools_lists_them() {
         (text(&dialect), text(&told), dialect.hash() == told.hash())
     };
     let (_, told, same) = prompt("chat");
-    assert!(told.contains("\n- convert(value, from_): does convert\n") && !same, "{told}");
+    let line =
+        "\n- convert(value: number, from_: string) -> object: does convert\n    value: in from_\n";
+    assert!(told.contains(line) && !same, "{told}");
     let (before, told, same) = prompt("retort");
     assert!(before == told && same);
     let smolagents = Dialect::named("smolagents").unwrap();
     let smolagents = smolagents.with_tools(&tools.descriptions()).unwrap();
     assert_eq!(smolagents.tools().last().unwrap().name, "convert");
+}
+
+/// A module that anything calls, whatever it is named.
+struct Only(ToolModule);
+
+impl Host for Only {
+    fn call(
+        &mut self,
+        _tool: &str,
+        arguments: &Value,
+        allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
+        self.0.call(arguments, allowance).map_err(|failure| failure.to_string())
+    }
+}
+
+/// An action that calls a tool with more fuel than anything has time for.
+fn endless(limits: &Limits, cancel: &Cancel) -> Outcome {
+    let wasm = wat::parse_str(answering("{}", "(loop $again (br $again))")).unwrap();
+    let all = ToolLimits { fuel_max: u64::MAX, memory_bytes_max: 1 << 20 };
+    let mut host = Only(ToolModule::new(&wasm, all).unwrap());
+    let sandbox = Sandbox::open(&SandboxOptions::default()).unwrap();
+    let mut session = sandbox.session(&Seed::default()).unwrap();
+    let code = "try:\n    search('x')\nexcept RuntimeError:\n    print('caught')";
+    session.run(code, limits, &mut host, cancel)
+}
+
+#[test]
+fn an_endless_tool_ends_with_its_action() {
+    let wall = std::time::Duration::from_millis(300);
+    let outcome =
+        endless(&Limits { wall, fuel_max: u64::MAX, ..Limits::default() }, &Cancel::default());
+    assert_eq!((outcome.limit, outcome.logs.as_str()), (Some(Limit::Wall), ""));
+
+    let fuel_max = 5_000_000;
+    let outcome = endless(&Limits { fuel_max, ..Limits::default() }, &Cancel::default());
+    assert_eq!((outcome.limit, outcome.fuel), (Some(Limit::Fuel), fuel_max));
+    assert!(outcome.calls[0].fuel > fuel_max / 2, "{}", outcome.calls[0].fuel);
+
+    let cancel = Cancel::default();
+    let outcome = std::thread::scope(|threads| {
+        threads.spawn(|| cancel.cancel());
+        let wall = std::time::Duration::from_secs(600);
+        endless(&Limits { wall, fuel_max: u64::MAX, ..Limits::default() }, &cancel)
+    });
+    assert_eq!(outcome.error.unwrap().kind, "KeyboardInterrupt");
+}
+
+#[test]
+fn an_equal_call_costs_every_candidate_the_same() {
+    let settings = acting_settings(false);
+    let fuel = |steps: &[&[&str]]| act(&settings, steps).steps[0].fuel;
+    let (first, second) = ("x = compute()\nprint(x)", "x = compute()\nprint(x )");
+    assert_eq!(fuel(&[&[first, second]]), fuel(&[&[first]]) + fuel(&[&[second]]));
+}
+
+#[test]
+fn the_doctor_opens_every_tool() {
+    let settings = declare("convert", "echo", CONVERT, "object", "none")
+        + &declare("broken", "lacking", "", "any", "read");
+    let home = home(&settings);
+    let output = run(home.path(), &["doctor", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = |part: &str| {
+        let mut parts = report["parts"].as_array().unwrap().iter();
+        parts.find(|one| one["part"] == part).unwrap().clone()
+    };
+    let good = found("tool convert");
+    let expected = "convert(value: number, from_: string) -> object can be called, effects none";
+    assert_eq!((&good["ok"], &good["found"]), (&json!(true), &json!(expected)));
+    let broken = found("tool broken");
+    assert_eq!(broken["ok"], false);
+    assert!(broken["found"].as_str().unwrap().contains("lacking.wasm does not export"), "{broken}");
 }

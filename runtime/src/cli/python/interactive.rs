@@ -9,19 +9,21 @@ use rustyline::{Config, Editor};
 
 use super::super::context::Context;
 use super::super::exit::Exit;
+use super::WithOwn;
 use super::show::Show;
 use crate::cancel::Cancel;
-use crate::sandbox::{Host, Limits, NoTools, Sandbox, Seed, Session};
+use crate::sandbox::{Limits, NoTools, Sandbox, Seed, Session};
 
 const PROMPT: &str = ">>> ";
 const PROMPT_MORE: &str = "... ";
 const HISTORY_LINES_MAX: usize = 1000;
 
-/// Reads, runs and shows until the input ends.
+/// Reads, runs and shows until the input ends. Ctrl-C stops what runs, and the conversation goes on;
+/// a second one before that has stopped ends the program.
 pub fn converse(
     sandbox: &Sandbox,
     session: &mut Session,
-    tools: &mut dyn Host,
+    tools: &mut WithOwn<'_>,
     show: &Show,
     context: &Context,
 ) -> Result<Exit> {
@@ -33,10 +35,13 @@ pub fn converse(
     }
     let reader = Reader { checker: sandbox.session(&Seed::default())? };
     while let Some(code) = reader.next(&mut editor)? {
+        // One that came between two actions was not meant for the next.
+        let _ = context.cancel.take();
+        tools.begin_step();
         let outcome = session.run(&code, &Limits::default(), tools, &context.cancel);
         show.outcome(&outcome);
-        if context.cancel.is_cancelled() {
-            return Ok(Exit::Interrupted);
+        if context.cancel.take() {
+            eprintln!("stopped: what this action changed is undone");
         }
     }
     if let Some(file) = &history {

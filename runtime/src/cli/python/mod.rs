@@ -16,9 +16,9 @@ use super::context::Context;
 use super::exit::Exit;
 use super::output::outln;
 use super::tools;
-use crate::agent::{Acting, OwnCalls, Retrieved, Retriever};
+use crate::agent::{Acting, OwnCalls, Retrieved, Retriever, Toolbox};
 use crate::corpus::Corpus;
-use crate::sandbox::{Host, Limits, Outcome, Sandbox, SandboxOptions, Seed};
+use crate::sandbox::{Allowance, Host, Limits, Outcome, Sandbox, SandboxOptions, Seed};
 use crate::transcript::{Dialect, Passage};
 
 /// Run Python in the sandbox.
@@ -55,14 +55,13 @@ pub fn run(args: &PythonArgs, context: &Context) -> Result<Exit> {
     let mut session = sandbox.session(&Seed::default())?;
     let show = Show { limits: args.limits };
     toolbox.define(&mut session, &context.cancel)?;
-    let own = OwnCalls::new(&toolbox, false, Acting::Now);
-    let mut host = WithOwn { search: search(args, context)?, own };
+    let mut host = WithOwn::new(&toolbox, search(args, context)?);
     let mut failed = false;
     for cell in sources.iter().flat_map(|source| cells(source)) {
         if context.cancel.is_cancelled() {
             return Ok(Exit::Interrupted);
         }
-        host.own = OwnCalls::new(&toolbox, host.own.has_read(), Acting::Now);
+        host.begin_step();
         let outcome = session.run(&cell, &Limits::default(), &mut host, &context.cancel);
         failed |= outcome.error.is_some() || outcome.limit.is_some();
         if args.json {
@@ -139,15 +138,31 @@ fn search(args: &PythonArgs, context: &Context) -> Result<Box<dyn Host>> {
 /// `search`, and the user's own tools. A cell counts as a step.
 struct WithOwn<'a> {
     search: Box<dyn Host>,
+    toolbox: &'a Toolbox,
     own: OwnCalls<'a>,
 }
 
+impl<'a> WithOwn<'a> {
+    fn new(toolbox: &'a Toolbox, search: Box<dyn Host>) -> Self {
+        Self { search, toolbox, own: OwnCalls::new(toolbox, false, Acting::Now) }
+    }
+
+    fn begin_step(&mut self) {
+        self.own = OwnCalls::new(self.toolbox, self.own.has_read(), Acting::Now);
+    }
+}
+
 impl Host for WithOwn<'_> {
-    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+    fn call(
+        &mut self,
+        tool: &str,
+        arguments: &Value,
+        allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         if tool != "search" {
-            return self.own.call(tool, arguments);
+            return self.own.call(tool, arguments, allowance);
         }
-        let found = self.search.call(tool, arguments)?;
+        let found = self.search.call(tool, arguments, allowance)?;
         self.own.note_reading();
         Ok(found)
     }
@@ -156,7 +171,12 @@ impl Host for WithOwn<'_> {
 struct CannedReplies(BTreeMap<String, String>);
 
 impl Host for CannedReplies {
-    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+    fn call(
+        &mut self,
+        tool: &str,
+        arguments: &Value,
+        _allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         let query = query(tool, arguments)?;
         let none = || format!("No results found for \"{query}\".");
         Ok(Value::String(self.0.get(query).cloned().unwrap_or_else(none)))
@@ -170,7 +190,12 @@ struct CorpusSearch {
 }
 
 impl Host for CorpusSearch {
-    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+    fn call(
+        &mut self,
+        tool: &str,
+        arguments: &Value,
+        _allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         let query = query(tool, arguments)?;
         let found =
             self.retriever.retrieve(query, self.passages).map_err(|error| error.to_string())?;

@@ -177,7 +177,12 @@ proptest! {
 struct Announcing(mpsc::Sender<()>);
 
 impl Host for Announcing {
-    fn call(&mut self, _tool: &str, _arguments: &Value) -> Result<Value, String> {
+    fn call(
+        &mut self,
+        _tool: &str,
+        _arguments: &Value,
+        _allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         self.0.send(()).map_err(|error| error.to_string())?;
         Ok(Value::Null)
     }

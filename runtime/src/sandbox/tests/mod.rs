@@ -1,6 +1,7 @@
 //! The sandbox as its callers see it.
 
 mod compat;
+mod fuzzed;
 mod generated;
 
 use std::collections::BTreeMap;
@@ -31,7 +32,12 @@ fn session() -> Session {
 struct Replies(BTreeMap<String, String>);
 
 impl Host for Replies {
-    fn call(&mut self, tool: &str, arguments: &Value) -> Result<Value, String> {
+    fn call(
+        &mut self,
+        tool: &str,
+        arguments: &Value,
+        _allowance: &mut Allowance<'_>,
+    ) -> Result<Value, String> {
         assert_eq!(tool, "search");
         let query = arguments["query"].as_str().unwrap();
         if query == "broken" {
@@ -179,7 +185,7 @@ fn tool_calls_are_answered_and_recorded() {
     check_error(&outcome, "RuntimeError", "the index is gone");
     let arguments = json!({"query": "who"});
     let result = Ok(json!("No results found for “who”."));
-    let expected = ToolCall { name: "search".to_owned(), arguments, result };
+    let expected = ToolCall { name: "search".to_owned(), arguments, result, fuel: 0 };
     assert_eq!(outcome.calls.first(), Some(&expected));
     assert_eq!(outcome.calls.len(), 2);
 }
@@ -425,6 +431,40 @@ fn attacks_end_inside_their_limits() {
         assert!(outcome.logs.len() + answer <= 1 << 20, "{id}");
         if let Some(code) = attack["then_in_a_new_session"].as_str() {
             assert_eq!(run(&mut session(), code).logs, "CLEAN\n", "{id}");
+        }
+    }
+}
+
+/// Instances keep what they held when they rest; whoever comes next must not notice.
+#[test]
+fn what_an_instance_held_is_gone_for_the_next_session() {
+    let others = [
+        "secret = ['secret%d' % i for i in range(3000)]",
+        "secret = 'x' * 30_000\n1 / 0",
+        "secret = 'x' * 300_000\nwhile True: pass",
+        "secret = 'x' * 20_000_000",
+        "import fractions, decimal, statistics, json, re",
+    ];
+    // Addresses tell how the heap was left, and fuel every step that was taken.
+    let probe = "print(id(object()), id([0] * 1000), [id(x) for x in map(str, range(50))])";
+    let probed = |sandbox: &Sandbox| {
+        let outcome = run(&mut sandbox.session(&Seed::default()).unwrap(), probe);
+        assert!(outcome.error.is_none(), "{outcome:?}");
+        (outcome.logs, outcome.fuel, outcome.memory_bytes)
+    };
+    for copies in [false, true] {
+        let open = || Sandbox::with_clock(&SandboxOptions::default(), copies, standing()).unwrap();
+        let expected = probed(&open());
+        let sandbox = open();
+        for other in others {
+            let mut session = sandbox.session(&Seed::default()).unwrap();
+            let limits = Limits { fuel_max: 20_000_000, ..Limits::default() };
+            run_in(&mut session, other, &limits);
+            assert_eq!(probed(&sandbox), expected, "after {other}");
+            // And the session itself finds what it left, whoever came between.
+            let left = run(&mut session, "'secret' in globals()").value;
+            let expects = other.starts_with("secret") && !other.contains("while");
+            assert_eq!(left.as_deref(), Some(if expects { "True" } else { "False" }), "{other}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use wasmi::{Error, TypedResumableCall, Val};
 
-use super::super::guest::{End, Ended, FuelGauge, Interruption, Request, Surroundings};
+use super::super::guest::{Answer, End, Ended, FuelGauge, Interruption, Request, Surroundings};
 use super::super::limits::{Limit, Limits};
 use super::super::wasi::World;
 use super::host::{Leave, end_of, index, memory_error, memory_limits};
@@ -18,6 +18,7 @@ impl Instance {
         world: World,
         surroundings: &mut dyn Surroundings,
     ) -> Ended {
+        self.held = None;
         let guest = self.store.data_mut();
         guest.limits = memory_limits(limits);
         guest.exchange.prepare(limits, world);
@@ -57,6 +58,7 @@ impl Instance {
         name: &str,
         cancel: &Cancel,
     ) -> Result<Option<i32>, MachineError> {
+        self.held = None;
         let preload = self.exports.get_typed_func::<(i32, i32), i32>(&self.store, "preload")?;
         let place = self.place(name.as_bytes())?;
         let place = place.ok_or_else(|| MachineError("it has no memory left".to_owned()))?;
@@ -91,8 +93,12 @@ impl Instance {
                     let Some(Leave::Call(request)) = left.host_error().downcast_ref() else {
                         return Ok(Err(end_of(left.host_error())));
                     };
-                    match surroundings.call(request) {
-                        Ok(answer) => (0, Some(answer)),
+                    let exchange = &mut self.store.data_mut().exchange;
+                    match surroundings.call(request, fuel.left(exchange.charged)) {
+                        Ok(Answer { result, fuel }) => {
+                            exchange.charged = exchange.charged.saturating_add(fuel);
+                            (0, Some(result))
+                        }
                         Err(limit) => return Ok(Err(reached(limit))),
                     }
                 }
@@ -153,7 +159,7 @@ impl Instance {
 struct Preparing<'a>(&'a Cancel);
 
 impl Surroundings for Preparing<'_> {
-    fn call(&mut self, _request: &Request) -> Result<Result<String, String>, Limit> {
+    fn call(&mut self, _request: &Request, _fuel_left: u64) -> Result<Answer, Limit> {
         Err(Limit::HostCalls)
     }
 

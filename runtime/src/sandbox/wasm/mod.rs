@@ -24,6 +24,9 @@ use crate::cancel::Cancel;
 
 pub use self::tool::Tool;
 
+/// Blocks, 4 MiB, up to which an instance at rest keeps what it holds: the next state is likely to
+/// share most of it, and writing a page anew is cheaper than being given it anew.
+const HELD_BLOCKS_MAX: usize = 1024;
 /// Depth of WebAssembly calls. One level of Python recursion through C takes several.
 const CALLS_MAX: usize = 10_000;
 const STACK_BYTES_MAX: usize = 64 << 20;
@@ -50,6 +53,9 @@ pub struct Instance {
     start: TypedFunc<(i64, i64), ()>,
     run: TypedFunc<(i32, i32), i32>,
     exports: wasmi::Instance,
+    /// What the memory holds, where that is known: not while anything runs, nor after what was
+    /// not saved.
+    held: Option<Arc<State>>,
     /// Holds the memory, where a snapshot could be mapped. Declared after the store, which is
     /// dropped first.
     region: Option<Region>,
@@ -119,6 +125,7 @@ impl Machine {
         if !instance.show(snapshot) {
             return Err(MachineError("its snapshot cannot be mapped".to_owned()));
         }
+        instance.held = Some(Arc::new(State::unchanged(snapshot)));
         Ok(instance)
     }
 
@@ -152,6 +159,7 @@ impl Machine {
             start: instance.get_typed_func(&store, "start")?,
             run: instance.get_typed_func(&store, "run")?,
             exports: instance,
+            held: None,
             store,
             region,
         })
@@ -165,35 +173,49 @@ fn missing(name: &str) -> MachineError {
 impl Instance {
     /// Seeds a new session.
     pub fn start(&mut self, random: u64, world: World) -> Result<(), MachineError> {
+        self.held = None;
         self.store.data_mut().exchange.world = world;
         self.store.set_fuel(HOST_FUEL)?;
         let seed = i64::from_le_bytes(random.to_le_bytes());
         Ok(self.start.call(&mut self.store, (seed, world.unix_seconds))?)
     }
 
-    /// Writes `state` over the snapshot that the memory holds.
-    pub fn apply(&mut self, state: &State) -> Result<(), MachineError> {
+    /// Makes the memory hold `state`, which stands on `snapshot`.
+    pub fn apply(&mut self, snapshot: &Snapshot, state: &Arc<State>) -> Result<(), MachineError> {
         self.grow_to(state.memory_bytes())?;
-        state.apply(self.memory.data_mut(&mut self.store));
+        let held = self.held.take();
+        let held = held.ok_or_else(|| MachineError("it was not reset".to_owned()))?;
+        if !Arc::ptr_eq(&held, state) {
+            state.replace(&held, snapshot, self.memory.data_mut(&mut self.store));
+        }
+        self.held = Some(Arc::clone(state));
         self.set_stack_pointer(state.stack_pointer())
     }
 
     /// What differs from `snapshot` now; `before` is the state that was applied to it.
-    pub fn save(&self, snapshot: &Snapshot, before: &State) -> State {
+    pub fn save(&mut self, snapshot: &Snapshot, before: &State) -> Arc<State> {
         let memory = self.memory.data(&self.store);
         let written = self.region.as_ref().and_then(|region| region.written(memory.len()));
         let everything = || vec![Range { start: 0, end: memory.len() }];
         let written = written.unwrap_or_else(everything);
-        State::save(snapshot, before, memory, &written, self.stack_pointer())
+        let saved = State::save(snapshot, before, memory, &written, self.stack_pointer());
+        let saved = Arc::new(saved);
+        self.held = Some(Arc::clone(&saved));
+        saved
     }
 
-    /// Makes the memory equal to `snapshot` again, and gives back what it took. False if that
-    /// did not work; the instance is then of no use.
-    pub fn reset(&mut self, snapshot: &Snapshot) -> bool {
-        match &mut self.region {
+    /// Puts the instance to rest: what it holds is known and small, or the memory is made equal to
+    /// `snapshot` again. False if that did not work; the instance is then of no use.
+    pub fn rest(&mut self, snapshot: &Snapshot) -> bool {
+        if self.held.as_ref().is_some_and(|held| held.blocks() <= HELD_BLOCKS_MAX) {
+            return true;
+        }
+        let is_reset = match &mut self.region {
             Some(region) => region.forget_changes().is_ok(),
             None => self.show(snapshot),
-        }
+        };
+        self.held = is_reset.then(|| Arc::new(State::unchanged(snapshot)));
+        is_reset
     }
 
     /// What the guest may learn of the world from now on.

@@ -3,9 +3,11 @@
 use wasmi::errors::ErrorKind;
 use wasmi::{
     CompilationMode, Config, EnforcedLimits, Engine, Error, ExternType, Linker, Module, Store,
-    StoreLimits, StoreLimitsBuilder, TrapCode, ValType,
+    StoreLimits, StoreLimitsBuilder, TrapCode, TypedResumableCall, ValType, WasmResults,
 };
 
+use super::super::allowance::Allowance;
+use super::super::guest::FuelGauge;
 use super::super::snapshot::PAGE_BYTES;
 use super::super::tool::{RESULT_BYTES_MAX, ToolFailure, ToolLimits, ToolModuleError};
 use super::host::index;
@@ -37,28 +39,25 @@ impl Tool {
     }
 
     /// Calls it in a new instance; returns the bytes that it says are its result.
-    pub fn call(&self, arguments: &[u8]) -> Result<Vec<u8>, ToolFailure> {
-        self.answer(arguments).map_err(|error| failure(&error))?
-    }
-
-    fn answer(&self, arguments: &[u8]) -> Result<Result<Vec<u8>, ToolFailure>, Error> {
+    pub fn call(
+        &self,
+        arguments: &[u8],
+        allowance: &mut Allowance<'_>,
+    ) -> Result<Vec<u8>, ToolFailure> {
         let mut store = Store::new(&self.engine, self.store_limits());
         store.limiter(|limits| limits);
-        store.set_fuel(self.limits.fuel_max)?;
-        let linker = Linker::new(&self.engine);
-        let instance = linker.instantiate_and_start(&mut store, &self.module)?;
-        let memory = instance.get_memory(&store, "memory");
-        let memory = memory.ok_or_else(|| Error::new("it has no memory"))?;
-        let alloc = instance.get_typed_func::<i32, i32>(&store, "alloc")?;
-        let call = instance.get_typed_func::<(i32, i32), i64>(&store, "call")?;
-
-        let length =
-            i32::try_from(arguments.len()).map_err(|error| Error::new(error.to_string()))?;
-        let pointer = alloc.call(&mut store, length)?;
-        let out_of_bounds = |_| Error::from(TrapCode::MemoryOutOfBounds);
-        memory.write(&mut store, index(pointer), arguments).map_err(out_of_bounds)?;
-        let packed = call.call(&mut store, (pointer, length))?;
-        Ok(result(memory.data(&store), packed))
+        let fuel = FuelGauge::new(self.limits.fuel_max.min(allowance.fuel_left()));
+        let mut running = Running { store, fuel, fuel_max: self.limits.fuel_max, allowance };
+        let answer = running.answer(self, arguments);
+        // A trap leaves its last slice uncounted.
+        let _ = running.note();
+        let used = running.fuel.spent(0);
+        allowance.charge(used);
+        if answer == Err(ToolFailure::CutOff) && !allowance.is_interrupted() {
+            // What is left is less than its next instructions take.
+            allowance.charge(allowance.fuel_left());
+        }
+        answer
     }
 
     fn store_limits(&self) -> StoreLimits {
@@ -70,6 +69,77 @@ impl Tool {
             .memories(1)
             .trap_on_grow_failure(true)
             .build()
+    }
+}
+
+/// A call while it goes on: fuel in slices, and a look at its action between them.
+struct Running<'a, 'b> {
+    store: Store<StoreLimits>,
+    fuel: FuelGauge,
+    /// Fuel of the tool, whatever its action has left.
+    fuel_max: u64,
+    allowance: &'a Allowance<'b>,
+}
+
+impl Running<'_, '_> {
+    fn answer(&mut self, tool: &Tool, arguments: &[u8]) -> Result<Vec<u8>, ToolFailure> {
+        let broken = |error: Error| failure(&error);
+        // The first slice instantiates: that cannot be interrupted.
+        self.refill(0)?;
+        let linker = Linker::new(&tool.engine);
+        let instance =
+            linker.instantiate_and_start(&mut self.store, &tool.module).map_err(broken)?;
+        let memory = instance.get_memory(&self.store, "memory");
+        let memory = memory.ok_or_else(|| ToolFailure::Trap("it has no memory".to_owned()))?;
+        let alloc = instance.get_typed_func::<i32, i32>(&self.store, "alloc").map_err(broken)?;
+        let call = instance.get_typed_func::<(i32, i32), i64>(&self.store, "call");
+        let call = call.map_err(broken)?;
+
+        let length =
+            i32::try_from(arguments.len()).map_err(|error| ToolFailure::Trap(error.to_string()))?;
+        let allocating = alloc.call_resumable(&mut self.store, length);
+        let pointer = self.drive(allocating)?;
+        let out_of_bounds = |_| failure(&Error::from(TrapCode::MemoryOutOfBounds));
+        memory.write(&mut self.store, index(pointer), arguments).map_err(out_of_bounds)?;
+        let calling = call.call_resumable(&mut self.store, (pointer, length));
+        let packed = self.drive(calling)?;
+        result(memory.data(&self.store), packed)
+    }
+
+    /// Goes on with a call until it returns.
+    fn drive<R: WasmResults>(
+        &mut self,
+        mut call: Result<TypedResumableCall<R>, Error>,
+    ) -> Result<R, ToolFailure> {
+        loop {
+            match call.map_err(|error| failure(&error))? {
+                TypedResumableCall::Finished(results) => return Ok(results),
+                TypedResumableCall::HostTrap(left) => return Err(failure(left.host_error())),
+                TypedResumableCall::OutOfFuel(stopped) => {
+                    self.refill(stopped.required_fuel())?;
+                    call = stopped.resume(&mut self.store);
+                }
+            }
+        }
+    }
+
+    /// Gives the next slice, unless the action or the fuel has come to its end.
+    fn refill(&mut self, required: u64) -> Result<(), ToolFailure> {
+        self.note().map_err(|error| failure(&error))?;
+        if self.allowance.is_interrupted() {
+            return Err(ToolFailure::CutOff);
+        }
+        match self.fuel.next_slice(required, 0) {
+            Some(slice) => self.store.set_fuel(slice).map_err(|error| failure(&error)),
+            None if self.allowance.fuel_left() < self.fuel_max => Err(ToolFailure::CutOff),
+            None => Err(ToolFailure::Fuel),
+        }
+    }
+
+    /// Counts the fuel used since the last slice was given.
+    fn note(&mut self) -> Result<(), Error> {
+        self.fuel.note(self.store.get_fuel()?);
+        Ok(())
     }
 }
 
