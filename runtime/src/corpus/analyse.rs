@@ -1,5 +1,7 @@
 //! How text becomes terms, for documents and for questions.
 
+use std::collections::BTreeMap;
+
 use tantivy::tokenizer::{
     AsciiFoldingFilter, BoxTokenStream, LowerCaser, RemoveLongFilter, Stemmer, StopWordFilter,
     TextAnalyzer, Tokenizer,
@@ -109,30 +111,50 @@ impl Tokenizer for DocumentAnalyser {
 /// Analyses questions put to a corpus in some languages.
 #[derive(Clone)]
 pub(super) struct QuestionAnalyser {
-    /// For each language: without question words, and with them.
-    by_language: Vec<[TextAnalyzer; 2]>,
+    languages: Vec<QuestionLanguage>,
 }
 
+/// A language of the corpus.
+#[derive(Clone)]
+struct QuestionLanguage {
+    language: Language,
+    /// Too few passages are in it to ask in it without a sign that the question is.
+    is_rare: bool,
+    /// Without question words.
+    short: TextAnalyzer,
+    /// With them.
+    whole: TextAnalyzer,
+}
+
+/// A language in which less than this share of the passages is counts as rare: a text that is
+/// taken for another language must not draw every question to itself.
+const RARE_SHARE: f64 = 0.01;
+
 impl QuestionAnalyser {
-    /// For a corpus with passages in `languages`. A question is analysed in each of them: it is
-    /// too short to tell which it is in, and a term that only another language makes is in no
-    /// passage of this one.
-    pub(super) fn new(languages: impl IntoIterator<Item = Language>) -> Self {
-        let of = |language| {
-            let asking = if language == Language::English { QUESTION_WORDS } else { &[] };
-            [asking, &[]].map(|left_out| analyser(language, Runs::Pairs, left_out))
-        };
-        Self { by_language: languages.into_iter().map(of).collect() }
+    /// For a corpus with so many passages in each language.
+    pub(super) fn new(passages: &BTreeMap<Language, u64>) -> Self {
+        let total: u64 = passages.values().sum();
+        let most = passages.values().max();
+        let languages = passages.iter().map(|(language, count)| {
+            let asking = if *language == Language::English { QUESTION_WORDS } else { &[] };
+            QuestionLanguage {
+                language: *language,
+                is_rare: (*count as f64) < RARE_SHARE * total as f64 && Some(count) != most,
+                short: analyser(*language, Runs::Pairs, asking),
+                whole: analyser(*language, Runs::Pairs, &[]),
+            }
+        });
+        Self { languages: languages.collect() }
     }
 
     /// The distinct terms of a question in the order of their first appearance, at most
     /// [`QUERY_TERMS_MAX`] a language. A question of nothing but question words keeps them.
     pub(super) fn terms(&self, question: &str) -> Vec<String> {
         let mut terms = Vec::new();
-        for [short, whole] in &self.by_language {
-            let mut found = distinct_terms(short, question);
+        for language in self.asked_in(question) {
+            let mut found = distinct_terms(&language.short, question);
             if found.is_empty() {
-                found = distinct_terms(whole, question);
+                found = distinct_terms(&language.whole, question);
             }
             found.retain(|term| !terms.contains(term));
             terms.append(&mut found);
@@ -142,7 +164,20 @@ impl QuestionAnalyser {
 
     /// The terms of a title, those that ask too.
     pub(super) fn title_terms(&self, title: &str) -> Vec<String> {
-        self.by_language.iter().flat_map(|[_, whole]| distinct_terms(whole, title)).collect()
+        let common = self.languages.iter().filter(|language| !language.is_rare);
+        common.flat_map(|language| distinct_terms(&language.whole, title)).collect()
+    }
+
+    /// The languages whose function words the question has most of; without any, those of the
+    /// corpus.
+    fn asked_in(&self, question: &str) -> Vec<&QuestionLanguage> {
+        let count = |known: &QuestionLanguage| known.language.function_words(question).found;
+        match self.languages.iter().map(count).max() {
+            Some(most) if most > 0 => {
+                self.languages.iter().filter(|language| count(language) == most).collect()
+            }
+            _ => self.languages.iter().filter(|language| !language.is_rare).collect(),
+        }
     }
 }
 
@@ -164,7 +199,7 @@ mod tests {
     use super::*;
 
     fn english(question: &str) -> Vec<String> {
-        QuestionAnalyser::new([Language::English]).terms(question)
+        QuestionAnalyser::new(&BTreeMap::from([(Language::English, 1)])).terms(question)
     }
 
     fn document(language: Language, text: &str) -> Vec<String> {
@@ -212,9 +247,12 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_analysed_in_every_language_of_the_corpus() {
-        let both = QuestionAnalyser::new([Language::English, Language::German]);
-        assert_eq!(both.terms("die Brücken"), ["die", "brucken", "bruck"]);
-        assert_eq!(both.terms("Bergen"), ["bergen", "berg"]);
+    fn a_question_is_analysed_in_its_language_or_in_all() {
+        let passages = [(Language::English, 500), (Language::German, 499), (Language::Italian, 1)];
+        let mixed = QuestionAnalyser::new(&BTreeMap::from(passages));
+        assert_eq!(mixed.terms("Wer hat die Brücken entworfen?"), ["bruck", "entworf"]);
+        assert_eq!(mixed.terms("the bridges of Bergen"), ["bridg", "bergen"]);
+        assert_eq!(mixed.terms("Bergen"), ["bergen", "berg"]);
+        assert_eq!(mixed.terms("il ponte di Bergen"), ["pont", "bergen"]);
     }
 }

@@ -16,6 +16,7 @@ use tantivy::schema::{
 use tantivy::{Index, IndexSettings, TantivyDocument};
 
 use super::analyse::{ANALYSER, DocumentAnalyser};
+use super::keys::key_of;
 use super::language::Language;
 use super::{CorpusError, Passage};
 
@@ -32,6 +33,8 @@ pub(super) struct Fields {
     pub source: Field,
     /// Code of the language, one term.
     pub language: Field,
+    /// What text mentions the page by, one term: see [`key_of`].
+    pub key: Field,
     document: Field,
     title: Field,
     heading: Field,
@@ -52,6 +55,7 @@ fn schema() -> Schema {
     for name in ["source", "language"] {
         schema.add_text_field(name, STRING | STORED);
     }
+    schema.add_text_field("key", STRING);
     for name in ["document", "title", "heading", "text"] {
         schema.add_text_field(name, STORED);
     }
@@ -68,6 +72,7 @@ impl Fields {
             search: field("search")?,
             source: field("source")?,
             language: field("language")?,
+            key: field("key")?,
             document: field("document")?,
             title: field("title")?,
             heading: field("heading")?,
@@ -86,6 +91,9 @@ impl Fields {
         document.add_text(self.search, searched);
         document.add_text(self.source, source);
         document.add_text(self.language, passage.language.code());
+        if let Some(key) = key_of(&passage.title) {
+            document.add_text(self.key, key);
+        }
         document.add_text(self.document, &passage.document);
         document.add_text(self.title, &passage.title);
         for heading in &passage.heading {

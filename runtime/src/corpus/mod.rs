@@ -9,16 +9,19 @@
 //! (`formats/`), on request in a child process that may die of them (`reader/`).
 //!
 //! The corpus knows nothing about models, prompts or Python. Query text is never parsed as a
-//! query language. Only `index.rs`, `ingest.rs`, `search.rs` and `analyse.rs` name tantivy, only
-//! `ledger.rs` names SQLite.
+//! query language. Only `ledger.rs` names SQLite.
 
 mod analyse;
 mod formats;
 mod index;
 mod ingest;
+mod keys;
 mod language;
 mod ledger;
+mod links;
 mod list;
+mod plain;
+mod rank;
 mod reader;
 mod report;
 mod search;
@@ -31,6 +34,7 @@ mod words;
 pub use analyse::{ANALYSER, QUERY_TERMS_MAX};
 pub use ingest::ingest;
 pub use list::{CorpusEntry, CorpusState, list};
+pub use plain::{PlainIndex, PlainIndexError};
 pub use reader::{Reader, ReaderSettings, serve_if_reader};
 pub use report::{IngestOptions, IngestProgress, IngestReport, Skip};
 pub use search::{Corpus, CorpusStats, HITS_MAX, Hit};

@@ -1,37 +1,27 @@
 //! Searches a corpus.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use tantivy::collector::TopDocs;
-use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
-use tantivy::schema::IndexRecordOption;
-use tantivy::{DocAddress, IndexReader, ReloadPolicy, Searcher, TantivyDocument, Term};
+use tantivy::{IndexReader, ReloadPolicy, Searcher};
 
 use super::analyse::{ANALYSER, QuestionAnalyser};
-use super::language::Language;
 use super::index::{self, PassageIndex};
+use super::keys::Keys;
+use super::language::Language;
 use super::ledger::{Ledger, Totals};
+use super::rank::{Found, Ranking};
 use super::{CorpusError, ingest};
 
 /// Hits a search returns at most.
 pub const HITS_MAX: usize = 1_000;
 
-/// BM25 score that maps to 0.5. With it the best hits of the four measured sets map to 0.49 to 0.87
-/// (5th to 95th percentile).
-const SCORE_HALF: f32 = 10.0;
-/// Mapped scores are rounded to this: processors differ in the last bits of a sum, and the order
-/// of hits must not.
-const SCORE_STEPS: f32 = 10_000.0;
 /// Cache of a corpus that is opened without saying how much it may have.
 const CACHE_BYTES: u64 = 4 << 20;
 /// A block of the index's stored passages.
 const BLOCK_BYTES: u64 = 16 << 10;
-/// Passages fetched beyond the limit at first, to see whether a tie crosses it.
-const TIE_ROOM: usize = 8;
-/// Passages looked at for a tie at most.
-const TIE_MAX: usize = 4 * HITS_MAX;
 /// An index up to this size is compared with its checksums whenever it is opened (4 MiB: 2 ms
 /// with all of opening); a larger one after an unclean stop and by [`Corpus::check`].
 const CHECKED_BYTES_MAX: u64 = 16 << 20;
@@ -43,6 +33,7 @@ pub struct Corpus {
     index: PassageIndex,
     reader: IndexReader,
     analyser: QuestionAnalyser,
+    keys: Arc<Keys>,
     stats: CorpusStats,
 }
 
@@ -79,6 +70,8 @@ pub struct Hit {
     pub source: String,
     /// Headings above the passage, outermost first.
     pub heading: Vec<String>,
+    /// Page of a paged document, counted from 1, on which the passage starts.
+    pub page: Option<u64>,
     /// Bytes of the (decompressed) file: the passage itself, or the line of a JSON Lines file.
     pub byte_range: Range<u64>,
     /// Title of the page whose link brought the hit; `None` when its own words did.
@@ -132,11 +125,14 @@ impl Corpus {
         let reader = reader.map_err(|error| CorpusError::damaged(dir, error))?;
         let settled = totals.clean && !ingesting;
         check_agreement(dir, &totals, &index, reader.searcher().num_docs(), settled)?;
-        let languages = languages(&reader.searcher(), &index);
+        let searcher = reader.searcher();
+        let languages = languages(&searcher, &index);
         let languages = languages.map_err(|error| CorpusError::damaged(dir, error))?;
-        let analyser = QuestionAnalyser::new(languages);
+        let analyser = QuestionAnalyser::new(&languages);
+        let keys = Keys::of(&searcher, index.fields.key);
+        let keys = Arc::new(keys.map_err(|error| CorpusError::damaged(dir, error))?);
         let stats = stats(&totals, index_bytes);
-        Ok(Self { dir: dir.to_path_buf(), index, reader, analyser, stats })
+        Ok(Self { dir: dir.to_path_buf(), index, reader, analyser, keys, stats })
     }
 
     /// What the corpus holds.
@@ -145,47 +141,24 @@ impl Corpus {
         &self.stats
     }
 
-    /// The passages nearest to a question, best first; equal scores in the order of document,
-    /// file and place. The question is text, never a query language; its first 64 distinct terms
+    /// The passages nearest to a question, best first: those that share its words, and those of
+    /// pages that the question or one of the first hits mentions by title. Equal scores stand in
+    /// the order of document, file and place. The question is text, never a query language; its first 64 distinct terms
     /// count ([`QUERY_TERMS_MAX`](super::QUERY_TERMS_MAX)). `limit` is at most [`HITS_MAX`].
     ///
     /// # Errors
     /// [`CorpusError::Index`] when the index cannot be read.
     pub fn search(&self, question: &str, limit: usize) -> Result<Vec<Hit>, CorpusError> {
-        let limit = limit.min(HITS_MAX);
-        let terms = self.analyser.terms(question);
-        if terms.is_empty() || limit == 0 {
-            return Ok(Vec::new());
-        }
-        let hits = self.hits(&self.query(&terms), limit);
-        hits.map_err(|error| CorpusError::index(&self.dir, error))
-    }
-
-    /// An OR of the terms.
-    fn query(&self, terms: &[String]) -> BooleanQuery {
-        let clause = |term: &String| -> (Occur, Box<dyn Query>) {
-            let term = Term::from_field_text(self.index.fields.search, term);
-            (Occur::Should, Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)))
-        };
-        BooleanQuery::new(terms.iter().map(clause).collect())
-    }
-
-    fn hits(&self, query: &dyn Query, limit: usize) -> tantivy::Result<Vec<Hit>> {
         let searcher = self.reader.searcher();
-        let best = best_with_ties(&searcher, query, limit)?;
-        let mut found = Vec::with_capacity(best.len());
-        for (score, address) in best {
-            let stored: TantivyDocument = searcher.doc(address)?;
-            let (source, passage) = self.index.fields.read_document(&stored);
-            found.push((score, source, passage));
-        }
-        found.sort_by(|(a_score, a_source, a), (b_score, b_source, b)| {
-            let by_place =
-                (&a.document, a_source, a.ordinal).cmp(&(&b.document, b_source, b.ordinal));
-            b_score.total_cmp(a_score).then(by_place)
-        });
-        found.truncate(limit);
-        Ok(found.into_iter().map(|(score, source, passage)| hit(score, source, passage)).collect())
+        let ranking = Ranking {
+            searcher: &searcher,
+            fields: self.index.fields,
+            analyser: &self.analyser,
+            keys: &self.keys,
+        };
+        let found = ranking.rank(question, limit.min(HITS_MAX));
+        let found = found.map_err(|error| CorpusError::index(&self.dir, error))?;
+        Ok(found.into_iter().map(hit).collect())
     }
 }
 
@@ -197,21 +170,27 @@ fn open_reader(index: &PassageIndex, cache_bytes: u64) -> tantivy::Result<IndexR
     builder.doc_store_cache_num_blocks(blocks.max(1)).try_into()
 }
 
-/// The languages of an index's passages.
-fn languages(searcher: &Searcher, index: &PassageIndex) -> tantivy::Result<BTreeSet<Language>> {
-    let mut languages = BTreeSet::new();
+/// How many passages are in each language.
+fn languages(
+    searcher: &Searcher,
+    index: &PassageIndex,
+) -> tantivy::Result<BTreeMap<Language, u64>> {
+    let mut languages = BTreeMap::new();
     for segment in searcher.segment_readers() {
         let codes = segment.inverted_index(index.fields.language)?;
         let mut codes = codes.terms().stream()?;
         while codes.advance() {
             let code = std::str::from_utf8(codes.key()).unwrap_or_default();
-            languages.extend(Language::of_code(code));
+            if let Some(language) = Language::of_code(code) {
+                *languages.entry(language).or_default() += u64::from(codes.value().doc_freq);
+            }
         }
     }
     Ok(languages)
 }
 
-fn hit(score: f32, source: String, passage: super::Passage) -> Hit {
+fn hit(found: Found) -> Hit {
+    let Found { score, source, passage, via, .. } = found;
     let named = !passage.title.is_empty();
     Hit {
         title: if named { passage.title } else { passage.document.clone() },
@@ -220,37 +199,10 @@ fn hit(score: f32, source: String, passage: super::Passage) -> Hit {
         score,
         source,
         heading: passage.heading,
+        page: passage.page,
         byte_range: passage.byte_range,
-        via: None,
+        via,
     }
-}
-
-/// The best passages with their mapped scores: `limit` of them, and all that tie with the last.
-/// Which of equals the index returns first depends on how it was built, so all are needed.
-fn best_with_ties(
-    searcher: &Searcher,
-    query: &dyn Query,
-    limit: usize,
-) -> tantivy::Result<Vec<(f32, DocAddress)>> {
-    let mut room = limit + TIE_ROOM;
-    loop {
-        let best = searcher.search(query, &TopDocs::with_limit(room).order_by_score())?;
-        let mut best: Vec<_> =
-            best.into_iter().map(|(score, address)| (similarity(score), address)).collect();
-        let cut = best.get(limit - 1).map_or(0.0, |(score, _)| *score);
-        let crossed = best.len() == room && best.last().is_some_and(|(score, _)| *score >= cut);
-        if !crossed || room >= TIE_MAX {
-            best.retain(|(score, _)| *score >= cut);
-            return Ok(best);
-        }
-        room *= 4;
-    }
-}
-
-/// Maps a BM25 score into `0..1`.
-fn similarity(score: f32) -> f32 {
-    let score = score.max(0.0);
-    (score / (score + SCORE_HALF) * SCORE_STEPS).round() / SCORE_STEPS
 }
 
 /// Compares what the ledger says with what the index holds.

@@ -42,6 +42,7 @@ pub(super) fn read(
     out: &mut Passages<'_>,
 ) -> Result<(), Stop> {
     let (mut number, mut start, mut line) = (0, 0, Vec::new());
+    let mut language = Language::default();
     loop {
         let bytes = match read_line(reader, &mut line) {
             Ok(0) => break,
@@ -55,7 +56,10 @@ pub(super) fn read(
         match parse(&line, bytes, file_name, number) {
             Ok(None) => {}
             Err(reason) => out.skip(Some(number), reason),
-            Ok(Some(row)) => send(row, start..start + bytes, out)?,
+            Ok(Some(row)) => {
+                language = Language::next_of(language, &row.text);
+                send(row, language, start..start + bytes, out)?;
+            }
         }
         start += bytes;
     }
@@ -128,8 +132,12 @@ fn json_reason(error: &serde_json::Error) -> String {
     format!("column {}: {message}", error.column())
 }
 
-fn send(row: Row, line: std::ops::Range<u64>, out: &mut Passages<'_>) -> Result<(), Stop> {
-    let language = Language::detect(&row.text).unwrap_or_default();
+fn send(
+    row: Row,
+    language: Language,
+    line: std::ops::Range<u64>,
+    out: &mut Passages<'_>,
+) -> Result<(), Stop> {
     let mut document = Document::new(row.document, &row.title, language);
     let place = Place { bytes: Bytes::Within(line), ..Place::default() };
     out.add_row(&mut document, &place, &row.text)
