@@ -1,4 +1,4 @@
-//! The `retort` program: the worker if it was started as one, else the command line.
+//! The `retort` program: the worker or the reader if it was started as one, else the command line.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -9,5 +9,6 @@ fn main() -> ExitCode {
         return retort::cli::Exit::Failure.into();
     }
     retort::engine::serve_if_worker();
+    retort::corpus::serve_if_reader();
     retort::cli::main()
 }

@@ -10,18 +10,28 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::exit::{Exit, UsageError};
 use super::output::outln;
-use crate::corpus::{self, IngestOptions, IngestProgress, IngestReport};
+use super::watch::Watch;
+use crate::corpus::{
+    self, CorpusError, IngestOptions, IngestProgress, IngestReport, Reader, ReaderSettings,
+};
 
 /// Index documents into a corpus: new and changed files are read, deleted ones leave.
 #[derive(Debug, Args)]
 pub struct IndexArgs {
-    /// Files and folders: .jsonl, .txt, .md, also compressed as .zst.
+    /// Files and folders: .txt, .md, .html, .xhtml, .csv, .tsv and .jsonl (also compressed as
+    /// .zst), .pdf, .epub, .docx and .zim.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// Fail when anything was passed over.
     #[arg(long)]
     strict: bool,
-    /// Print one JSON object.
+    /// Go on watching the files and folders, and index again when they change, until Ctrl-C.
+    #[arg(long)]
+    watch: bool,
+    /// Read every file to see whether it changed, also one whose size and times are as they were.
+    #[arg(long)]
+    rehash: bool,
+    /// Print one JSON object; with --watch one for every time files were indexed.
     #[arg(long)]
     json: bool,
 }
@@ -32,16 +42,51 @@ pub fn run(args: &IndexArgs, context: &Context) -> Result<Exit> {
     let corpus =
         named.ok_or_else(|| UsageError("name the corpus with --corpus NAME".to_owned()))?;
     let dir = context.corpus_dir(corpus)?;
-    let options = IngestOptions { cancel: context.cancel.clone() };
-    let mut bar = Bar::new();
-    let report = corpus::ingest(&dir, &args.paths, &options, &mut bar)?;
-    bar.0.finish_and_clear();
-    if args.json {
-        outln!("{}", report_json(corpus, &report));
-    } else {
-        print_report(corpus, &report);
+    let options = IngestOptions {
+        cancel: context.cancel.clone(),
+        reader: Reader::Process(ReaderSettings::default()),
+        rehash: args.rehash,
+    };
+    // Made before the first look, so that no change falls between the two.
+    let watch = if args.watch { Some(Watch::new(&args.paths, &dir)?) } else { None };
+    let report = index(args, &dir, &options)?;
+    print_report(args, corpus, &report);
+    for skip in report.skipped.iter().filter(|_| !args.json) {
+        let line = skip.line.map(|line| format!(":{line}")).unwrap_or_default();
+        eprintln!("skipped {}{line}: {}", skip.path.display(), skip.reason);
     }
-    Ok(exit(args, &report))
+    match watch {
+        Some(watch) if !report.cancelled => follow(args, &watch, corpus, &dir, &options),
+        _ => Ok(exit(args, &report)),
+    }
+}
+
+fn index(args: &IndexArgs, dir: &Path, options: &IngestOptions) -> Result<IngestReport, CorpusError> {
+    let mut bar = Bar::new();
+    let report = corpus::ingest(dir, &args.paths, options, &mut bar);
+    bar.0.finish_and_clear();
+    report
+}
+
+/// Indexes again after every change. To be ended while it waits is its ordinary end.
+fn follow(
+    args: &IndexArgs,
+    watch: &Watch,
+    corpus: &str,
+    dir: &Path,
+    options: &IngestOptions,
+) -> Result<Exit> {
+    eprintln!("watching; Ctrl-C ends it");
+    while watch.wait(&options.cancel) {
+        match index(args, dir, options) {
+            Ok(report) if report.cancelled => return Ok(Exit::Interrupted),
+            Ok(report) => print_report(args, corpus, &report),
+            // The next change brings another try.
+            Err(CorpusError::Busy { .. }) => eprintln!("{corpus}: another process is indexing"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Exit::Success)
 }
 
 fn exit(args: &IndexArgs, report: &IngestReport) -> Exit {
@@ -72,7 +117,11 @@ fn report_json(corpus: &str, report: &IngestReport) -> Value {
     })
 }
 
-fn print_report(corpus: &str, report: &IngestReport) {
+fn print_report(args: &IndexArgs, corpus: &str, report: &IngestReport) {
+    if args.json {
+        outln!("{}", report_json(corpus, report));
+        return;
+    }
     outln!(
         "{corpus}: {} files indexed ({} passages), {} unchanged, {} removed, {} skipped",
         report.indexed,
@@ -81,10 +130,6 @@ fn print_report(corpus: &str, report: &IngestReport) {
         report.removed,
         report.skipped_total
     );
-    for skip in &report.skipped {
-        let line = skip.line.map(|line| format!(":{line}")).unwrap_or_default();
-        eprintln!("skipped {}{line}: {}", skip.path.display(), skip.reason);
-    }
 }
 
 struct Bar(ProgressBar);

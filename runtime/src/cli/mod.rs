@@ -22,6 +22,7 @@ mod runs;
 mod search;
 mod setup;
 mod tools;
+mod watch;
 
 use std::io::Write;
 use std::process::ExitCode;

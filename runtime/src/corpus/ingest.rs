@@ -3,14 +3,17 @@
 use std::fs::File;
 use std::io::Seek;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use tantivy::indexer::{IndexWriterOptions, NoMergePolicy};
 use tantivy::{IndexWriter, Term};
 
 use super::index::{PassageIndex, sync_folder};
-use super::ledger::Ledger;
+use super::ledger::{Indexed, Ledger};
+use super::reader::Readings;
 use super::report::{IngestOptions, IngestProgress, IngestReport};
 use super::source::{self, Outcome};
+use super::stamp::Stamp;
 use super::walk::{self, Found};
 use super::{CorpusError, Passage};
 
@@ -28,13 +31,15 @@ const REWRITE_PASSAGES_MAX: u32 = 100_000;
 
 /// Indexes files and the files in folders into the corpus at `dir`, which is made when missing.
 ///
-/// Files that are as they were (by SHA-256) are left alone, changed ones are read again, and those
-/// that are gone from below `inputs` leave. An ingest that was cut off goes on where its last
+/// Files that are as they were are left alone: by size, time of the last change and inode, and
+/// where those differ or are too fresh to tell, by SHA-256. Changed ones are read again, and
+/// those that are gone from below `inputs` leave. An ingest that was cut off goes on where its last
 /// commit was. Lines and files that cannot be indexed are passed over and reported.
 ///
 /// # Errors
 /// [`CorpusError::Busy`] while another ingest runs; [`CorpusError::Damaged`] and
-/// [`CorpusError::Incompatible`] when the corpus there cannot be added to; the rest when the
+/// [`CorpusError::Incompatible`] when the corpus there cannot be added to;
+/// [`CorpusError::Reader`] when [`IngestOptions::reader`] cannot be started; the rest when the
 /// folder cannot be written.
 pub fn ingest(
     dir: &Path,
@@ -52,7 +57,7 @@ pub fn ingest(
             report.removed += 1;
         }
     }
-    let bytes = finds.files.values().map(|found| found.bytes).sum();
+    let bytes = finds.files.values().map(|found| found.stamp.bytes).sum();
     progress.planned(finds.files.len() as u64, bytes);
     for (path, found) in &finds.files {
         if options.cancel.is_cancelled() {
@@ -100,10 +105,13 @@ struct Job<'a> {
     index: PassageIndex,
     writer: IndexWriter,
     ledger: Ledger,
+    readings: Readings<'a>,
     generation: u64,
     /// Files done since the last commit; `None` for those that leave.
-    batch: Vec<(String, Option<Outcome>)>,
+    batch: Vec<(String, Option<Indexed>)>,
     batch_bytes: u64,
+    /// Unchanged files that were hashed for want of a stamp, and now have one.
+    restamped: Vec<(String, Stamp)>,
 }
 
 impl<'a> Job<'a> {
@@ -121,7 +129,18 @@ impl<'a> Job<'a> {
         }
         ledger.set_clean(false)?;
         let writer = writer(&index, dir)?;
-        Ok(Self { dir, options, index, writer, ledger, generation, batch: vec![], batch_bytes: 0 })
+        Ok(Self {
+            dir,
+            options,
+            index,
+            writer,
+            ledger,
+            readings: Readings::new(&options.reader, &options.cancel),
+            generation,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            restamped: Vec::new(),
+        })
     }
 
     fn remove(&mut self, path: String) -> Result<(), CorpusError> {
@@ -140,69 +159,92 @@ impl<'a> Job<'a> {
         let Some(name) = path.to_str() else {
             return Ok(());
         };
-        let known = self.ledger.sha256(name)?;
+        let known = self.ledger.known(name)?;
+        let looks_same = known.as_ref().is_some_and(|known| known.stamp == Some(found.stamp));
+        if looks_same && !self.options.rehash {
+            return self.unchanged_file(path, name, found, progress, report);
+        }
         let opened = File::open(path).and_then(|mut file| {
-            let same = known.is_some() && Some(source::hash(&mut file)?) == known;
+            let now = SystemTime::now();
+            let stamp = Stamp::of(&file.metadata()?).settled(now);
+            let same = match known {
+                Some(known) => source::hash(&mut file)? == known.sha256,
+                None => false,
+            };
             file.rewind()?;
-            Ok((same, file))
+            Ok((same, stamp, file))
         });
         match opened {
             Err(error) => report.skip(path, error),
-            Ok((true, _)) => {
-                progress.advanced(found.bytes);
-                let skips = self.ledger.skips(name)?;
-                report.unchanged += u64::from(self.ledger.holds_passages(name)?);
-                report.skip_lines(path, &skips);
+            Ok((true, stamp, _)) => {
+                self.restamped.extend(stamp.map(|stamp| (name.to_owned(), stamp)));
+                self.unchanged_file(path, name, found, progress, report)?;
             }
-            Ok((false, file)) => {
-                let name = name.to_owned();
-                self.changed_file(file, path, name, found, progress, report)?;
+            Ok((false, stamp, file)) => {
+                let indexed = self.changed_file(file, name, found, progress)?;
+                report.indexed += u64::from(indexed.passages > 0);
+                report.passages += indexed.passages;
+                report.skip_lines(path, &indexed.skips);
+                self.done(name.to_owned(), Some(Indexed { outcome: indexed, stamp }))?;
             }
         }
         Ok(())
     }
 
-    fn changed_file(
-        &mut self,
-        file: File,
+    fn unchanged_file(
+        &self,
         path: &Path,
-        name: String,
+        name: &str,
         found: &Found,
         progress: &mut dyn IngestProgress,
         report: &mut IngestReport,
     ) -> Result<(), CorpusError> {
-        self.delete_passages(&name);
+        progress.advanced(found.stamp.bytes);
+        let skips = self.ledger.skips(name)?;
+        report.unchanged += u64::from(self.ledger.holds_passages(name)?);
+        report.skip_lines(path, &skips);
+        Ok(())
+    }
+
+    /// Puts a file's passages in the place of those it gave before. A cancelled file has none,
+    /// and no hash: the next ingest reads it.
+    fn changed_file(
+        &mut self,
+        file: File,
+        name: &str,
+        found: &Found,
+        progress: &mut dyn IngestProgress,
+    ) -> Result<Outcome, CorpusError> {
+        self.delete_passages(name);
         let (fields, writer, dir) = (self.index.fields, &self.writer, self.dir);
         let cancel = &self.options.cancel;
         let mut sink = |passage: Passage| {
             if cancel.is_cancelled() {
                 return Err(CorpusError::Cancelled);
             }
-            let added = writer.add_document(fields.to_document(&name, &passage));
+            let added = writer.add_document(fields.to_document(name, &passage));
             added.map(drop).map_err(|error| CorpusError::index(dir, error))
         };
-        let read =
-            source::read(file, path, found, &mut |bytes| progress.advanced(bytes), &mut sink);
+        let mut advanced = |bytes| progress.advanced(bytes);
+        let read = self.readings.read(file, &found.task, &mut advanced, &mut sink);
         let outcome = match read {
-            Err(CorpusError::Cancelled) => {
-                self.delete_passages(&name);
-                return self.done(name, Some(Outcome::default()));
-            }
+            Err(CorpusError::Cancelled) => Outcome::default(),
             other => other?,
         };
-        report.indexed += u64::from(outcome.passages > 0);
-        report.passages += outcome.passages;
-        report.skip_lines(path, &outcome.skips);
-        self.done(name, Some(outcome))
+        if outcome.passages == 0 {
+            // Cut off, or its reader died over it: nothing of it stays.
+            self.delete_passages(name);
+        }
+        Ok(outcome)
     }
 
     fn delete_passages(&mut self, path: &str) {
         self.writer.delete_term(Term::from_field_text(self.index.fields.source, path));
     }
 
-    fn done(&mut self, path: String, outcome: Option<Outcome>) -> Result<(), CorpusError> {
-        self.batch_bytes += outcome.as_ref().map_or(0, |outcome| outcome.bytes);
-        self.batch.push((path, outcome));
+    fn done(&mut self, path: String, indexed: Option<Indexed>) -> Result<(), CorpusError> {
+        self.batch_bytes += indexed.as_ref().map_or(0, |indexed| indexed.outcome.bytes);
+        self.batch.push((path, indexed));
         if self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_FILES {
             self.commit()?;
         }
@@ -224,6 +266,7 @@ impl<'a> Job<'a> {
         committed.map_err(|error| CorpusError::index(self.dir, error))?;
         sync_folder(self.dir)?;
         self.ledger.record(self.generation, &self.batch)?;
+        tracing::debug!(files = self.batch.len(), "a batch of files is durable");
         self.batch.clear();
         self.batch_bytes = 0;
         Ok(())
@@ -231,6 +274,7 @@ impl<'a> Job<'a> {
 
     fn finish(mut self) -> Result<(), CorpusError> {
         self.commit()?;
+        self.ledger.restamp(&self.restamped)?;
         let failed = |error| CorpusError::index(self.dir, error);
         self.writer.wait_merging_threads().map_err(failed)?;
         rewrite(&self.index, self.dir)?;

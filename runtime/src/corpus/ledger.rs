@@ -13,6 +13,7 @@ use super::CorpusError;
 use super::analyse::ANALYSER;
 use super::report::{FileSkip, FileSkips};
 use super::source::Outcome;
+use super::stamp::Stamp;
 
 /// Version of the folder's layout, of this schema and of the index's fields.
 pub(super) const FORMAT: i64 = 2;
@@ -34,7 +35,12 @@ const SCHEMA: &str = "
         bytes INTEGER NOT NULL,
         documents INTEGER NOT NULL,
         passages INTEGER NOT NULL,
-        skips INTEGER NOT NULL
+        skips INTEGER NOT NULL,
+        -- What the file looked like when it was read, to tell it unchanged without reading it:
+        -- all three or none.
+        stamp_bytes INTEGER,
+        stamp_modified_ns INTEGER,
+        stamp_inode INTEGER
     ) STRICT;
     CREATE TABLE skips (
         path TEXT NOT NULL REFERENCES sources (path) ON DELETE CASCADE,
@@ -49,6 +55,24 @@ const SCHEMA: &str = "
 pub(super) struct Ledger {
     connection: Connection,
     corpus: PathBuf,
+}
+
+/// A file whose passages are in the corpus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Hash of its bytes.
+    pub sha256: String,
+    /// What it looked like then, when every later change of it shows.
+    pub stamp: Option<Stamp>,
+}
+
+/// A file that was read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Indexed {
+    /// What it held.
+    pub outcome: Outcome,
+    /// As in [`Known`].
+    pub stamp: Option<Stamp>,
 }
 
 /// What the ledger says about the corpus as a whole.
@@ -187,14 +211,34 @@ impl Ledger {
         })
     }
 
-    /// The hash of a file whose passages are durable.
-    pub(super) fn sha256(&self, path: &str) -> Result<Option<String>, CorpusError> {
+    /// A file whose passages are durable.
+    pub(super) fn known(&self, path: &str) -> Result<Option<Known>, CorpusError> {
         self.get(|connection| {
             let found = connection
-                .prepare_cached("SELECT sha256 FROM sources WHERE path = ?1")?
-                .query_row([path], |row| row.get(0))
+                .prepare_cached(
+                    "SELECT sha256, stamp_bytes, stamp_modified_ns, stamp_inode
+                     FROM sources WHERE path = ?1 AND sha256 IS NOT NULL",
+                )?
+                .query_row([path], |row| {
+                    let stamp = (row.get(1)?, row.get(2)?, row.get(3)?);
+                    Ok(Known { sha256: row.get(0)?, stamp: stamp_of(stamp) })
+                })
                 .optional()?;
-            Ok(found.flatten())
+            Ok(found)
+        })
+    }
+
+    /// Remembers what unchanged files look like now.
+    pub(super) fn restamp(&mut self, files: &[(String, Stamp)]) -> Result<(), CorpusError> {
+        self.change(|transaction| {
+            let mut statement = transaction.prepare(
+                "UPDATE sources SET stamp_bytes = ?2, stamp_modified_ns = ?3, stamp_inode = ?4
+                 WHERE path = ?1",
+            )?;
+            files.iter().try_for_each(|(path, stamp)| {
+                let (bytes, inode) = (signed(stamp.bytes), stamp.inode.cast_signed());
+                statement.execute(params![path, bytes, stamp.modified_ns, inode]).map(drop)
+            })
         })
     }
 
@@ -240,7 +284,7 @@ impl Ledger {
     ) -> Result<(), CorpusError> {
         self.change(|transaction| {
             let mut statement = transaction.prepare(
-                "INSERT INTO sources VALUES (?1, NULL, 0, 0, 0, 0)
+                "INSERT INTO sources VALUES (?1, NULL, 0, 0, 0, 0, NULL, NULL, NULL)
                  ON CONFLICT (path) DO UPDATE SET sha256 = NULL",
             )?;
             paths.into_iter().try_for_each(|path| statement.execute([path]).map(drop))
@@ -251,15 +295,15 @@ impl Ledger {
     pub(super) fn record(
         &mut self,
         generation: u64,
-        batch: &[(String, Option<Outcome>)],
+        batch: &[(String, Option<Indexed>)],
     ) -> Result<(), CorpusError> {
         self.change(|transaction| {
-            for (path, outcome) in batch {
+            for (path, indexed) in batch {
                 transaction
                     .prepare_cached("DELETE FROM sources WHERE path = ?1")?
                     .execute([path])?;
-                if let Some(outcome) = outcome {
-                    insert_source(transaction, path, outcome)?;
+                if let Some(indexed) = indexed {
+                    insert_source(transaction, path, indexed)?;
                 }
             }
             transaction.execute("UPDATE state SET generation = ?1", [signed(generation)])?;
@@ -298,23 +342,32 @@ impl Ledger {
 fn insert_source(
     transaction: &Transaction<'_>,
     path: &str,
-    outcome: &Outcome,
+    Indexed { outcome, stamp }: &Indexed,
 ) -> rusqlite::Result<()> {
-    transaction.prepare_cached("INSERT INTO sources VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(
-        params![
+    transaction
+        .prepare_cached("INSERT INTO sources VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
+        .execute(params![
             path,
             outcome.sha256,
             signed(outcome.bytes),
             signed(outcome.documents),
             signed(outcome.passages),
             signed(outcome.skips.total),
-        ],
-    )?;
+            stamp.map(|stamp| signed(stamp.bytes)),
+            stamp.map(|stamp| stamp.modified_ns),
+            stamp.map(|stamp| stamp.inode.cast_signed()),
+        ])?;
     let mut statement = transaction.prepare_cached("INSERT INTO skips VALUES (?1, ?2, ?3)")?;
     for skip in &outcome.skips.listed {
         statement.execute(params![path, skip.line.map(signed), skip.reason])?;
     }
     Ok(())
+}
+
+fn stamp_of(columns: (Option<i64>, Option<i64>, Option<i64>)) -> Option<Stamp> {
+    let (bytes, modified_ns, inode) = columns;
+    let (bytes, inode) = (unsigned(bytes?), inode?.cast_unsigned());
+    Some(Stamp { bytes, modified_ns: modified_ns?, inode })
 }
 
 fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {

@@ -5,6 +5,9 @@
 //! disk, [`Corpus`] searches it, [`list`] names the corpora below a folder.
 //! A corpus built on one machine opens unchanged on another.
 //!
+//! [`ingest`] reads text, Markdown, HTML, PDF, EPUB, DOCX, CSV, JSON Lines and ZIM files
+//! (`formats/`), on request in a child process that may die of them (`reader/`).
+//!
 //! The corpus knows nothing about models, prompts or Python. Query text is never parsed as a
 //! query language. Only `ledger.rs` names SQLite.
 
@@ -12,6 +15,7 @@ mod analyse;
 mod around;
 mod excerpt;
 mod export;
+mod formats;
 mod index;
 mod ingest;
 mod keys;
@@ -19,14 +23,14 @@ mod language;
 mod ledger;
 mod links;
 mod list;
-mod markdown;
 mod plain;
 mod rank;
+mod reader;
 mod report;
-mod rows;
 mod search;
 mod source;
 mod split;
+mod stamp;
 mod walk;
 mod words;
 
@@ -37,12 +41,14 @@ pub use export::{export, import};
 pub use ingest::ingest;
 pub use list::{CorpusEntry, CorpusState, list, remove};
 pub use plain::{PlainIndex, PlainIndexError};
+pub use reader::{Reader, ReaderSettings, serve_if_reader};
 pub use report::{IngestOptions, IngestProgress, IngestReport, Skip};
 pub use search::{Corpus, CorpusStats, HITS_MAX, Hit};
 
 use std::path::{Path, PathBuf};
 
 use language::Language;
+use serde::{Deserialize, Serialize};
 
 /// Why a corpus cannot be used or built.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +60,7 @@ pub enum CorpusError {
         path: PathBuf,
     },
     /// The corpus is sound and holds no passage.
-    #[error("{}: the corpus is empty; index .jsonl, .txt or .md files into it", path.display())]
+    #[error("{}: the corpus is empty; index documents into it", path.display())]
     Empty {
         /// The corpus folder.
         path: PathBuf,
@@ -107,6 +113,14 @@ pub enum CorpusError {
         /// The corpus folder.
         path: PathBuf,
     },
+    /// There is no process to take files apart in.
+    #[error("the reader process {} {reason}", program.display())]
+    Reader {
+        /// What was started.
+        program: PathBuf,
+        /// What went wrong.
+        reason: String,
+    },
     /// The cancel token was set. [`ingest`] keeps what it finished and does not return this.
     #[error("cancelled")]
     Cancelled,
@@ -143,7 +157,7 @@ impl CorpusError {
 }
 
 /// A passage on its way into the index.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Passage {
     /// The line's id, or the path of the file below the indexed folder.
     document: String,
@@ -155,7 +169,8 @@ struct Passage {
     page: Option<u64>,
     /// What its words are analysed as.
     language: Language,
-    /// Bytes of the (decompressed) file: the passage itself, or the line that holds it.
+    /// Bytes of the (decompressed) file: the passage itself, or the row that holds it; `0..0`
+    /// where a passage is no part of the bytes as they stand (HTML, PDF, EPUB, DOCX, ZIM).
     byte_range: std::ops::Range<u64>,
     /// Place among the passages of its document.
     ordinal: u64,

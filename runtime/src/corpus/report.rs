@@ -2,11 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
+use super::reader::Reader;
 use crate::cancel::Cancel;
 
 /// Settings of one ingest.
 #[derive(Clone, Debug, Default)]
 pub struct IngestOptions {
+    /// Where files are taken apart.
+    pub reader: Reader,
+    /// Judge every file by its bytes, also one whose size and times are as they were.
+    pub rehash: bool,
     /// Ends the ingest early: files finished so far stay, the rest waits for the next ingest.
     pub cancel: Cancel,
 }
@@ -78,7 +85,7 @@ impl IngestReport {
 }
 
 /// A line of a known file that was passed over, or the rest of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileSkip {
     /// The line, counted from 1.
     pub line: Option<u64>,
@@ -87,7 +94,7 @@ pub(super) struct FileSkip {
 }
 
 /// What was passed over in one file: the first few, and how many.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileSkips {
     /// The first of them.
     pub listed: Vec<FileSkip>,

@@ -1,58 +1,29 @@
 //! Reads one file as passages, and its hash on the way.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::path::Path;
+use std::io::{self, Read, Seek};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::language::Language;
+use super::CorpusError;
+use super::formats::{self, Expanding, Format, Kind, Opened, Passages, Sink, Stop};
 use super::report::FileSkips;
-use super::walk::Found;
-use super::{CorpusError, Passage, markdown, rows, split};
 
-/// Bytes of a text or Markdown file, decompressed, at most: it is held in memory whole.
-const TEXT_BYTES_MAX: u64 = 64 << 20;
 /// Bytes read from a file at a time.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// How a file is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Format {
-    kind: Kind,
-    compressed: bool,
+/// A file to take apart, without its path: that is not the reader's business.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Task {
+    /// The path below the indexed folder, or the name.
+    pub document: String,
+    /// How to read it.
+    pub format: Format,
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    JsonLines,
-    Text,
-    Markdown,
-}
-
-impl Format {
-    /// What the name says: `.jsonl`, `.txt` or `.md`, also with `.zst` after it.
-    pub(super) fn of(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_str()?.to_lowercase();
-        let (name, compressed) = match name.strip_suffix(".zst") {
-            Some(inner) => (inner, true),
-            None => (name.as_str(), false),
-        };
-        let kind = match name.rsplit_once('.')?.1 {
-            "jsonl" => Kind::JsonLines,
-            "txt" => Kind::Text,
-            "md" => Kind::Markdown,
-            _ => return None,
-        };
-        Some(Self { kind, compressed })
-    }
-}
-
-/// Takes passages; an error ends the reading.
-pub(super) type Sink<'a> = dyn FnMut(Passage) -> Result<(), CorpusError> + 'a;
 
 /// What a file held.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Outcome {
     /// SHA-256 of the file as it lies on disk; `None` when it was not read to its end, so that
     /// the next ingest tries again.
@@ -67,7 +38,7 @@ pub(super) struct Outcome {
     pub skips: FileSkips,
 }
 
-/// Hash of a file's bytes.
+/// Hash of a file's bytes, from where it stands.
 pub(super) fn hash(file: &mut File) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; BUFFER_BYTES];
@@ -80,108 +51,76 @@ pub(super) fn hash(file: &mut File) -> io::Result<String> {
 }
 
 /// Reads `file`, from its start, into `sink`. What is wrong with the file becomes a skip; the
-/// only errors are the sink's.
+/// only errors are the sink's. `advanced` hears of the bytes read and, with 0, of other work.
 pub(super) fn read(
-    file: File,
-    path: &Path,
-    found: &Found,
-    advanced: &mut dyn FnMut(u64),
+    mut file: File,
+    task: &Task,
+    advanced: &dyn Fn(u64),
     sink: &mut Sink<'_>,
 ) -> Result<Outcome, CorpusError> {
-    let mut tap = Tap { file, hash: Sha256::new(), bytes: 0, failed: false, advanced };
-    let mut outcome = Outcome::default();
-    if found.format.compressed {
+    let Format { kind, compressed } = task.format;
+    let alive = || advanced(0);
+    let mut out = Passages::new(kind, sink, &alive);
+    let before = stamp(&file);
+    let mut tap = match file.rewind().and_then(|()| file.try_clone()) {
+        Ok(file) => Tap { file, hash: Sha256::new(), bytes: 0, failed: false, advanced },
+        Err(error) => {
+            out.outcome.skips.push(None, error);
+            return Ok(out.outcome);
+        }
+    };
+    let parsed = if compressed {
+        let bytes = file.metadata().map_or(0, |data| data.len());
         match zstd::Decoder::new(&mut tap) {
-            Ok(decoder) => parse(decoder, path, found, &mut outcome, sink)?,
-            Err(error) => outcome.skips.push(None, error),
+            Ok(decoder) => parse(&mut Expanding::new(decoder, bytes), &file, task, &mut out),
+            Err(error) => Err(error.into()),
         }
     } else {
-        parse(&mut tap, path, found, &mut outcome, sink)?;
+        parse(&mut tap, &file, task, &mut out)
+    };
+    match parsed {
+        Ok(()) => {}
+        Err(Stop::Sink(error)) => return Err(error),
+        Err(Stop::Refused(reason)) => refuse(reason, &mut out.outcome),
+    }
+    let mut outcome = out.outcome;
+    if outcome.passages == 0 && outcome.skips.total == 0 {
+        outcome.skips.push(None, "the file holds no text");
     }
     let drained = io::copy(&mut tap, &mut io::sink());
     outcome.bytes = tap.bytes;
-    let whole = drained.is_ok() && !tap.failed;
+    let changed = kind == Kind::Zim && stamp(&file) != before;
+    if changed {
+        outcome.skips.push(None, "it changed while it was read; index it again");
+    }
+    let whole = drained.is_ok() && !tap.failed && !changed;
     outcome.sha256 = whole.then(|| hex::encode(tap.hash.finalize()));
     Ok(outcome)
 }
 
-fn parse(
-    reader: impl Read,
-    path: &Path,
-    found: &Found,
-    outcome: &mut Outcome,
-    sink: &mut Sink<'_>,
-) -> Result<(), CorpusError> {
-    let mut reader = BufReader::with_capacity(BUFFER_BYTES, reader);
-    let file_name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    match found.format.kind {
-        Kind::JsonLines => rows::read(&mut reader, file_name, outcome, sink),
-        Kind::Text | Kind::Markdown => match read_text(&mut reader) {
-            Err(reason) => {
-                outcome.skips.push(None, reason);
-                Ok(())
-            }
-            Ok(text) => text_passages(&text, file_name, found, outcome, sink),
-        },
-    }
-}
-
-fn read_text(reader: &mut dyn Read) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    reader.take(TEXT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > TEXT_BYTES_MAX {
-        return Err(format!("longer than {} MiB; split the file", TEXT_BYTES_MAX >> 20));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        format!("not UTF-8 at byte {}; expected UTF-8 text", error.utf8_error().valid_up_to())
-    })
-}
-
-fn text_passages(
-    text: &str,
-    file_name: &str,
-    found: &Found,
-    outcome: &mut Outcome,
-    sink: &mut Sink<'_>,
-) -> Result<(), CorpusError> {
-    // A byte order mark is white space to nobody else.
-    let skipped_bytes = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    let text = text.get(skipped_bytes..).unwrap_or_default();
-    let outline = match found.format.kind {
-        Kind::Markdown => markdown::outline(text),
-        _ => markdown::Outline { title: None, sections: vec![markdown::Section::all(text)] },
-    };
-    let language = Language::detect(text).unwrap_or_default();
-    let title = outline.title.unwrap_or_else(|| stem(file_name).to_owned());
-    for section in &outline.sections {
-        let body = text.get(section.range.clone()).unwrap_or_default();
-        for range in split::split(body) {
-            let start = (skipped_bytes + section.range.start + range.start) as u64;
-            sink(Passage {
-                document: found.document.clone(),
-                title: title.clone(),
-                heading: section.heading.clone(),
-                page: None,
-                language,
-                byte_range: start..start + range.len() as u64,
-                ordinal: outcome.passages,
-                text: body.get(range).unwrap_or_default().to_owned(),
-            })?;
-            outcome.passages += 1;
-        }
-    }
+/// What came before the break stays: half a book is more than none.
+fn refuse(reason: String, outcome: &mut Outcome) {
     if outcome.passages == 0 {
-        outcome.skips.push(None, "the file holds no text");
+        outcome.skips.push(None, reason);
     } else {
-        outcome.documents = 1;
+        outcome.skips.push(None, format!("only a part was read: {reason}"));
     }
-    Ok(())
 }
 
-/// The name without `.zst` and the extension before it.
-fn stem(file_name: &str) -> &str {
-    let name = file_name.strip_suffix(".zst").unwrap_or(file_name);
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+fn parse(
+    bytes: &mut dyn Read,
+    file: &File,
+    task: &Task,
+    out: &mut Passages<'_>,
+) -> Result<(), Stop> {
+    let document = &task.document;
+    let name = document.rsplit('/').next().unwrap_or_default();
+    formats::read(task.format.kind, Opened { bytes, file, name, document }, out)
+}
+
+/// Length and time of the last change: a ZIM file's hash is made before it is read.
+fn stamp(file: &File) -> Option<(u64, Option<std::time::SystemTime>)> {
+    file.metadata().ok().map(|data| (data.len(), data.modified().ok()))
 }
 
 /// Passes a file's bytes on, hashes and counts them.
@@ -191,7 +130,7 @@ struct Tap<'a> {
     bytes: u64,
     /// The file itself failed, not what decodes it.
     failed: bool,
-    advanced: &'a mut dyn FnMut(u64),
+    advanced: &'a dyn Fn(u64),
 }
 
 impl Read for Tap<'_> {
@@ -207,22 +146,23 @@ impl Read for Tap<'_> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::Passage;
     use super::*;
+    use std::path::Path;
 
     /// Reads `bytes` as a file called `name`.
     fn passages(name: &str, bytes: &[u8]) -> (Vec<Passage>, Outcome) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        let format = Format::of(&path).unwrap();
-        let found = Found { document: format!("below/{name}"), format, bytes: 0 };
+        let format = Format::of(Path::new(name)).unwrap();
+        let task = Task { document: format!("below/{name}"), format };
         let mut passages = Vec::new();
-        let outcome =
-            read(File::open(&path).unwrap(), &path, &found, &mut |_| {}, &mut |passage| {
-                passages.push(passage);
-                Ok(())
-            })
-            .unwrap();
+        let outcome = read(File::open(&path).unwrap(), &task, &|_| {}, &mut |passage| {
+            passages.push(passage);
+            Ok(())
+        })
+        .unwrap();
         assert_eq!(outcome.passages, passages.len() as u64);
         assert_eq!(outcome.sha256, Some(hash(&mut File::open(&path).unwrap()).unwrap()));
         (passages, outcome)
@@ -259,16 +199,22 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_reported() {
-        assert!(passages("a.txt", b"ab\xff").1.skips.listed[0].reason.contains("byte 2"));
-        assert!(
-            passages("a.md", b"# Only a heading\n").1.skips.listed[0].reason.contains("no text")
-        );
+        let reason = |name: &str, bytes: &[u8]| {
+            let outcome = passages(name, bytes).1;
+            assert_eq!((outcome.passages, outcome.skips.total), (0, 1));
+            outcome.skips.listed[0].reason.clone()
+        };
+        assert!(reason("a.txt", b"ab\0").contains("zero byte at 2"));
+        assert!(reason("a.md", b"# Only a heading\n").contains("no text"));
+        assert!(reason("a.html", b"<script>x</script>").contains("no text"));
+        let bomb = zstd::encode_all(&vec![b' '; 32 << 20][..], 3).unwrap();
+        assert!(reason("a.jsonl.zst", &bomb).contains("200 times its size"));
     }
 
     #[test]
-    fn formats_are_told_by_name() {
-        assert!(Format::of(Path::new("a/B.JSONL.ZST")).is_some_and(|format| format.compressed));
-        assert!(Format::of(Path::new("a/b.pdf")).is_none());
-        assert!(Format::of(Path::new("jsonl")).is_none());
+    fn a_book_that_breaks_off_keeps_its_start() {
+        let mut outcome = Outcome { passages: 3, ..Outcome::default() };
+        refuse("torn".to_owned(), &mut outcome);
+        assert_eq!(outcome.skips.listed[0].reason, "only a part was read: torn");
     }
 }

@@ -138,7 +138,7 @@ fn another_folder_adds_and_removes_nothing() {
 #[test]
 fn what_is_passed_over_is_told_each_time() {
     let world =
-        World::new(&[("a.jsonl", "{\"text\": \"x\"}\noops\n"), ("b.txt", ""), ("c.pdf", "%")]);
+        World::new(&[("a.jsonl", "{\"text\": \"x\"}\noops\n"), ("b.txt", ""), ("c.doc", "%")]);
     let told = |report: IngestReport| -> Vec<(String, Option<u64>)> {
         let name = |path: PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
         report.skipped.into_iter().map(|skip| (name(skip.path), skip.line)).collect()

@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
+use super::formats::{EXPECTED, Format};
 use super::report::IngestReport;
-use super::source::Format;
+use super::source::Task;
+use super::stamp::Stamp;
 
 /// A file to index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    /// The path below the indexed folder, with `/`; for a file named itself, its name.
-    pub document: String,
-    /// How to read it.
-    pub format: Format,
-    /// Bytes on disk.
-    pub bytes: u64,
+    /// The path below the indexed folder, with `/` (for a file named itself, its name), and how
+    /// to read it.
+    pub task: Task,
+    /// Size and time of its last change.
+    pub stamp: Stamp,
 }
 
 /// What the inputs hold.
@@ -40,10 +41,11 @@ pub(super) fn find(inputs: &[PathBuf], corpus: &Path, report: &mut IngestReport)
             Err(error) => report.skip(&root, error),
             Ok(data) if data.is_dir() => walk(&root, &corpus, &mut finds, report),
             Ok(data) => match Format::of(&root) {
-                None => {
-                    report.skip(&root, "expected a .jsonl, .txt or .md file, or one of them .zst")
+                None => report.skip(&root, EXPECTED),
+                Some(format) => {
+                    let stamp = Stamp::of(&data);
+                    add(&mut finds, report, &root, root.parent(), format, stamp);
                 }
-                Some(format) => add(&mut finds, report, &root, root.parent(), format, data.len()),
             },
         }
         finds.roots.push(root);
@@ -73,8 +75,13 @@ fn walk(root: &Path, corpus: &Path, finds: &mut Finds, report: &mut IngestReport
             Err(error) => report.skip(error.path().unwrap_or(root), &error),
             Ok(entry) if entry.file_type().is_file() => {
                 if let Some(format) = Format::of(entry.path()) {
-                    let bytes = entry.metadata().map_or(0, |data| data.len());
-                    add(finds, report, entry.path(), Some(root), format, bytes);
+                    match entry.metadata() {
+                        Err(error) => report.skip(entry.path(), error),
+                        Ok(data) => {
+                            let stamp = Stamp::of(&data);
+                            add(finds, report, entry.path(), Some(root), format, stamp);
+                        }
+                    }
                 }
             }
             Ok(_) => {}
@@ -88,13 +95,13 @@ fn add(
     path: &Path,
     root: Option<&Path>,
     format: Format,
-    bytes: u64,
+    stamp: Stamp,
 ) {
     let below = root.and_then(|root| path.strip_prefix(root).ok()).unwrap_or(path);
     match (path.to_str(), below.to_str()) {
         (Some(_), Some(below)) => {
             let document = below.replace(std::path::MAIN_SEPARATOR, "/");
-            let found = Found { document, format, bytes };
+            let found = Found { task: Task { document, format }, stamp };
             finds.files.entry(path.to_path_buf()).or_insert(found);
         }
         _ => report.skip(path, "the name is not UTF-8; rename the file"),

@@ -6,6 +6,9 @@
 //! noted in a file beside the programs, which `make test` lists and counts at its end. Under
 //! `CI=true` a skip fails.
 
+#[allow(clippy::expect_used)]
+pub mod files;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 

@@ -4,6 +4,7 @@
 
 mod cli;
 mod conversation;
+mod corpus;
 mod documents;
 mod engine;
 mod layers;

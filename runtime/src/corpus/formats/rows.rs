@@ -4,12 +4,14 @@ use std::io::{self, BufRead, Read};
 
 use serde::Deserialize;
 
-use super::language::Language;
-use super::source::{Outcome, Sink};
-use super::{CorpusError, Passage, split};
+use super::super::language::Language;
+use super::Stop;
+use super::passages::{Bytes, Document, Passages, Place};
 
 /// Bytes of a line at most; a longer one is passed over without being held in memory.
 const LINE_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of an id at most: it is stored with every passage.
+const ID_BYTES_MAX: usize = 1 << 10;
 
 /// A line as it is written.
 #[derive(Deserialize)]
@@ -33,13 +35,12 @@ struct Row {
     text: String,
 }
 
-/// Reads all lines into `sink` and counts into `outcome`.
+/// Reads all lines.
 pub(super) fn read(
     reader: &mut dyn BufRead,
     file_name: &str,
-    outcome: &mut Outcome,
-    sink: &mut Sink<'_>,
-) -> Result<(), CorpusError> {
+    out: &mut Passages<'_>,
+) -> Result<(), Stop> {
     let (mut number, mut start, mut line) = (0, 0, Vec::new());
     let mut language = Language::default();
     loop {
@@ -47,26 +48,26 @@ pub(super) fn read(
             Ok(0) => break,
             Ok(bytes) => bytes,
             Err(error) => {
-                outcome.skips.push(Some(number + 1), format!("the rest is unreadable: {error}"));
+                out.skip(Some(number + 1), format!("the rest is unreadable: {error}"));
                 break;
             }
         };
         number += 1;
         match parse(&line, bytes, file_name, number) {
             Ok(None) => {}
-            Err(reason) => outcome.skips.push(Some(number), reason),
+            Err(reason) => out.skip(Some(number), reason),
             Ok(Some(row)) => {
                 language = Language::next_of(language, &row.text);
-                send(&row, language, start..start + bytes, outcome, sink)?;
+                send(row, language, start..start + bytes, out)?;
             }
         }
         start += bytes;
     }
-    if outcome.passages == 0 {
-        if outcome.skips.total == 0 {
-            outcome.skips.push(None, "the file holds no documents");
+    if out.is_empty() {
+        if out.outcome.skips.total == 0 {
+            out.skip(None, "the file holds no documents");
         }
-        outcome.skips.collapse(number);
+        out.outcome.skips.collapse(number);
     }
     Ok(())
 }
@@ -118,8 +119,10 @@ fn parse(line: &[u8], bytes: u64, file_name: &str, number: u64) -> Result<Option
         Some(RawId::Text(id)) => id,
         None => format!("{file_name}:{number}"),
     };
-    let title = row.title.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
-    Ok(Some(Row { document, title, text }))
+    if document.len() > ID_BYTES_MAX {
+        return Err(format!("the field `id` is longer than {ID_BYTES_MAX} bytes"));
+    }
+    Ok(Some(Row { document, title: row.title.unwrap_or_default(), text }))
 }
 
 /// The parser's words without its line, which is always 1.
@@ -130,41 +133,33 @@ fn json_reason(error: &serde_json::Error) -> String {
 }
 
 fn send(
-    row: &Row,
+    row: Row,
     language: Language,
-    byte_range: std::ops::Range<u64>,
-    outcome: &mut Outcome,
-    sink: &mut Sink<'_>,
-) -> Result<(), CorpusError> {
-    for (ordinal, range) in (0..).zip(split::split_row(&row.text)) {
-        sink(Passage {
-            document: row.document.clone(),
-            title: row.title.clone(),
-            heading: Vec::new(),
-            page: None,
-            language,
-            byte_range: byte_range.clone(),
-            ordinal,
-            text: row.text.get(range).unwrap_or_default().to_owned(),
-        })?;
-        outcome.passages += 1;
-    }
-    outcome.documents += 1;
-    Ok(())
+    line: std::ops::Range<u64>,
+    out: &mut Passages<'_>,
+) -> Result<(), Stop> {
+    let mut document = Document::new(row.document, &row.title, language);
+    let place = Place { bytes: Bytes::Within(line), ..Place::default() };
+    out.add_row(&mut document, &place, &row.text)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::super::Passage;
+    use super::super::super::source::Outcome;
+    use super::super::Kind;
     use super::*;
 
     fn rows(bytes: &[u8]) -> (Vec<Passage>, Outcome) {
-        let (mut outcome, mut passages) = (Outcome::default(), Vec::new());
-        read(&mut io::Cursor::new(bytes), "d.jsonl", &mut outcome, &mut |passage| {
+        let mut passages = Vec::new();
+        let mut sink = |passage| {
             passages.push(passage);
             Ok(())
-        })
-        .unwrap();
+        };
+        let mut out = Passages::new(Kind::JsonLines, &mut sink, &|| ());
+        read(&mut io::Cursor::new(bytes), "d.jsonl", &mut out).unwrap();
+        let outcome = out.outcome;
         (passages, outcome)
     }
 

@@ -1,36 +1,53 @@
-//! Finds the title and the sections of a Markdown file.
+//! Markdown: sections below its headings; passages are the file's own bytes.
 
 use std::ops::Range;
 
-/// A part of a file under one heading.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Section {
-    /// Headings above the text, outermost first.
-    pub heading: Vec<String>,
-    /// Bytes of the text below the heading, the heading's own line left out.
-    pub range: Range<usize>,
+use super::super::language::Language;
+use super::passages::{Bytes, Document, Passages, Place};
+use super::{Opened, Stop, TEXT_BYTES_MAX, encoding, read_all, stem};
+
+/// Reads the file.
+pub(super) fn read(opened: Opened<'_>, out: &mut Passages<'_>) -> Result<(), Stop> {
+    let bytes = read_all(opened.bytes, TEXT_BYTES_MAX)?;
+    let decoded = encoding::decode(&bytes)?;
+    let outline = outline(&decoded.text);
+    let title = outline.title.as_deref().unwrap_or_else(|| stem(opened.name));
+    let language = outline.language.as_deref().and_then(Language::declared);
+    let language = language.or_else(|| Language::detect(&decoded.text)).unwrap_or_default();
+    let mut document = Document::new(opened.document, title, language);
+    for section in &outline.sections {
+        let bytes = Bytes::From((decoded.mark_bytes + section.range.start) as u64);
+        let place = Place { heading: &section.heading, bytes, ..Place::default() };
+        let body = decoded.text.get(section.range.clone()).unwrap_or_default();
+        out.add(&mut document, &place, body)?;
+    }
+    Ok(())
 }
 
-impl Section {
-    /// A whole text without headings.
-    pub(super) fn all(text: &str) -> Self {
-        Self { heading: Vec::new(), range: 0..text.len() }
-    }
+/// A part of a file under one heading.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Section {
+    /// Headings above the text, outermost first.
+    heading: Vec<String>,
+    /// Bytes of the text below the heading, the heading's own line left out.
+    range: Range<usize>,
 }
 
 /// A Markdown file taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Outline {
+struct Outline {
     /// `title:` of the front matter, or the heading that opens the file.
-    pub title: Option<String>,
+    title: Option<String>,
+    /// `lang:` or `language:` of the front matter.
+    language: Option<String>,
     /// Sections in order, those without text too.
-    pub sections: Vec<Section>,
+    sections: Vec<Section>,
 }
 
 /// Reads headings (`#` to `######`) outside fenced code.
-pub(super) fn outline(text: &str) -> Outline {
-    let (front_title, start) = front_matter(text);
-    let mut walk = Walk { front: true, title: front_title, ..Walk::default() };
+fn outline(text: &str) -> Outline {
+    let (front, start) = front_matter(text);
+    let mut walk = Walk { front: true, title: front.title, ..Walk::default() };
     walk.section.range = start..start;
     let mut at = start;
     for line in text.get(start..).unwrap_or_default().split_inclusive('\n') {
@@ -38,7 +55,7 @@ pub(super) fn outline(text: &str) -> Outline {
         at += line.len();
     }
     walk.close(at);
-    Outline { title: walk.title, sections: walk.sections }
+    Outline { title: walk.title, language: front.language, sections: walk.sections }
 }
 
 /// State between two lines.
@@ -103,23 +120,33 @@ fn heading(line: &str) -> Option<(usize, &str)> {
     ((1..=6).contains(&level) && spaced && !text.is_empty()).then_some((level, text))
 }
 
-/// The title that YAML front matter names, and where the text after it starts.
-fn front_matter(text: &str) -> (Option<String>, usize) {
+/// What YAML front matter says.
+#[derive(Default)]
+struct FrontMatter {
+    title: Option<String>,
+    language: Option<String>,
+}
+
+/// The front matter, and where the text after it starts.
+fn front_matter(text: &str) -> (FrontMatter, usize) {
     let mut lines = text.split_inclusive('\n');
     let Some(first) = lines.next().filter(|line| line.trim_end() == "---") else {
-        return (None, 0);
+        return (FrontMatter::default(), 0);
     };
-    let (mut title, mut at) = (None, first.len());
+    let (mut front, mut at) = (FrontMatter::default(), first.len());
     for line in lines {
         at += line.len();
         if matches!(line.trim_end(), "---" | "...") {
-            return (title, at);
+            return (front, at);
         }
-        if let Some(value) = line.strip_prefix("title:") {
-            title = Some(value.trim().trim_matches(['"', '\'']).to_owned());
+        let value = |key| line.strip_prefix(key).map(|value| value.trim().trim_matches(['"', '\'']));
+        if let Some(title) = value("title:") {
+            front.title = Some(title.to_owned());
+        } else if let Some(language) = value("lang:").or_else(|| value("language:")) {
+            front.language = Some(language.to_owned());
         }
     }
-    (None, 0)
+    (FrontMatter::default(), 0)
 }
 
 #[cfg(test)]

@@ -1,0 +1,111 @@
+//! Waits until something below some files and folders has changed and come to rest.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+
+use crate::cancel::Cancel;
+
+/// So long nothing must change before work begins: editors and copies write in steps.
+const QUIET: Duration = Duration::from_millis(300);
+/// A folder that never comes to rest is looked at this often.
+const UNREST_MAX: Duration = Duration::from_secs(10);
+/// How often a waiting program looks at the cancel token.
+const CANCEL_POLL: Duration = Duration::from_millis(100);
+
+/// Hears of changes from the moment it is made.
+pub struct Watch {
+    changes: Receiver<()>,
+    /// Kept because changes are heard as long as it lives.
+    _watcher: RecommendedWatcher,
+}
+
+impl Watch {
+    /// Listens for changes of `inputs`, except those inside `own`.
+    pub fn new(inputs: &[PathBuf], own: &Path) -> Result<Self> {
+        let roots = inputs.iter().map(|input| {
+            input.canonicalize().with_context(|| format!("{} cannot be watched", input.display()))
+        });
+        let roots = roots.collect::<Result<Vec<_>>>()?;
+        let own = own.canonicalize().unwrap_or_else(|_| own.to_path_buf());
+        let (tell, changes) = sync_channel(1);
+        let filter = Filter { roots: roots.clone(), own };
+        let mut watcher = notify::recommended_watcher(move |event| filter.hear(event, &tell))?;
+        for root in &roots {
+            let (folder, mode) = match root.parent() {
+                Some(parent) if !root.is_dir() => (parent, RecursiveMode::NonRecursive),
+                _ => (root.as_path(), RecursiveMode::Recursive),
+            };
+            watcher.watch(folder, mode).with_context(|| {
+                format!(
+                    "{} cannot be watched; a large tree needs a larger \
+                     fs.inotify.max_user_watches (sysctl)",
+                    folder.display()
+                )
+            })?;
+        }
+        Ok(Self { changes, _watcher: watcher })
+    }
+
+    /// Waits for a change and the rest after it; false when the work was cancelled first.
+    pub fn wait(&self, cancel: &Cancel) -> bool {
+        while self.changes.recv_timeout(CANCEL_POLL) == Err(RecvTimeoutError::Timeout) {
+            if cancel.is_cancelled() {
+                return false;
+            }
+        }
+        let begun = Instant::now();
+        while self.changes.recv_timeout(QUIET).is_ok() && begun.elapsed() < UNREST_MAX {}
+        !cancel.is_cancelled()
+    }
+}
+
+/// Which events are changes of what is watched.
+struct Filter {
+    roots: Vec<PathBuf>,
+    own: PathBuf,
+}
+
+impl Filter {
+    fn hear(&self, event: notify::Result<Event>, tell: &SyncSender<()>) {
+        // After an error (events were lost) a look around is due as well.
+        let counts = event.map_or(true, |event| self.counts(&event));
+        if counts {
+            // One note that something changed is enough.
+            let _ = tell.try_send(());
+        }
+    }
+
+    fn counts(&self, event: &Event) -> bool {
+        let is_change = match event.kind {
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+            EventKind::Access(_) => false,
+            _ => true,
+        };
+        let is_ours = |path: &PathBuf| {
+            self.roots.iter().any(|root| path.starts_with(root)) && !path.starts_with(&self.own)
+        };
+        event.need_rescan() || (is_change && event.paths.iter().any(is_ours))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_changes_of_what_is_watched_count() {
+        let filter = Filter { roots: vec!["/a".into()], own: "/a/corpus".into() };
+        let counts = |kind, path: &str| filter.counts(&Event::new(kind).add_path(path.into()));
+        let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        assert!(counts(written, "/a/b.txt"));
+        assert!(counts(EventKind::Any, "/a"));
+        assert!(!counts(EventKind::Access(AccessKind::Read), "/a/b.txt"));
+        assert!(!counts(written, "/ab/b.txt"));
+        assert!(!counts(written, "/a/corpus/index/x"));
+    }
+}
