@@ -8,7 +8,7 @@ use super::exit::UsageError;
 use super::model::{self, Model};
 use crate::bundled;
 use crate::cancel::Cancel;
-use crate::corpus::{self, Corpus, CorpusError, IngestOptions};
+use crate::corpus::{self, Corpus, CorpusError, IngestOptions, Reader, ReaderSettings};
 use crate::profile::Resolved;
 
 /// The corpus that is asked when none is named and there are several.
@@ -41,6 +41,15 @@ impl Context {
         Ok(self.data_dir()?.join("corpora").join(name))
     }
 
+    /// How files are indexed: taken apart in a process of their own.
+    pub fn ingest_options(&self, rehash: bool) -> IngestOptions {
+        IngestOptions {
+            cancel: self.cancel.clone(),
+            reader: Reader::Process(ReaderSettings::default()),
+            rehash,
+        }
+    }
+
     /// Opens the corpus; if none is set the only one there is, else `demo`.
     pub fn corpus(&self) -> Result<(String, Corpus)> {
         let name = match &self.resolved.settings.corpus {
@@ -51,6 +60,11 @@ impl Context {
         let cache_bytes = self.resolved.profile.corpus_cache_bytes;
         let corpus = match Corpus::open_cached(&dir, cache_bytes) {
             Err(CorpusError::Missing { .. }) if name == DEFAULT_CORPUS => self.demo_corpus(&dir)?,
+            // An older version of the program made it; it is small.
+            Err(CorpusError::Incompatible { .. }) if name == DEFAULT_CORPUS => {
+                corpus::repair(&dir, &self.ingest_options(false), &mut ())?;
+                Corpus::open_cached(&dir, cache_bytes)?
+            }
             opened => opened?,
         };
         Ok((name, corpus))

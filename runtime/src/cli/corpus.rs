@@ -144,7 +144,8 @@ fn check(names: &[String], repair: bool, as_json: bool, context: &Context) -> Re
         let found = match Corpus::check(&dir) {
             Err(error) if repair && is_repairable(&error) => {
                 eprintln!("{name}: {error}; rebuilding it");
-                corpus::repair(&dir, &context.reader()).map(|stats| ("repaired", stats))
+                let options = context.ingest_options(false);
+                corpus::repair(&dir, &options, &mut ()).map(|stats| ("repaired", stats))
             }
             checked => checked.map(|stats| ("sound", stats)),
         };

@@ -11,9 +11,7 @@ use super::context::Context;
 use super::exit::{Exit, UsageError};
 use super::output::outln;
 use super::watch::Watch;
-use crate::corpus::{
-    self, CorpusError, IngestOptions, IngestProgress, IngestReport, Reader, ReaderSettings,
-};
+use crate::corpus::{self, CorpusError, IngestOptions, IngestProgress, IngestReport};
 
 /// Index documents into a corpus: new and changed files are read, deleted ones leave.
 #[derive(Debug, Args)]
@@ -42,11 +40,7 @@ pub fn run(args: &IndexArgs, context: &Context) -> Result<Exit> {
     let corpus =
         named.ok_or_else(|| UsageError("name the corpus with --corpus NAME".to_owned()))?;
     let dir = context.corpus_dir(corpus)?;
-    let options = IngestOptions {
-        cancel: context.cancel.clone(),
-        reader: Reader::Process(ReaderSettings::default()),
-        rehash: args.rehash,
-    };
+    let options = context.ingest_options(args.rehash);
     // Made before the first look, so that no change falls between the two.
     let watch = if args.watch { Some(Watch::new(&args.paths, &dir)?) } else { None };
     let report = index(args, &dir, &options)?;
@@ -61,7 +55,11 @@ pub fn run(args: &IndexArgs, context: &Context) -> Result<Exit> {
     }
 }
 
-fn index(args: &IndexArgs, dir: &Path, options: &IngestOptions) -> Result<IngestReport, CorpusError> {
+fn index(
+    args: &IndexArgs,
+    dir: &Path,
+    options: &IngestOptions,
+) -> Result<IngestReport, CorpusError> {
     let mut bar = Bar::new();
     let report = corpus::ingest(dir, &args.paths, options, &mut bar);
     bar.0.finish_and_clear();

@@ -51,8 +51,10 @@ pub fn export(dir: &Path, archive: &Path) -> Result<CorpusStats, CorpusError> {
         return Err(CorpusError::Missing { path: dir.to_path_buf() });
     }
     let _lock = ingest::lock(dir)?;
-    // Folds the write-ahead log of an ingest that was cut off into the file.
-    Ledger::open_or_create(dir)?.close();
+    if ledger::log(dir).exists() {
+        // Folds what an ingest that was cut off left into the file.
+        Ledger::open_or_create(dir)?.close();
+    }
     let stats = Corpus::check(dir)?;
     let paths = files(dir)?;
     let written = write(dir, archive, &paths, stats.passages);
@@ -230,5 +232,110 @@ fn is_inside(path: &Path) -> bool {
         [Component::Normal(name)] => *name == "corpus.db",
         [Component::Normal(folder), Component::Normal(_)] => *folder == "index",
         _ => false,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::tests::{BRIDGES, World};
+    use super::*;
+
+    fn world() -> World {
+        let world = World::new(&[("b.jsonl", BRIDGES)]);
+        world.ingest();
+        world
+    }
+
+    /// Exports a corpus and returns the archive's path.
+    fn exported(world: &World) -> PathBuf {
+        let archive = world.files().join("corpus.tar.zst");
+        export(&world.corpus(), &archive).unwrap();
+        archive
+    }
+
+    fn imported(archive: &Path, name: &str) -> Result<Corpus, CorpusError> {
+        let dir = archive.with_file_name(name);
+        import(archive, &dir)?;
+        Corpus::open(&dir)
+    }
+
+    #[test]
+    fn a_corpus_travels_whole() {
+        let world = world();
+        let archive = exported(&world);
+        let copy = imported(&archive, "copy").unwrap();
+        let shown = |hits: Vec<super::super::Hit>| -> Vec<(String, f32)> {
+            hits.into_iter().map(|hit| (hit.document, hit.score)).collect()
+        };
+        let question = "who designed the bridge";
+        assert_eq!(shown(copy.search(question, 5).unwrap()), shown(world.hits(question)));
+        let again = archive.with_file_name("again");
+        export(&world.corpus(), &again).unwrap();
+        assert!(std::fs::read(&again).unwrap() == std::fs::read(&archive).unwrap());
+    }
+
+    #[test]
+    fn nothing_is_overwritten() {
+        let world = world();
+        let archive = exported(&world);
+        assert!(matches!(export(&world.corpus(), &archive), Err(CorpusError::Io { .. })));
+        assert!(matches!(import(&archive, &world.corpus()), Err(CorpusError::Exists { .. })));
+        let nothing = World::new(&[]);
+        let missing = export(&nothing.corpus(), &archive.with_file_name("x"));
+        assert!(matches!(missing, Err(CorpusError::Missing { .. })));
+        assert!(!nothing.corpus().exists());
+    }
+
+    #[test]
+    fn a_damaged_archive_leaves_nothing_behind() {
+        let world = world();
+        let archive = exported(&world);
+        let whole = std::fs::read(&archive).unwrap();
+        let broken = archive.with_file_name("broken");
+        for length in [0, 3, whole.len() / 2, whole.len() - 5] {
+            std::fs::write(&broken, whole.get(..length).unwrap()).unwrap();
+            let error = imported(&broken, "copy").map(|_| ()).unwrap_err();
+            assert!(matches!(error, CorpusError::Archive { .. }), "{length}: {error}");
+        }
+        assert!(!archive.with_file_name("copy").exists());
+        let left = std::fs::read_dir(world.files()).unwrap().count();
+        assert_eq!(left, 3, "the document, the archive and its broken copy");
+    }
+
+    /// Packs an archive of one file with this list and entry.
+    fn packed(list: &serde_json::Value, entry: &str, bytes: &[u8], to: &Path) {
+        let compressed = zstd::Encoder::new(File::create(to).unwrap(), 1).unwrap();
+        let mut tar = tar::Builder::new(compressed);
+        let list = list.to_string();
+        for (name, bytes) in [(CONTENTS, list.as_bytes()), (entry, bytes)] {
+            let mut header = plain_header(bytes.len() as u64);
+            // Written by hand: the library refuses names that lead outside.
+            let field = header.as_mut_bytes().get_mut(..name.len()).unwrap();
+            field.copy_from_slice(name.as_bytes());
+            header.set_cksum();
+            tar.append(&header, bytes).unwrap();
+        }
+        tar.into_inner().unwrap().finish().unwrap();
+    }
+
+    #[test]
+    fn an_archive_writes_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = folder.path().join("a.tar.zst");
+        let entry = Entry { bytes: 1, sha256: hex::encode(Sha256::digest(b"x")) };
+        for name in ["../evil", "/tmp/evil", "index/../../evil", "index/a/b", "other"] {
+            let list = serde_json::json!({"archive_format": ARCHIVE_FORMAT, "corpus_format": FORMAT,
+                "passages": 1, "files": {name: entry}});
+            packed(&list, name, b"x", &archive);
+            let error = imported(&archive, "copy").map(|_| ()).unwrap_err();
+            assert!(matches!(error, CorpusError::Archive { .. }), "{name}: {error}");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        let list = serde_json::json!({"archive_format": ARCHIVE_FORMAT, "corpus_format": 99,
+            "passages": 1, "files": {}});
+        packed(&list, "other", b"x", &archive);
+        let error = imported(&archive, "copy").map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("format 99"), "{error}");
     }
 }

@@ -111,20 +111,80 @@ impl Fields {
 
     /// The passage of a stored document, and the path of its file.
     pub(super) fn read_document(self, stored: &TantivyDocument) -> (String, Passage) {
+        StoredFields {
+            source: self.source,
+            document: self.document,
+            title: self.title,
+            heading: self.heading,
+            page: Some(self.page),
+            language: Some(self.language),
+            start: self.start,
+            end: self.end,
+            ordinal: self.ordinal,
+            text: self.text,
+        }
+        .read_document(stored)
+    }
+}
+
+/// What an index of this or an older format stores of a passage.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StoredFields {
+    source: Field,
+    document: Field,
+    title: Field,
+    heading: Field,
+    /// Since format 2.
+    page: Option<Field>,
+    /// Since format 2.
+    language: Option<Field>,
+    start: Field,
+    end: Field,
+    ordinal: Field,
+    text: Field,
+}
+
+impl StoredFields {
+    pub(super) fn of(schema: &Schema) -> tantivy::Result<Self> {
+        let field = |name| schema.get_field(name);
+        Ok(Self {
+            source: field("source")?,
+            document: field("document")?,
+            title: field("title")?,
+            heading: field("heading")?,
+            page: field("page").ok(),
+            language: field("language").ok(),
+            start: field("start")?,
+            end: field("end")?,
+            ordinal: field("ordinal")?,
+            text: field("text")?,
+        })
+    }
+
+    /// Whether passages say which language they are in.
+    pub(super) fn has_language(self) -> bool {
+        self.language.is_some()
+    }
+
+    /// The passage of a stored document, and the path of its file.
+    pub(super) fn read_document(self, stored: &TantivyDocument) -> (String, Passage) {
         let text = |field| {
             stored.get_first(field).and_then(|value| value.as_str()).unwrap_or_default().to_owned()
         };
-        let number =
-            |field| stored.get_first(field).and_then(|value| value.as_u64()).unwrap_or_default();
+        let number = |field| stored.get_first(field).and_then(|value| value.as_u64());
         let heading = stored.get_all(self.heading).filter_map(|value| value.as_str());
+        let language = self.language.and_then(|field| Language::of_code(&text(field)));
         let passage = Passage {
             document: text(self.document),
             title: text(self.title),
             heading: heading.map(str::to_owned).collect(),
-            byte_range: Range { start: number(self.start), end: number(self.end) },
-            ordinal: number(self.ordinal),
-            page: stored.get_first(self.page).and_then(|value| value.as_u64()),
-            language: Language::of_code(&text(self.language)).unwrap_or_default(),
+            page: self.page.and_then(number),
+            language: language.unwrap_or_default(),
+            byte_range: Range {
+                start: number(self.start).unwrap_or_default(),
+                end: number(self.end).unwrap_or_default(),
+            },
+            ordinal: number(self.ordinal).unwrap_or_default(),
             text: text(self.text),
         };
         (text(self.source), passage)

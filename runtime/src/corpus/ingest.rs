@@ -1,5 +1,6 @@
 //! Brings a corpus up to date with files on disk.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Seek;
 use std::path::{Path, PathBuf};
@@ -57,17 +58,21 @@ pub fn ingest(
             report.removed += 1;
         }
     }
-    let bytes = finds.files.values().map(|found| found.stamp.bytes).sum();
-    progress.planned(finds.files.len() as u64, bytes);
-    for (path, found) in &finds.files {
-        if options.cancel.is_cancelled() {
-            report.cancelled = true;
-            break;
-        }
-        progress.started(path);
-        job.file(path, found, progress, &mut report)?;
-    }
-    report.cancelled |= options.cancel.is_cancelled();
+    job.files(&finds.files, progress, &mut report)?;
+    job.finish()?;
+    Ok(report)
+}
+
+/// Indexes these files into the corpus at `dir`, for a caller that keeps others away.
+pub(super) fn ingest_files(
+    dir: &Path,
+    files: &BTreeMap<PathBuf, Found>,
+    options: &IngestOptions,
+    progress: &mut dyn IngestProgress,
+) -> Result<IngestReport, CorpusError> {
+    let mut report = IngestReport::default();
+    let mut job = Job::open(dir, options)?;
+    job.files(files, progress, &mut report)?;
     job.finish()?;
     Ok(report)
 }
@@ -143,6 +148,26 @@ impl<'a> Job<'a> {
         })
     }
 
+    /// Indexes files until all are done or the ingest is cancelled.
+    fn files(
+        &mut self,
+        files: &BTreeMap<PathBuf, Found>,
+        progress: &mut dyn IngestProgress,
+        report: &mut IngestReport,
+    ) -> Result<(), CorpusError> {
+        let bytes = files.values().map(|found| found.stamp.bytes).sum();
+        progress.planned(files.len() as u64, bytes);
+        for (path, found) in files {
+            if self.options.cancel.is_cancelled() {
+                break;
+            }
+            progress.started(path);
+            self.file(path, found, progress, report)?;
+        }
+        report.cancelled |= self.options.cancel.is_cancelled();
+        Ok(())
+    }
+
     fn remove(&mut self, path: String) -> Result<(), CorpusError> {
         self.delete_passages(&path);
         self.done(path, None)
@@ -185,7 +210,8 @@ impl<'a> Job<'a> {
                 report.indexed += u64::from(indexed.passages > 0);
                 report.passages += indexed.passages;
                 report.skip_lines(path, &indexed.skips);
-                self.done(name.to_owned(), Some(Indexed { outcome: indexed, stamp }))?;
+                let document = Some(found.task.document.clone());
+                self.done(name.to_owned(), Some(Indexed { outcome: indexed, document, stamp }))?;
             }
         }
         Ok(())
@@ -285,7 +311,7 @@ impl<'a> Job<'a> {
     }
 }
 
-fn writer(index: &PassageIndex, dir: &Path) -> Result<IndexWriter, CorpusError> {
+pub(super) fn writer(index: &PassageIndex, dir: &Path) -> Result<IndexWriter, CorpusError> {
     let options = IndexWriterOptions::builder()
         .memory_budget_per_thread(WRITER_HEAP_BYTES)
         .num_worker_threads(1)

@@ -4,6 +4,7 @@
 //! index commits them, its folder is synced, and then they are marked as indexed here together
 //! with the number of that commit. A pending file is read again.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ const SCHEMA: &str = "
         documents INTEGER NOT NULL,
         passages INTEGER NOT NULL,
         skips INTEGER NOT NULL,
+        -- The path below the folder that was indexed.
+        document TEXT,
         -- What the file looked like when it was read, to tell it unchanged without reading it:
         -- all three or none.
         stamp_bytes INTEGER,
@@ -71,6 +74,8 @@ pub(super) struct Known {
 pub(super) struct Indexed {
     /// What it held.
     pub outcome: Outcome,
+    /// Its path below the folder that was indexed; `None` where an older version did not say.
+    pub document: Option<String>,
     /// As in [`Known`].
     pub stamp: Option<Stamp>,
 }
@@ -95,6 +100,11 @@ pub(super) struct Totals {
 /// The ledger's path inside a corpus folder.
 pub(super) fn path(corpus: &Path) -> PathBuf {
     corpus.join("corpus.db")
+}
+
+/// The ledger's write-ahead log, which is there while it is written and after a cut.
+pub(super) fn log(corpus: &Path) -> PathBuf {
+    corpus.join("corpus.db-wal")
 }
 
 impl Ledger {
@@ -284,7 +294,7 @@ impl Ledger {
     ) -> Result<(), CorpusError> {
         self.change(|transaction| {
             let mut statement = transaction.prepare(
-                "INSERT INTO sources VALUES (?1, NULL, 0, 0, 0, 0, NULL, NULL, NULL)
+                "INSERT INTO sources VALUES (?1, NULL, 0, 0, 0, 0, NULL, NULL, NULL, NULL)
                  ON CONFLICT (path) DO UPDATE SET sha256 = NULL",
             )?;
             paths.into_iter().try_for_each(|path| statement.execute([path]).map(drop))
@@ -309,6 +319,38 @@ impl Ledger {
             transaction.execute("UPDATE state SET generation = ?1", [signed(generation)])?;
             Ok(())
         })
+    }
+
+    /// What the ledger of a damaged corpus, or of one of an older format, says of its files.
+    pub(super) fn salvage(corpus: &Path) -> Result<BTreeMap<String, Indexed>, CorpusError> {
+        let opened = Connection::open_with_flags(path(corpus), OpenFlags::SQLITE_OPEN_READ_ONLY);
+        let ledger = Self::guard(corpus, opened)?;
+        ledger.quick_check()?;
+        // Format 1 had no documents.
+        let known = ledger.get(|connection| pragma(connection, "user_version"))?;
+        let document = if known == 1 { "NULL" } else { "document" };
+        let rows =
+            format!("SELECT path, sha256, bytes, documents, passages, {document} FROM sources");
+        let rows: Vec<(String, Indexed)> = ledger.get(|connection| {
+            let mut statement = connection.prepare(&rows)?;
+            let rows = statement.query_map([], |row| {
+                let outcome = Outcome {
+                    sha256: row.get(1)?,
+                    bytes: unsigned(row.get(2)?),
+                    documents: unsigned(row.get(3)?),
+                    passages: unsigned(row.get(4)?),
+                    skips: FileSkips::default(),
+                };
+                Ok((row.get(0)?, Indexed { outcome, document: row.get(5)?, stamp: None }))
+            })?;
+            rows.collect()
+        })?;
+        let mut files = BTreeMap::new();
+        for (path, mut indexed) in rows {
+            indexed.outcome.skips = ledger.skips(&path)?;
+            files.insert(path, indexed);
+        }
+        Ok(files)
     }
 
     /// Leaves one plain file behind, which a read-only medium can hold. Another reader may be in
@@ -342,10 +384,10 @@ impl Ledger {
 fn insert_source(
     transaction: &Transaction<'_>,
     path: &str,
-    Indexed { outcome, stamp }: &Indexed,
+    Indexed { outcome, document, stamp }: &Indexed,
 ) -> rusqlite::Result<()> {
     transaction
-        .prepare_cached("INSERT INTO sources VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
+        .prepare_cached("INSERT INTO sources VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
         .execute(params![
             path,
             outcome.sha256,
@@ -353,6 +395,7 @@ fn insert_source(
             signed(outcome.documents),
             signed(outcome.passages),
             signed(outcome.skips.total),
+            document,
             stamp.map(|stamp| signed(stamp.bytes)),
             stamp.map(|stamp| stamp.modified_ns),
             stamp.map(|stamp| stamp.inode.cast_signed()),

@@ -26,6 +26,7 @@ mod list;
 mod plain;
 mod rank;
 mod reader;
+mod repair;
 mod report;
 mod search;
 mod source;
@@ -42,6 +43,7 @@ pub use ingest::ingest;
 pub use list::{CorpusEntry, CorpusState, list, remove};
 pub use plain::{PlainIndex, PlainIndexError};
 pub use reader::{Reader, ReaderSettings, serve_if_reader};
+pub use repair::repair;
 pub use report::{IngestOptions, IngestProgress, IngestReport, Skip};
 pub use search::{Corpus, CorpusStats, HITS_MAX, Hit};
 
@@ -67,8 +69,8 @@ pub enum CorpusError {
     },
     /// The corpus was made by a version whose format or analyser differs.
     #[error(
-        "{}: the corpus has {found}, this version reads {expected}; remove it and index its files \
-         again",
+        "{}: the corpus has {found}, this version reads {expected}; \
+         `retort corpus check NAME --repair` brings it up to date",
         path.display()
     )]
     Incompatible {
@@ -81,7 +83,7 @@ pub enum CorpusError {
     },
     /// The corpus cannot be trusted.
     #[error(
-        "{}: the corpus is damaged ({reason}); remove it and index its files again",
+        "{}: the corpus is damaged ({reason}); `retort corpus check NAME --repair` rebuilds it",
         path.display()
     )]
     Damaged {

@@ -8,10 +8,10 @@ use super::{
 };
 
 /// A folder of files and a corpus folder beside it.
-struct World(tempfile::TempDir);
+pub(super) struct World(tempfile::TempDir);
 
 impl World {
-    fn new(files: &[(&str, &str)]) -> Self {
+    pub(super) fn new(files: &[(&str, &str)]) -> Self {
         let world = Self(tempfile::tempdir().unwrap());
         std::fs::create_dir(world.files()).unwrap();
         for (name, text) in files {
@@ -20,15 +20,15 @@ impl World {
         world
     }
 
-    fn files(&self) -> PathBuf {
+    pub(super) fn files(&self) -> PathBuf {
         self.0.path().join("files")
     }
 
-    fn corpus(&self) -> PathBuf {
+    pub(super) fn corpus(&self) -> PathBuf {
         self.0.path().join("corpora/notes")
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         let path = self.files().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
@@ -38,27 +38,27 @@ impl World {
         ingest(&self.corpus(), &[self.files()], &IngestOptions::default(), &mut ())
     }
 
-    fn ingest(&self) -> IngestReport {
+    pub(super) fn ingest(&self) -> IngestReport {
         self.try_ingest().unwrap()
     }
 
-    fn hits(&self, question: &str) -> Vec<Hit> {
+    pub(super) fn hits(&self, question: &str) -> Vec<Hit> {
         Corpus::open(&self.corpus()).unwrap().search(question, 10).unwrap()
     }
 
-    fn documents(&self, question: &str) -> Vec<String> {
+    pub(super) fn documents(&self, question: &str) -> Vec<String> {
         self.hits(question).into_iter().map(|hit| hit.document).collect()
     }
 
     /// A file of the index whose name ends so.
-    fn index_file(&self, end: &str) -> PathBuf {
+    pub(super) fn index_file(&self, end: &str) -> PathBuf {
         let entries = std::fs::read_dir(index::folder(&self.corpus())).unwrap();
         let mut paths = entries.map(|entry| entry.unwrap().path());
         paths.find(|path| path.to_string_lossy().ends_with(end)).unwrap()
     }
 }
 
-const BRIDGES: &str = "{\"id\": 7, \"title\": \"Heahi Bridge\", \"text\": \"It was designed by Ann \
+pub(super) const BRIDGES: &str = "{\"id\": 7, \"title\": \"Heahi Bridge\", \"text\": \"It was designed by Ann \
                        Boll. It opened in 1931.\"}\n\
                        {\"id\": \"ann\", \"title\": \"Ann Boll\", \"text\": \"An architect of \
                        bridges, born in 1889.\"}\n";
@@ -270,7 +270,7 @@ fn an_ingest_that_was_cut_off_is_taken_up_again() {
     assert_eq!(cut.documents("gamma delta"), ["a.txt", "b.txt"]);
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(super) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
@@ -355,4 +355,57 @@ fn corpora_are_listed_by_name() {
     assert_eq!(corpora[0].state, CorpusState::Empty);
     assert!(matches!(corpora[1].state, CorpusState::Unusable(_)));
     assert!(matches!(&corpora[2].state, CorpusState::Ready(stats) if stats.passages == 1));
+}
+
+#[test]
+fn a_hit_is_shown_in_its_document() {
+    let sections: String =
+        (0..6).map(|n| format!("## Part {n}\nPump {n} holds {n} litres.\n")).collect();
+    let world = World::new(&[("a.md", &sections), ("b.jsonl", BRIDGES)]);
+    world.ingest();
+    let corpus = Corpus::open(&world.corpus()).unwrap();
+    let hit = &corpus.search("pump 3", 1).unwrap()[0];
+    let around = corpus.around(hit, 2).unwrap();
+    let texts =
+        |hits: &[Hit]| -> Vec<String> { hits.iter().map(|hit| hit.passage.clone()).collect() };
+    assert_eq!(texts(&around.before), ["Pump 1 holds 1 litres.", "Pump 2 holds 2 litres."]);
+    assert_eq!(texts(&around.after), ["Pump 4 holds 4 litres.", "Pump 5 holds 5 litres."]);
+    let only = &corpus.search("architect", 1).unwrap()[0];
+    let around = corpus.around(only, 2).unwrap();
+    assert_eq!((around.before.len(), around.after.len()), (0, 0));
+}
+
+#[test]
+fn one_long_document_does_not_fill_a_result() {
+    let sections: String =
+        (0..9).map(|n| format!("## Pump {n}\nThe pump is pump {n}.\n")).collect();
+    let world =
+        World::new(&[("long.md", &sections), ("short.md", "# Valve\nIt is beside the pump.")]);
+    world.ingest();
+    let corpus = Corpus::open(&world.corpus()).unwrap();
+    let documents = |limit| -> Vec<String> {
+        let hits = corpus.search("pump", limit).unwrap();
+        assert!(hits.is_sorted_by(|a, b| a.score >= b.score));
+        hits.into_iter().map(|hit| hit.document).collect()
+    };
+    assert_eq!(documents(3), ["long.md", "long.md", "short.md"]);
+    assert_eq!(documents(10).len(), 10);
+}
+
+#[test]
+fn pages_that_are_mentioned_are_found() {
+    let world = World::new(&[("b.jsonl", BRIDGES)]);
+    world.ingest();
+    let hits = world.hits("When was the designer of the Heahi Bridge alive?");
+    let found: Vec<_> = hits.iter().map(|hit| (hit.title.as_str(), hit.via.as_deref())).collect();
+    assert_eq!(found, [("Heahi Bridge", None), ("Ann Boll", Some("Heahi Bridge"))]);
+}
+
+#[test]
+fn text_without_blanks_is_found() {
+    let world =
+        World::new(&[("j.txt", "東京タワーは一九五八年に完成した。"), ("c.txt", "大阪城は古い。")]);
+    world.ingest();
+    assert_eq!(world.documents("東京タワーはいつ"), ["j.txt"]);
+    assert_eq!(world.documents("城"), ["c.txt"]);
 }

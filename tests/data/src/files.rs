@@ -21,7 +21,8 @@ pub fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
 /// An EPUB 3 book: a title, a language, and chapters of a name and an XHTML body.
 #[must_use]
 pub fn epub(title: &str, language: &str, chapters: &[(&str, &str)]) -> Vec<u8> {
-    let container = r#"<container><rootfiles><rootfile full-path="OEBPS/book.opf"/></rootfiles></container>"#;
+    let container =
+        r#"<container><rootfiles><rootfile full-path="OEBPS/book.opf"/></rootfiles></container>"#;
     let (mut items, mut spine, mut contents) = (String::new(), String::new(), String::new());
     let mut pages = Vec::new();
     for (number, (name, body)) in chapters.iter().enumerate() {

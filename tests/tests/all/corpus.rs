@@ -94,7 +94,10 @@ fn good() -> Vec<(&'static str, Vec<u8>)> {
         ("f.epub", files::epub("Ferry", "en", &[("One", "<p>The ferry sank.</p>")])),
         ("g.docx", files::docx("Causeway", &body)),
         ("h.csv", b"name;built\nTrestle;1931\nPontoon;1889\n".to_vec()),
-        ("i.jsonl", b"{\"id\": 7, \"title\": \"Ropeway\", \"text\": \"The ropeway jams.\"}\n".to_vec()),
+        (
+            "i.jsonl",
+            b"{\"id\": 7, \"title\": \"Ropeway\", \"text\": \"The ropeway jams.\"}\n".to_vec(),
+        ),
         ("j.zim", files::zim(&[("Furt", "Furt", "<p>Der Durchlass verlandet.</p>")])),
         ("k.txt", utf16),
         ("l.txt", shift_jis()),
@@ -348,7 +351,10 @@ fn a_reader_that_is_silent_is_ended() {
     let hurried = ReaderSettings { silence_max: Duration::ZERO, ..reader() };
     let report = ingest(&place, hurried).unwrap();
     assert_eq!(report.indexed, 0);
-    assert_eq!(report.skipped[0].reason, "the reader was silent for 0ns and was ended on this file");
+    assert_eq!(
+        report.skipped[0].reason,
+        "the reader was silent for 0ns and was ended on this file"
+    );
 }
 
 #[test]
@@ -366,17 +372,19 @@ fn what_is_no_reader_is_told() {
 fn mutated() -> impl Strategy<Value = (usize, Vec<u8>)> {
     let kinds = 0..good().len();
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12);
-    (kinds, changes, any::<prop::sample::Index>(), 0..4_u8).prop_map(|(kind, changes, end, torn)| {
-        let mut bytes = good().swap_remove(kind).1;
-        for (place, byte) in changes {
-            let place = place.index(bytes.len());
-            bytes[place] = byte;
-        }
-        if torn == 0 {
-            bytes.truncate(end.index(bytes.len()));
-        }
-        (kind, bytes)
-    })
+    (kinds, changes, any::<prop::sample::Index>(), 0..4_u8).prop_map(
+        |(kind, changes, end, torn)| {
+            let mut bytes = good().swap_remove(kind).1;
+            for (place, byte) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            if torn == 0 {
+                bytes.truncate(end.index(bytes.len()));
+            }
+            (kind, bytes)
+        },
+    )
 }
 
 proptest! {

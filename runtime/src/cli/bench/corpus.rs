@@ -15,7 +15,7 @@ use super::peers::call;
 use super::retrieval::{DEPTH, Ranked, RetrievalSet, Scores, thread_milliseconds};
 use super::retrieval_chart;
 use super::scale::{self, Costs};
-use crate::corpus::{self, Corpus, IngestOptions, PlainIndex};
+use crate::corpus::{self, Corpus, PlainIndex};
 
 const PEERS: &str = include_str!("peer_search.py");
 
@@ -70,8 +70,8 @@ pub fn run(args: &CorpusBenchArgs, context: &Context) -> Result<Exit> {
         rows.extend(judged);
     }
     if let Some(passages) = args.passages {
-        let options = IngestOptions { cancel: context.cancel.clone(), ..IngestOptions::default() };
-        print_costs(&scale::measure(&sets, passages, &options)?, args.json);
+        let costs = scale::measure(&sets, passages, &context.ingest_options(false))?;
+        print_costs(&costs, args.json);
     }
     if let Some(file) = &args.svg {
         retrieval_chart::draw(&rows, file)
@@ -82,7 +82,7 @@ pub fn run(args: &CorpusBenchArgs, context: &Context) -> Result<Exit> {
 
 fn own(set: &RetrievalSet, context: &Context) -> Result<Vec<Ranked>> {
     let folder = tempfile::tempdir()?;
-    let options = IngestOptions { cancel: context.cancel.clone(), ..IngestOptions::default() };
+    let options = context.ingest_options(false);
     corpus::ingest(folder.path(), &[set.corpus.clone()], &options, &mut ())?;
     let corpus = Corpus::open(folder.path())?;
     timed(set, |question| {

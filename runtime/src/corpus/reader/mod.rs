@@ -84,7 +84,8 @@ impl<'a> Readings<'a> {
             let advanced = RefCell::new(advanced);
             return source::read(file, task, &|bytes| (advanced.borrow_mut())(bytes), sink);
         };
-        let idle = self.process.take().and_then(|mut process| process.is_ready().then_some(process));
+        let idle =
+            self.process.take().and_then(|mut process| process.is_ready().then_some(process));
         let mut process = match idle {
             Some(process) => process,
             None => Process::start(settings)?,

@@ -1,0 +1,311 @@
+//! Makes a damaged corpus, or one of an older format, anew: from the passages that its index
+//! stores, else from the files that its ledger names.
+//!
+//! The new corpus grows beside the old one, inside its folder, and takes its place when it is
+//! whole. An old ledger is believed as far as it agrees with the passages found.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tantivy::directory::MmapDirectory;
+use tantivy::fastfield::AliveBitSet;
+use tantivy::index::SegmentComponent;
+use tantivy::store::StoreReader;
+use tantivy::{Index, Segment, TantivyDocument};
+
+use super::CorpusError;
+use super::formats::Format;
+use super::index::{self, PassageIndex, StoredFields, sync_folder};
+use super::ingest::{ingest_files, lock, writer};
+use super::language::Language;
+use super::ledger::{self, Indexed, Ledger};
+use super::report::{IngestOptions, IngestProgress};
+use super::search::{Corpus, CorpusStats};
+use super::source::{Outcome, Task};
+use super::stamp::Stamp;
+use super::walk::Found;
+
+/// Blocks of stored passages kept while they are read once, in order.
+const CACHED_BLOCKS: usize = 1;
+
+/// Rebuilds the corpus at `dir`.
+///
+/// # Errors
+/// [`CorpusError::Missing`] when there is no ledger file; [`CorpusError::Busy`] while an ingest runs;
+/// [`CorpusError::Damaged`] when neither the passages nor the list of files can be read.
+pub fn repair(
+    dir: &Path,
+    options: &IngestOptions,
+    progress: &mut dyn IngestProgress,
+) -> Result<CorpusStats, CorpusError> {
+    if !ledger::path(dir).is_file() {
+        return Err(CorpusError::Missing { path: dir.to_path_buf() });
+    }
+    let _lock = lock(dir)?;
+    let staged = tempfile::Builder::new().prefix("repair-").tempdir_in(dir);
+    let staged = staged.map_err(|error| CorpusError::io(dir, error))?;
+    let known = Ledger::salvage(dir).unwrap_or_default();
+    if let Err(lost) = from_passages(dir, staged.path(), &known) {
+        tracing::warn!("the stored passages cannot be read ({lost}): reading the files again");
+        from_files(dir, staged.path(), &known, options, progress)?;
+    }
+    replace(dir, staged.path()).map_err(|error| CorpusError::io(dir, error))?;
+    Corpus::check(dir)
+}
+
+/// Copies the passages of the old index into a new corpus.
+fn from_passages(
+    old: &Path,
+    new: &Path,
+    known: &BTreeMap<String, Indexed>,
+) -> Result<(), CorpusError> {
+    let lost = |error: tantivy::TantivyError| CorpusError::damaged(old, error);
+    let stores = Stores::open(old).map_err(lost)?;
+    let fresh = PassageIndex::open_or_create(new)?;
+    let mut ledger = Ledger::open_or_create(new)?;
+    let mut writer = writer(&fresh, new)?;
+    let mut counted: BTreeMap<String, Outcome> = BTreeMap::new();
+    let mut usual = Language::default();
+    for segment in &stores.segments {
+        stores
+            .each(segment, &mut |source, mut passage, has_language| {
+                if !has_language {
+                    usual = Language::next_of(usual, &passage.text);
+                    passage.language = usual;
+                }
+                let outcome = counted.entry(source.clone()).or_default();
+                outcome.passages += 1;
+                outcome.documents += u64::from(passage.ordinal == 0);
+                writer.add_document(fresh.fields.to_document(&source, &passage)).map(drop)
+            })
+            .map_err(lost)?;
+    }
+    if counted.is_empty() {
+        return Err(CorpusError::damaged(old, "the index holds no passage"));
+    }
+    let sources: Vec<(String, Option<Indexed>)> =
+        counted.into_iter().map(|(path, outcome)| believed(path, outcome, known)).collect();
+    ledger.mark_pending(sources.iter().map(|(path, _)| path.as_str()))?;
+    let failed = |error| CorpusError::index(new, error);
+    let mut prepared = writer.prepare_commit().map_err(failed)?;
+    prepared.set_payload("1");
+    prepared.commit().map_err(failed)?;
+    sync_folder(new)?;
+    ledger.record(1, &sources)?;
+    writer.wait_merging_threads().map_err(failed)?;
+    ledger.set_clean(true)?;
+    ledger.close();
+    Ok(())
+}
+
+/// What the old ledger says of a file, if it counted the same passages; else the file counts as
+/// unread, and the next ingest reads it.
+fn believed(
+    path: String,
+    counted: Outcome,
+    known: &BTreeMap<String, Indexed>,
+) -> (String, Option<Indexed>) {
+    let same = known.get(&path).filter(|known| known.outcome.passages == counted.passages);
+    let indexed = same.cloned().unwrap_or(Indexed { outcome: counted, ..Indexed::default() });
+    (path, Some(indexed))
+}
+
+/// The stored passages of an index, whatever else of it is damaged.
+struct Stores {
+    segments: Vec<Segment>,
+    fields: StoredFields,
+}
+
+impl Stores {
+    /// Opens an index none of whose stores is damaged.
+    fn open(corpus: &Path) -> tantivy::Result<Self> {
+        let index = Index::open(MmapDirectory::open(index::folder(corpus))?)?;
+        let segments = index.searchable_segments()?;
+        for segment in &segments {
+            let deletes = segment.meta().has_deletes().then_some(SegmentComponent::Delete);
+            for component in [Some(SegmentComponent::Store), deletes].into_iter().flatten() {
+                let file = segment.relative_path(component);
+                if !index.directory().validate_checksum(&file)? {
+                    let reason = format!("index/{} does not match its checksum", file.display());
+                    return Err(tantivy::TantivyError::InternalError(reason));
+                }
+            }
+        }
+        let fields = StoredFields::of(&index.schema())?;
+        Ok(Self { segments, fields })
+    }
+
+    /// Hands on each passage that was not deleted, with its file and whether its language is known.
+    fn each(
+        &self,
+        segment: &Segment,
+        take: &mut dyn FnMut(String, super::Passage, bool) -> tantivy::Result<()>,
+    ) -> tantivy::Result<()> {
+        let store = StoreReader::open(segment.open_read(SegmentComponent::Store)?, CACHED_BLOCKS)?;
+        let alive = match segment.meta().has_deletes() {
+            true => {
+                Some(AliveBitSet::open(segment.open_read(SegmentComponent::Delete)?.read_bytes()?))
+            }
+            false => None,
+        };
+        for stored in store.iter::<TantivyDocument>(alive.as_ref()) {
+            let (source, passage) = self.fields.read_document(&stored?);
+            take(source, passage, self.fields.has_language())?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the files of the old ledger, as they are now, into a new corpus.
+fn from_files(
+    old: &Path,
+    new: &Path,
+    known: &BTreeMap<String, Indexed>,
+    options: &IngestOptions,
+    progress: &mut dyn IngestProgress,
+) -> Result<(), CorpusError> {
+    // What the first attempt left.
+    for name in ["index", "corpus.db"] {
+        let path = new.join(name);
+        let removed = if path.is_dir() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(CorpusError::io(&path, error));
+            }
+            _ => {}
+        }
+    }
+    let files = known.iter().filter_map(|(path, indexed)| found(Path::new(path), indexed));
+    let files: BTreeMap<PathBuf, Found> = files.collect();
+    if files.is_empty() {
+        let reason = "its passages cannot be read, and none of the files it was made from is known \
+                      and there";
+        return Err(CorpusError::damaged(old, reason));
+    }
+    ingest_files(new, &files, options, progress).map(drop)
+}
+
+/// A file of the old ledger that is still there.
+fn found(path: &Path, indexed: &Indexed) -> Option<(PathBuf, Found)> {
+    let stamp = Stamp::of(&std::fs::metadata(path).ok()?);
+    let format = Format::of(path)?;
+    let name = || path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let document = indexed.document.clone().unwrap_or_else(name);
+    Some((path.to_path_buf(), Found { task: Task { document, format }, stamp }))
+}
+
+/// Puts the new corpus into the place of the old one. Cut off in between, it leaves an index
+/// that does not agree with its ledger, which is damage to be repaired.
+fn replace(dir: &Path, staged: &Path) -> io::Result<()> {
+    let folder = index::folder(dir);
+    let aside = dir.join("index.damaged");
+    if folder.exists() {
+        std::fs::rename(&folder, &aside)?;
+    }
+    std::fs::rename(index::folder(staged), &folder)?;
+    // A log of the old ledger must not be taken for one of the new.
+    if ledger::log(dir).exists() {
+        std::fs::remove_file(ledger::log(dir))?;
+    }
+    std::fs::rename(ledger::path(staged), ledger::path(dir))?;
+    std::fs::File::open(dir)?.sync_all()?;
+    if aside.exists() { std::fs::remove_dir_all(&aside) } else { Ok(()) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::super::tests::{BRIDGES, World, copy_folder};
+    use super::*;
+
+    fn repaired(world: &World) -> Result<CorpusStats, CorpusError> {
+        repair(&world.corpus(), &IngestOptions::default(), &mut ())
+    }
+
+    fn world() -> World {
+        let world =
+            World::new(&[("b.jsonl", BRIDGES), ("sub/n.md", "# Notes\n## Tide\nThe tide rose.")]);
+        world.ingest();
+        world
+    }
+
+    fn damage(world: &World, end: &str) {
+        let path = world.index_file(end);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x40;
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn a_corpus_of_format_1_is_brought_up_to_date() {
+        let world = World::new(&[]);
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/corpus/fixtures/format-1");
+        copy_folder(&fixture, &world.corpus());
+        let refused = Corpus::open(&world.corpus()).map(|_| ()).unwrap_err();
+        assert!(matches!(refused, CorpusError::Incompatible { .. }), "{refused}");
+        assert!(refused.to_string().contains("corpus check NAME --repair"));
+        let stats = repaired(&world).unwrap();
+        assert_eq!((stats.documents, stats.passages, stats.sources), (3, 3, 2));
+        let tide = &world.hits("tide")[0];
+        assert_eq!((tide.document.as_str(), &tide.byte_range), ("tide.md", &(16..43)));
+        // The files are as they were when it was made: nothing would be read again.
+        let known = Ledger::salvage(&world.corpus()).unwrap();
+        assert!(known.values().all(|indexed| indexed.outcome.sha256.is_some()));
+    }
+
+    #[test]
+    fn damage_beside_the_passages_costs_nothing() {
+        for end in [".term", ".idx", ".fieldnorm"] {
+            let world = world();
+            let before = world.hits("who designed the bridge in the tide");
+            // The files are gone: only the index can say what stood in them.
+            std::fs::remove_dir_all(world.files()).unwrap();
+            damage(&world, end);
+            assert!(matches!(Corpus::open(&world.corpus()), Err(CorpusError::Damaged { .. })));
+            assert_eq!(repaired(&world).unwrap().passages, 3);
+            assert_eq!(before.len(), 3);
+            let shown = |hits: Vec<super::super::Hit>| -> Vec<(String, f32)> {
+                hits.into_iter().map(|hit| (hit.passage, hit.score)).collect()
+            };
+            assert_eq!(shown(world.hits("who designed the bridge in the tide")), shown(before));
+        }
+    }
+
+    #[test]
+    fn damaged_passages_are_read_from_the_files_again() {
+        for end in [".store", "meta.json"] {
+            let world = world();
+            damage(&world, end);
+            assert_eq!(repaired(&world).unwrap().passages, 3, "{end}");
+            assert_eq!(world.documents("tide"), ["sub/n.md"]);
+            assert_eq!(world.ingest().unchanged, 2);
+        }
+    }
+
+    #[test]
+    fn a_lost_ledger_is_made_from_the_passages() {
+        let world = world();
+        std::fs::write(ledger::path(&world.corpus()), "x".repeat(200)).unwrap();
+        assert_eq!(repaired(&world).unwrap().passages, 3);
+        // Nothing is known of the files: they are read again.
+        assert_eq!(world.ingest().indexed, 2);
+        assert_eq!(world.documents("tide"), ["sub/n.md"]);
+    }
+
+    #[test]
+    fn what_is_lost_altogether_is_said() {
+        let world = world();
+        damage(&world, ".store");
+        std::fs::remove_dir_all(world.files()).unwrap();
+        let error = repaired(&world).unwrap_err();
+        assert!(error.to_string().contains("none of the files it was made from"), "{error}");
+        let nothing = World::new(&[]);
+        assert!(matches!(repaired(&nothing), Err(CorpusError::Missing { .. })));
+    }
+}
