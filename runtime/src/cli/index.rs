@@ -61,7 +61,11 @@ pub fn run(args: &IndexArgs, context: &Context) -> Result<Exit> {
     }
 }
 
-fn index(args: &IndexArgs, dir: &Path, options: &IngestOptions) -> Result<IngestReport, CorpusError> {
+fn index(
+    args: &IndexArgs,
+    dir: &Path,
+    options: &IngestOptions,
+) -> Result<IngestReport, CorpusError> {
     let mut bar = Bar::new();
     let report = corpus::ingest(dir, &args.paths, options, &mut bar);
     bar.0.finish_and_clear();

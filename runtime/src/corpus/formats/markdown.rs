@@ -139,7 +139,8 @@ fn front_matter(text: &str) -> (FrontMatter, usize) {
         if matches!(line.trim_end(), "---" | "...") {
             return (front, at);
         }
-        let value = |key| line.strip_prefix(key).map(|value| value.trim().trim_matches(['"', '\'']));
+        let value =
+            |key| line.strip_prefix(key).map(|value| value.trim().trim_matches(['"', '\'']));
         if let Some(title) = value("title:") {
             front.title = Some(title.to_owned());
         } else if let Some(language) = value("lang:").or_else(|| value("language:")) {

@@ -49,7 +49,10 @@ fn an_epub_gives_chapters_in_order() {
         ]
     );
     let first = &passages[0];
-    assert_eq!((&*first.title, &*first.document, first.language), ("A & B", "d/f", Language::French));
+    assert_eq!(
+        (&*first.title, &*first.document, first.language),
+        ("A & B", "d/f", Language::French)
+    );
     assert_eq!(first.byte_range, 0..0);
     assert_eq!((outcome.documents, outcome.skips.total), (1, 0));
 }
@@ -145,7 +148,8 @@ fn bombs_are_small_or_refused() {
     let entities = "<!DOCTYPE x [<!ENTITY a 'ha'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;'>\
                     <!ENTITY c '&b;&b;&b;&b;&b;&b;&b;&b;&b;'>]>";
     let document = format!("{entities}<w:document>{}</w:document>", files::paragraph("", "o&c;k"));
-    let (found, _) = passages(Kind::Docx, &files::zip(&[("word/document.xml", document.as_bytes())]));
+    let (found, _) =
+        passages(Kind::Docx, &files::zip(&[("word/document.xml", document.as_bytes())]));
     assert_eq!(found[0].text, "ok");
     let deep = format!("{}x", "<w:p><w:r><w:t>".repeat(200_000));
     let deep = files::docx("t", &deep);

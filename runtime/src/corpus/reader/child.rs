@@ -12,9 +12,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use super::super::source::{self, Task};
 use super::super::{CorpusError, Passage};
 use super::contain;
-use super::protocol::{
-    PROTOCOL_VERSION, READER_ARGUMENT, Reply, Request, read_frame, write_frame,
-};
+use super::protocol::{PROTOCOL_VERSION, READER_ARGUMENT, Reply, Request, read_frame, write_frame};
 
 /// Stack of the thread that parses: recursion of a library over a hostile file ends here.
 const STACK_BYTES: usize = 64 << 20;
@@ -54,7 +52,8 @@ fn answer(requests: OwnedFd, replies: OwnedFd) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             other => other?,
         };
-        let file = requests.file.take().ok_or_else(|| io::Error::other("a request without file"))?;
+        let file =
+            requests.file.take().ok_or_else(|| io::Error::other("a request without file"))?;
         contain::limit_processor_time(file.metadata().map_or(0, |data| data.len()))?;
         read(File::from(OwnedFd::from(file)), &request.task, &output)?;
     }

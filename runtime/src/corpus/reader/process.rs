@@ -17,9 +17,7 @@ use super::super::CorpusError;
 use super::super::formats::Sink;
 use super::super::source::{Outcome, Task};
 use super::ReaderSettings;
-use super::protocol::{
-    PROTOCOL_VERSION, READER_ARGUMENT, Reply, Request, read_frame, write_frame,
-};
+use super::protocol::{PROTOCOL_VERSION, READER_ARGUMENT, Reply, Request, read_frame, write_frame};
 use crate::cancel::Cancel;
 
 /// How often a waiting parent looks at the cancel token.
@@ -63,9 +61,9 @@ impl Process {
                 tracing::debug!(process = process.child.id(), "the reader has started");
                 Ok(process)
             }
-            Ok(Reply::Ready { version }) => Err(failed(format!(
-                "speaks version {version}, this program {PROTOCOL_VERSION}"
-            ))),
+            Ok(Reply::Ready { version }) => {
+                Err(failed(format!("speaks version {version}, this program {PROTOCOL_VERSION}")))
+            }
             _ => Err(failed(
                 "did not answer as a reader; its `main` must begin with \
                  `retort::corpus::serve_if_reader()`"
@@ -145,7 +143,9 @@ impl Process {
         let is_silent = error.kind() == io::ErrorKind::TimedOut;
         let is_gone = matches!(
             error.kind(),
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+            io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::ConnectionReset
         );
         if !is_gone {
             let _ = self.child.kill();

@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn a_message_survives_the_pipe() {
-        let passage = Passage { text: "It is long.".to_owned(), page: Some(3), ..Passage::default() };
+        let passage =
+            Passage { text: "It is long.".to_owned(), page: Some(3), ..Passage::default() };
         let reply = Reply::Passages(vec![passage]);
         let mut pipe = Vec::new();
         write_frame(&mut pipe, &reply).unwrap();

@@ -50,7 +50,8 @@ impl Package {
         xml::read(&text, &mut |piece| reading.take(&folder(&path), &piece))?;
         let mut package = reading.package;
         let items = reading.items;
-        package.spine = reading.spine.iter().filter_map(|id| Some(items.get(id)?.path.clone())).collect();
+        package.spine =
+            reading.spine.iter().filter_map(|id| Some(items.get(id)?.path.clone())).collect();
         package.contents = items.into_values().find(|item| item.is_contents).map(|item| item.path);
         if package.spine.is_empty() {
             return Err(format!("{path} lists no chapters").into());

@@ -199,11 +199,11 @@ impl Extract {
             heading.push_str(text);
         } else if let Some(title) = &mut self.title {
             title.push_str(text);
-        } else if self.left_out.is_some() {
-        } else if self.preformatted > 0 {
-            self.flow.push_as_is(text);
-        } else {
-            self.flow.push(text);
+        } else if self.left_out.is_none() {
+            match self.preformatted {
+                0 => self.flow.push(text),
+                _ => self.flow.push_as_is(text),
+            }
         }
     }
 
@@ -241,9 +241,8 @@ mod tests {
     /// A page's sections as lines `heading/path: text`.
     fn sections(html: &str, syntax: Syntax) -> Vec<String> {
         let page = page(html, syntax);
-        let section = |section: &Section| {
-            format!("{}: {}", section.heading.join("/"), section.text.trim())
-        };
+        let section =
+            |section: &Section| format!("{}: {}", section.heading.join("/"), section.text.trim());
         page.sections.iter().map(section).collect()
     }
 
@@ -271,8 +270,10 @@ mod tests {
                     <pre>a\n  b</pre>end";
         assert_eq!(
             sections(html, Syntax::Html),
-            [": Name | Built\nHeahi | 1931\n\n- one\n- two\n\n- deep\n\nArch\nA curve.\n\na\n  b\n\n\
-              end"]
+            [
+                ": Name | Built\nHeahi | 1931\n\n- one\n- two\n\n- deep\n\nArch\nA curve.\n\na\n  b\n\n\
+              end"
+            ]
         );
     }
 

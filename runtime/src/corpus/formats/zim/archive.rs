@@ -108,7 +108,10 @@ impl<'a> Archive<'a> {
         let has_content = media_type < NO_CONTENT;
         let content =
             if has_content { Some((u32_at(&bytes, 8)?, u32_at(&bytes, 12)?)) } else { None };
-        let mut texts = bytes.get(if has_content { 16 } else { 12 }..).unwrap_or_default().split(|byte| *byte == 0);
+        let mut texts = bytes
+            .get(if has_content { 16 } else { 12 }..)
+            .unwrap_or_default()
+            .split(|byte| *byte == 0);
         let mut text = || String::from_utf8_lossy(texts.next().unwrap_or_default()).into_owned();
         Ok(Entry { media_type, namespace, content, path: text(), title: text() })
     }
