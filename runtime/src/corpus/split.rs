@@ -151,8 +151,10 @@ fn ends_sentence(text: &str, terminator: usize, end: usize) -> bool {
 /// Whether what follows a line end is a blank line, a list item or a table row.
 fn starts_block(rest: &str) -> bool {
     let line = rest.trim_start_matches([' ', '\t', '\r']);
-    line.starts_with('\n')
+    let line = line.split('\n').next().unwrap_or_default();
+    line.is_empty()
         || ["- ", "* ", "+ ", "|", "> "].iter().any(|mark| line.starts_with(mark))
+        || line.contains(" | ")
 }
 
 fn is_abbreviation(text: &str, full_stop: usize) -> bool {
@@ -182,6 +184,7 @@ mod tests {
         assert_eq!(sentence_texts("One line\nwraps. Next"), ["One line\nwraps.", "Next"]);
         assert_eq!(sentence_texts("A head\n\nA body"), ["A head", "A body"]);
         assert_eq!(sentence_texts("list:\n- one\n- two"), ["list:", "- one", "- two"]);
+        assert_eq!(sentence_texts("a | b\nc | d\n"), ["a | b", "c | d"]);
         assert_eq!(sentence_texts("橋は古い。川は長い。"), ["橋は古い。", "川は長い。"]);
     }
 

@@ -82,46 +82,97 @@ pub fn docx(title: &str, body: &str) -> Vec<u8> {
     ])
 }
 
+/// A PDF file of these objects, the first of them the catalog. `trailer` is put into its trailer.
+#[must_use]
+pub fn pdf_of(objects: &[Vec<u8>], trailer: &str) -> Vec<u8> {
+    let mut file = b"%PDF-1.4\n".to_vec();
+    let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
+    for (number, object) in objects.iter().enumerate() {
+        table += &format!("{:010} 00000 n \n", file.len());
+        file.extend(format!("{} 0 obj\n", number + 1).bytes());
+        file.extend(object);
+        file.extend(b"\nendobj\n");
+    }
+    let start = file.len();
+    let count = objects.len() + 1;
+    let end = format!("<< /Size {count} /Root 1 0 R {trailer} >>\nstartxref\n{start}\n%%EOF\n");
+    file.extend(format!("{table}trailer\n{end}").bytes());
+    file
+}
+
+/// A stream object with these entries in its dictionary.
+#[must_use]
+pub fn stream(entries: &str, bytes: &[u8]) -> Vec<u8> {
+    let start = format!("<< {entries} /Length {} >>\nstream\n", bytes.len());
+    [start.as_bytes(), bytes, b"\nendstream"].concat()
+}
+
 /// A PDF file of one line of text per page. `trailer` is put into its trailer.
 #[must_use]
 pub fn pdf_with(title: &str, pages: &[&str], trailer: &str) -> Vec<u8> {
     let kids: Vec<String> = (0..pages.len()).map(|page| format!("{} 0 R", 5 + 2 * page)).collect();
     let mut objects = vec![
-        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
-        format!("<< /Type /Pages /Count {} /Kids [{}] >>", pages.len(), kids.join(" ")),
-        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"
-            .to_owned(),
-        format!("<< /Title ({title}) >>"),
+        b"<< /Type /Catalog /Pages 2 0 R >>".to_vec(),
+        format!("<< /Type /Pages /Count {} /Kids [{}] >>", pages.len(), kids.join(" ")).into(),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>".into(),
+        format!("<< /Title ({title}) >>").into(),
     ];
     for (page, text) in pages.iter().enumerate() {
-        objects.push(format!(
-            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents {} 0 R \
-             /Resources << /Font << /F1 3 0 R >> >> >>",
-            6 + 2 * page
-        ));
-        let stream = if text.is_empty() {
+        let content = 6 + 2 * page;
+        objects.push(page_object(content, "/Font << /F1 3 0 R >>"));
+        let text = if text.is_empty() {
             String::new()
         } else {
             format!("BT /F1 12 Tf 72 720 Td ({text}) Tj ET")
         };
-        objects.push(format!("<< /Length {} >>\nstream\n{stream}\nendstream", stream.len()));
+        objects.push(stream("", text.as_bytes()));
     }
-    let mut file = String::from("%PDF-1.4\n");
-    let mut positions = Vec::new();
-    for (number, object) in objects.iter().enumerate() {
-        positions.push(file.len());
-        file += &format!("{} 0 obj\n{object}\nendobj\n", number + 1);
-    }
-    let table = file.len();
-    file += &format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
-    for position in positions {
-        file += &format!("{position:010} 00000 n \n");
-    }
-    file += &format!(
-        "trailer\n<< /Size {} /Root 1 0 R /Info 4 0 R {trailer} >>\nstartxref\n{table}\n%%EOF\n",
-        objects.len() + 1
+    pdf_of(&objects, &format!("/Info 4 0 R {trailer}"))
+}
+
+fn page_object(content: usize, resources: &str) -> Vec<u8> {
+    format!(
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents {content} 0 R \
+         /Resources << {resources} >> >>"
+    )
+    .into()
+}
+
+/// A PDF file of one page with this stream as its content.
+fn pdf_of_page(content: Vec<u8>, resources: &str, more: Option<Vec<u8>>) -> Vec<u8> {
+    let mut objects = vec![
+        b"<< /Type /Catalog /Pages 2 0 R >>".to_vec(),
+        b"<< /Type /Pages /Count 1 /Kids [3 0 R] >>".to_vec(),
+        page_object(4, resources),
+        content,
+    ];
+    objects.extend(more);
+    pdf_of(&objects, "")
+}
+
+/// A PDF file whose page draws a form that draws itself: its reader runs out of stack.
+#[must_use]
+pub fn looping_pdf() -> Vec<u8> {
+    let form = stream(
+        "/Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources << /XObject << /X 5 0 R >> >>",
+        b"/X Do",
     );
-    file.into_bytes()
+    pdf_of_page(stream("", b"/X Do"), "/XObject << /X 5 0 R >>", Some(form))
+}
+
+/// A PDF file whose page is so many blanks when it is decompressed.
+///
+/// # Panics
+/// When they cannot be compressed, which memory does not do.
+#[must_use]
+pub fn inflating_pdf(bytes: usize) -> Vec<u8> {
+    let archive = zip(&[("p", &vec![b' '; bytes])]);
+    // A zip entry is a deflate stream behind its header; PDF wants zlib's frame around it.
+    let start = 30 + usize::from(archive[26]) + usize::from(archive[28]);
+    let directory = archive.windows(4).rposition(|window| window == b"PK\x01\x02");
+    let deflated = &archive[start..directory.expect("a directory")];
+    let content = [b"\x78\x9c", deflated].concat();
+    pdf_of_page(stream("/Filter /FlateDecode", &content), "", None)
 }
 
 /// A PDF file of one line of text per page.

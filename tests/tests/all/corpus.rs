@@ -114,6 +114,7 @@ fn bad() -> Vec<(&'static str, Vec<u8>)> {
         ("x/bomb.txt.zst", zstd::encode_all(&blanks[..], 3).unwrap()),
         ("x/cut.epub", good().swap_remove(5).1[..300].to_vec()),
         ("x/empty.pdf", Vec::new()),
+        ("x/loop.pdf", files::looping_pdf()),
         ("x/locked.pdf", files::encrypted_pdf()),
         ("x/ring.pdf", files::circular_pdf()),
         ("x/text.zim", b"no archive at all".to_vec()),
@@ -161,6 +162,7 @@ fn bad_files_are_told_and_the_others_indexed() {
         ("cut.epub", "zip archive"),
         ("empty.pdf", "broken PDF"),
         ("locked.pdf", "encrypted"),
+        ("loop.pdf", "the reader stopped (signal 6) on this file"),
         ("ring.pdf", "OCR"),
         ("text.zim", "no ZIM file"),
         ("wrong.docx", "zip archive"),
@@ -176,7 +178,7 @@ fn bad_files_are_told_and_the_others_indexed() {
     fs::remove_file(place.documents().join("c.html")).unwrap();
     let report = place.index(&[]);
     let counts = ["indexed", "unchanged", "removed", "skipped_total"].map(|count| &report[count]);
-    assert_eq!(counts, [2, 12, 1, 8], "{report}");
+    assert_eq!(counts, [2, 12, 1, 9], "{report}");
     assert_eq!(place.hit("weir roars")["document"], "x/empty.pdf");
     assert_eq!(place.hit("footbridge sways"), Value::Null);
 }
@@ -294,43 +296,10 @@ fn small_reader() -> ReaderSettings {
     ReaderSettings { command, ..ReaderSettings::default() }
 }
 
-/// A PDF file whose page is so long when it is decompressed.
-fn inflating_pdf(bytes: usize) -> Vec<u8> {
-    let page = vec![b' '; bytes];
-    // A zip entry is a deflate stream behind its header; PDF wants zlib's frame around it.
-    let archive = files::zip(&[("p", &page)]);
-    let name_bytes = usize::from(archive[26]);
-    let extra_bytes = usize::from(archive[28]);
-    let start = 30 + name_bytes + extra_bytes;
-    let end = archive.windows(4).rposition(|window| window == b"PK\x01\x02").unwrap();
-    let mut stream = vec![0x78, 0x9c];
-    stream.extend(&archive[start..end]);
-    let mut file = b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n2 0 obj\n\
-                     << /Type /Pages /Count 1 /Kids [3 0 R] >>\nendobj\n3 0 obj\n<< /Type /Page \
-                     /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 4 0 R >>\nendobj\n"
-        .to_vec();
-    let object = file.len();
-    file.extend(
-        format!("4 0 obj\n<< /Filter /FlateDecode /Length {} >>\nstream\n", stream.len()).bytes(),
-    );
-    file.extend(stream);
-    file.extend(b"\nendstream\nendobj\n");
-    let find = |words: &str| file.windows(words.len()).position(|w| w == words.as_bytes()).unwrap();
-    let places = [find("1 0 obj"), find("2 0 obj"), find("3 0 obj"), object];
-    let table = file.len();
-    let mut end = String::from("xref\n0 5\n0000000000 65535 f \n");
-    for place in places {
-        end += &format!("{place:010} 00000 n \n");
-    }
-    end += &format!("trailer\n<< /Size 5 /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n");
-    file.extend(end.bytes());
-    file
-}
-
 #[test]
 fn a_file_that_kills_its_reader_is_told_and_tried_once() {
     let place = Place::new(&[
-        ("a.pdf", inflating_pdf(600 << 20)),
+        ("a.pdf", files::inflating_pdf(600 << 20)),
         ("b.pdf", files::pdf("Weir", &["The weir roars."])),
     ]);
     let report = ingest(&place, small_reader()).unwrap();

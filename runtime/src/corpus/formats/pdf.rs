@@ -75,7 +75,26 @@ fn page_text(pdf: &Pdf, number: u32) -> Result<String, String> {
     let mut output = PlainTextOutput::new(&mut text);
     pdf_extract::output_doc_page(pdf, &mut output, number)
         .map_err(|error| format!("broken PDF ({error})"))?;
-    Ok(text)
+    Ok(joined(&text))
+}
+
+/// The text without the hyphens that only a line's end put into words: those before a line that
+/// goes on in small letters.
+fn joined(text: &str) -> String {
+    let mut joined = String::with_capacity(text.len());
+    let mut lines = text.lines().map(str::trim_end).peekable();
+    while let Some(line) = lines.next() {
+        let goes_on = lines.peek().is_some_and(|next| next.starts_with(char::is_lowercase));
+        let word = line.strip_suffix('-').filter(|word| word.ends_with(char::is_alphabetic));
+        match word {
+            Some(word) if goes_on => joined.push_str(word),
+            _ => {
+                joined.push_str(line);
+                joined.push('\n');
+            }
+        }
+    }
+    joined
 }
 
 /// The title of the document's information, when it is one.
@@ -102,4 +121,17 @@ fn text(pdf: &Pdf, object: &Object) -> Option<String> {
         }
         _ => bytes.iter().map(|byte| char::from(*byte)).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_cut_by_a_line_are_whole_again() {
+        assert_eq!(
+            joined("The draw-\nbridge of Baden-\nBaden -\nis 5-\nold"),
+            "The drawbridge of Baden-\nBaden -\nis 5-\nold\n"
+        );
+    }
 }

@@ -123,7 +123,7 @@ pub(super) fn refuse_system_calls() -> io::Result<()> {
     let Ok(architecture) = std::env::consts::ARCH.try_into() else {
         return Ok(());
     };
-    let rules = ALLOWED.iter().map(|call| (i64::from(*call), Vec::new())).collect();
+    let rules = ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(rules, refused, SeccompAction::Allow, architecture)
         .map_err(io::Error::other)?;

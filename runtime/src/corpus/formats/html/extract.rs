@@ -199,11 +199,11 @@ impl Extract {
             heading.push_str(text);
         } else if let Some(title) = &mut self.title {
             title.push_str(text);
-        } else if self.left_out.is_some() {
-        } else if self.preformatted > 0 {
-            self.flow.push_as_is(text);
-        } else {
-            self.flow.push(text);
+        } else if self.left_out.is_none() {
+            match self.preformatted {
+                0 => self.flow.push(text),
+                _ => self.flow.push_as_is(text),
+            }
         }
     }
 
