@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::exit::{Exit, UsageError};
 use super::output::outln;
-use crate::corpus::{self, Corpus, CorpusEntry, CorpusError, CorpusState, CorpusStats};
+use crate::corpus::{self, Corpus, CorpusEntry, CorpusState, CorpusStats};
 
 /// Commands about corpora.
 #[derive(Debug, Subcommand)]
@@ -142,7 +142,7 @@ fn check(names: &[String], repair: bool, as_json: bool, context: &Context) -> Re
     let mut exit = Exit::Success;
     for (name, dir) in corpora {
         let found = match Corpus::check(&dir) {
-            Err(error) if repair && is_repairable(&error) => {
+            Err(error) if repair && error.is_repairable() => {
                 eprintln!("{name}: {error}; rebuilding it");
                 let options = context.ingest_options(false);
                 corpus::repair(&dir, &options, &mut ()).map(|stats| ("repaired", stats))
@@ -158,10 +158,6 @@ fn check(names: &[String], repair: bool, as_json: bool, context: &Context) -> Re
         }
     }
     Ok(exit)
-}
-
-fn is_repairable(error: &CorpusError) -> bool {
-    matches!(error, CorpusError::Damaged { .. } | CorpusError::Incompatible { .. })
 }
 
 fn print_checked(

@@ -61,7 +61,14 @@ fn index(
     options: &IngestOptions,
 ) -> Result<IngestReport, CorpusError> {
     let mut bar = Bar::new();
-    let report = corpus::ingest(dir, &args.paths, options, &mut bar);
+    let mut report = corpus::ingest(dir, &args.paths, options, &mut bar);
+    if let Err(error) = &report
+        && error.is_repairable()
+    {
+        bar.0.suspend(|| eprintln!("{error}; it is rebuilt first"));
+        corpus::repair(dir, options, &mut bar)?;
+        report = corpus::ingest(dir, &args.paths, options, &mut bar);
+    }
     bar.0.finish_and_clear();
     report
 }

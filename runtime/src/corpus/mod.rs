@@ -145,6 +145,12 @@ pub enum CorpusError {
 }
 
 impl CorpusError {
+    /// Whether [`repair`] may help.
+    #[must_use]
+    pub fn is_repairable(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Incompatible { .. })
+    }
+
     fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io { path: path.to_path_buf(), source }
     }
