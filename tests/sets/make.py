@@ -18,7 +18,9 @@ import sys
 
 SEED = 1
 PAGES_MAX = 3000
+FAMILY_MAX = 30
 QUESTIONS_MAX = 500
+QUESTION_WORDS_MAX = 40
 WORDS_MIN = 40
 
 
@@ -95,15 +97,20 @@ def main():
         read, roots = rust_page, roots or [f"{sysroot}/share/doc/rust/html/std"]
     paths = sorted(path for root in roots for path in pathlib.Path(root).rglob("*.*") if path.is_file())
     random.Random(SEED).shuffle(paths)
-    pages = {}
+    pages, families = {}, {}
     for path in paths:
         page = read(path)
         if page and len(page[2].split()) >= WORDS_MIN and page[0] not in pages:
-            pages[page[0]] = page
+            # One program's many commands must not be the whole set.
+            family = re.split(r"[-_:.(]", page[0])[0]
+            families[family] = families.get(family, 0) + 1
+            if kind == "rust" or families[family] <= FAMILY_MAX:
+                pages[page[0]] = page
         if len(pages) == PAGES_MAX:
             break
     answers = {}
     for title, summary, _ in pages.values():
+        summary = " ".join(summary.split()[:QUESTION_WORDS_MAX])
         answers.setdefault(summary, []).append(title)
     questions = [(summary, gold) for summary, gold in answers.items() if len(gold) <= 3][:QUESTIONS_MAX]
     folder = pathlib.Path(out)

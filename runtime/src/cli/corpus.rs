@@ -143,7 +143,7 @@ fn check(names: &[String], repair: bool, as_json: bool, context: &Context) -> Re
     for (name, dir) in corpora {
         let found = match Corpus::check(&dir) {
             Err(error) if repair && error.is_repairable() => {
-                eprintln!("{name}: {error}; rebuilding it");
+                eprintln!("{name}: rebuilding it");
                 let options = context.ingest_options(false);
                 corpus::repair(&dir, &options, &mut ()).map(|stats| ("repaired", stats))
             }

@@ -62,10 +62,10 @@ fn index(
 ) -> Result<IngestReport, CorpusError> {
     let mut bar = Bar::new();
     let mut report = corpus::ingest(dir, &args.paths, options, &mut bar);
-    if let Err(error) = &report
-        && error.is_repairable()
-    {
-        bar.0.suspend(|| eprintln!("{error}; it is rebuilt first"));
+    if report.as_ref().is_err_and(CorpusError::is_repairable) {
+        bar.0.suspend(|| {
+            eprintln!("the corpus is damaged or of an older version: it is rebuilt first")
+        });
         corpus::repair(dir, options, &mut bar)?;
         report = corpus::ingest(dir, &args.paths, options, &mut bar);
     }

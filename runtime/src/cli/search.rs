@@ -39,11 +39,14 @@ pub fn run(args: &SearchArgs, context: &Context) -> Result<Exit> {
     } else {
         Box::new(std::iter::once(Ok(args.query.clone())))
     };
+    if args.open.is_some_and(|number| number > args.limit) {
+        let message = "--open N opens one of the hits that are found: raise --limit with it";
+        return Err(UsageError(message.to_owned()).into());
+    }
     let mut exit = Exit::Success;
     for query in queries {
         let query = query.map_err(|error| UsageError(format!("standard input: {error}")))?;
-        let limit = args.limit.max(args.open.unwrap_or(1));
-        let hits = corpus.search(&query, usize::from(limit))?;
+        let hits = corpus.search(&query, usize::from(args.limit))?;
         if let Some(number) = args.open {
             let Some(hit) = hits.get(usize::from(number) - 1) else {
                 eprintln!("there is no hit {number}: the search found {}", hits.len());

@@ -31,6 +31,8 @@ impl Watch {
             input.canonicalize().with_context(|| format!("{} cannot be watched", input.display()))
         });
         let roots = roots.collect::<Result<Vec<_>>>()?;
+        // What is not there has no true name, and the first ingest would look like a change.
+        std::fs::create_dir_all(own).with_context(|| own.display().to_string())?;
         let own = own.canonicalize().unwrap_or_else(|_| own.to_path_buf());
         let (tell, changes) = sync_channel(1);
         let filter = Filter { roots: roots.clone(), own };

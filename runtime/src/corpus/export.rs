@@ -1,16 +1,20 @@
 //! Corpora as one file: a zstd-compressed tar archive whose first entry says what follows.
 //!
 //! `corpus.json` lists the files with their lengths and SHA-256; then come `corpus.db` and the files
-//! of `index/`. Nothing in it depends on the machine.
+//! of `index/`. It opens on every machine. The paths of the documents on the machine that made it
+//! stand in it, and so may text of documents that were removed.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::formats::Expanding;
+use super::index::sync_folder;
 use super::ledger::{self, FORMAT, Ledger};
 use super::search::{Corpus, CorpusStats};
 use super::{CorpusError, index, ingest};
@@ -21,6 +25,8 @@ const ARCHIVE_FORMAT: u32 = 1;
 const CONTENTS: &str = "corpus.json";
 /// Bytes of that entry at most: 10,000 files.
 const CONTENTS_BYTES_MAX: u64 = 2 << 20;
+/// Mode of an archive, as far as the user's mask allows.
+const READABLE: u32 = 0o666;
 /// Compression level: the index is mostly compressed already.
 const COMPRESSION: i32 = 3;
 
@@ -51,11 +57,11 @@ pub fn export(dir: &Path, archive: &Path) -> Result<CorpusStats, CorpusError> {
         return Err(CorpusError::Missing { path: dir.to_path_buf() });
     }
     let _lock = ingest::lock(dir)?;
-    if ledger::log(dir).exists() {
+    if ledger::logs(dir).iter().any(|log| log.exists()) {
         // Folds what an ingest that was cut off left into the file.
         Ledger::open_or_create(dir)?.close();
     }
-    let stats = Corpus::check(dir)?;
+    let stats = Corpus::check_alone(dir)?;
     let paths = files(dir)?;
     let written = write(dir, archive, &paths, stats.passages);
     written.map_err(|error| CorpusError::io(archive, error))?;
@@ -83,7 +89,9 @@ fn write(
     passages: u64,
 ) -> io::Result<()> {
     let beside = archive.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::NamedTempFile::new_in(beside.unwrap_or(Path::new(".")))?;
+    let mut file = tempfile::Builder::new()
+        .permissions(PermissionsExt::from_mode(READABLE))
+        .tempfile_in(beside.unwrap_or(Path::new(".")))?;
     let mut files = BTreeMap::new();
     for (name, path) in paths {
         files.insert(name.clone(), entry_of(path)?);
@@ -161,25 +169,34 @@ pub fn import(archive: &Path, dir: &Path) -> Result<CorpusStats, CorpusError> {
     std::fs::create_dir_all(parent).map_err(|error| CorpusError::io(parent, error))?;
     let staged = tempfile::Builder::new().prefix(".import-").tempdir_in(parent);
     let staged = staged.map_err(|error| CorpusError::io(parent, error))?;
+    let corpus = staged.path().join("corpus");
+    std::fs::create_dir(&corpus).map_err(|error| CorpusError::io(&corpus, error))?;
     let file = File::open(archive).map_err(|error| CorpusError::io(archive, error))?;
-    unpack(file, staged.path())
-        .map_err(|reason| CorpusError::Archive { path: archive.to_path_buf(), reason })?;
-    let stats = Corpus::check(staged.path())?;
-    std::fs::rename(staged.path(), dir).map_err(|error| CorpusError::io(dir, error))?;
+    let refused = |reason| CorpusError::Archive { path: archive.to_path_buf(), reason };
+    unpack(file, &corpus).map_err(refused)?;
+    let stats = Corpus::check(&corpus).map_err(|error| {
+        refused(format!(
+            "what it holds is no sound corpus of this version ({error}); export it again"
+        ))
+    })?;
+    sync_folder(&corpus)?;
+    let synced = File::open(&corpus).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| CorpusError::io(&corpus, error))?;
+    std::fs::rename(&corpus, dir).map_err(|error| CorpusError::io(dir, error))?;
     let synced = File::open(parent).and_then(|folder| folder.sync_all());
     synced.map_err(|error| CorpusError::io(parent, error))?;
-    // What was renamed is no longer there to remove.
-    let _ = staged.keep();
     Ok(stats)
 }
 
 /// Unpacks what the archive's first entry lists into `dir`, and nothing else.
 fn unpack(file: File, dir: &Path) -> Result<(), String> {
+    let bytes = file.metadata().map_or(0, |data| data.len());
     let decompressed = zstd::Decoder::new(file).map_err(|error| error.to_string())?;
-    let mut tar = tar::Archive::new(decompressed);
+    let mut tar = tar::Archive::new(Expanding::new(decompressed, bytes));
     let unreadable =
         |error: io::Error| format!("it is cut short or no archive of a corpus: {error}");
-    let mut entries = tar.entries().map_err(unreadable)?;
+    // Raw: an entry that gives the next a long name is not read into memory, but is unlisted.
+    let mut entries = tar.entries().map_err(unreadable)?.raw(true);
     let first = entries.next().ok_or("it is empty")?.map_err(unreadable)?;
     let mut contents = contents(first)?;
     std::fs::create_dir(dir.join("index")).map_err(|error| error.to_string())?;
@@ -192,7 +209,8 @@ fn unpack(file: File, dir: &Path) -> Result<(), String> {
         let file = File::create_new(dir.join(&path)).map_err(|error| format!("{name}: {error}"))?;
         let mut hashing = Hashing { inner: file, hash: Sha256::new(), bytes: 0 };
         // One byte more than listed tells a longer entry; a header may lie about it.
-        io::copy(&mut (&mut entry).take(listed.bytes + 1), &mut hashing).map_err(unreadable)?;
+        io::copy(&mut (&mut entry).take(listed.bytes.saturating_add(1)), &mut hashing)
+            .map_err(unreadable)?;
         let synced = hashing.inner.sync_all();
         synced.map_err(|error| format!("{name}: {error}"))?;
         if hashing.entry() != listed {

@@ -43,7 +43,7 @@ pub(super) enum Language {
 /// per cent of them, another language's text hardly any.
 const FUNCTION_WORD_SHARE: f32 = 0.2;
 /// Words of a text that are looked at for it.
-const LOOKED_AT_WORDS: usize = 60;
+const LOOKED_AT_WORDS: usize = 40;
 
 /// ISO 639-1 code of each language, and its name in the detector.
 const CODES: [(Language, &str, Lang); 18] = [

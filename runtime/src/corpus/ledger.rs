@@ -102,9 +102,9 @@ pub(super) fn path(corpus: &Path) -> PathBuf {
     corpus.join("corpus.db")
 }
 
-/// The ledger's write-ahead log, which is there while it is written and after a cut.
-pub(super) fn log(corpus: &Path) -> PathBuf {
-    corpus.join("corpus.db-wal")
+/// SQLite's logs beside the ledger, which are there while it is written and after a cut.
+pub(super) fn logs(corpus: &Path) -> [PathBuf; 3] {
+    ["corpus.db-wal", "corpus.db-shm", "corpus.db-journal"].map(|name| corpus.join(name))
 }
 
 impl Ledger {
@@ -163,6 +163,10 @@ impl Ledger {
             return Err(CorpusError::damaged(&self.corpus, "corpus.db is not a corpus's ledger"));
         }
         let format = self.get(|connection| pragma(connection, "user_version"))?;
+        if format > FORMAT {
+            let path = self.corpus.clone();
+            return Err(CorpusError::Newer { path, format });
+        }
         if format != FORMAT {
             return Err(self.incompatible(format!("format {format}"), format!("format {FORMAT}")));
         }
@@ -351,6 +355,12 @@ impl Ledger {
             files.insert(path, indexed);
         }
         Ok(files)
+    }
+
+    /// The last commit that the ledger of such a corpus knows of.
+    pub(super) fn salvaged_generation(corpus: &Path) -> Result<u64, CorpusError> {
+        let opened = Connection::open_with_flags(path(corpus), OpenFlags::SQLITE_OPEN_READ_ONLY);
+        Ok(Self::guard(corpus, opened)?.totals()?.generation)
     }
 
     /// Leaves one plain file behind, which a read-only medium can hold. Another reader may be in

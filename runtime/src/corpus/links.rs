@@ -16,6 +16,9 @@ const COMMON_SHARE: f32 = 0.02;
 /// The few more, for small corpora.
 const COMMON_MIN: u64 = 20;
 
+/// Words that are looked at: those of the longest passages; a question may be any length.
+const MENTION_WORDS_MAX: usize = 512;
+
 /// How a text writes names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Writing {
@@ -46,7 +49,8 @@ pub(super) struct Linker<'a> {
 impl Linker<'_> {
     /// Distinct mentions in order of appearance, the longest where several start at a word.
     pub(super) fn mentions(&self, text: &str, writing: Writing) -> tantivy::Result<Vec<Mention>> {
-        let words = words(text);
+        let mut words = words(text);
+        words.truncate(MENTION_WORDS_MAX);
         let mut found: Vec<Mention> = Vec::new();
         let mut rest = words.as_slice();
         while let Some(first) = rest.first() {

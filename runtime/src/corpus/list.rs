@@ -43,7 +43,7 @@ pub fn list(corpora_dir: &Path) -> Result<Vec<CorpusEntry>, CorpusError> {
     };
     let paths = entries.flatten().map(|entry| entry.path());
     let mut corpora: Vec<CorpusEntry> =
-        paths.filter(|path| ledger::path(path).is_file()).map(entry).collect();
+        paths.filter(|path| !is_hidden(path) && ledger::path(path).is_file()).map(entry).collect();
     corpora.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(corpora)
 }
@@ -59,6 +59,11 @@ pub fn remove(dir: &Path) -> Result<(), CorpusError> {
     }
     let _lock = ingest::lock(dir)?;
     std::fs::remove_dir_all(dir).map_err(|error| CorpusError::io(dir, error))
+}
+
+/// Whether a folder is one of those in which an import grows.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
 fn entry(path: PathBuf) -> CorpusEntry {

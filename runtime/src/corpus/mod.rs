@@ -81,6 +81,14 @@ pub enum CorpusError {
         /// What this version reads.
         expected: String,
     },
+    /// The corpus was made by a later version.
+    #[error("{}: a newer retort made this corpus (format {format}); use that version", path.display())]
+    Newer {
+        /// The corpus folder.
+        path: PathBuf,
+        /// What the corpus says.
+        format: i64,
+    },
     /// The corpus cannot be trusted.
     #[error(
         "{}: the corpus is damaged ({reason}); `retort corpus check NAME --repair` rebuilds it",

@@ -156,7 +156,8 @@ impl Ranking<'_> {
         let mut mentions = self.linker().mentions(&seed.text, Writing::Text)?;
         mentions.retain(|mention| own.as_ref() != Some(&mention.key));
         let evidence = relative / (1.0 + mentions.len() as f32 / MENTIONS_HALF).sqrt();
-        let link = Link { evidence, via: Some(seed.title.clone()) };
+        let named = if seed.title.is_empty() { &seed.document } else { &seed.title };
+        let link = Link { evidence, via: Some(named.clone()) };
         mentions.iter().try_for_each(|mention| self.offer(mention, &link, terms, links))
     }
 

@@ -26,6 +26,8 @@ use super::source::{Outcome, Task};
 use super::stamp::Stamp;
 use super::walk::Found;
 
+/// Start of the name of the folder in which the new corpus grows.
+const STAGED_PREFIX: &str = "repair-";
 /// Blocks of stored passages kept while they are read once, in order.
 const CACHED_BLOCKS: usize = 1;
 
@@ -43,15 +45,42 @@ pub fn repair(
         return Err(CorpusError::Missing { path: dir.to_path_buf() });
     }
     let _lock = lock(dir)?;
-    let staged = tempfile::Builder::new().prefix("repair-").tempdir_in(dir);
+    tidy(dir).map_err(|error| CorpusError::io(dir, error))?;
+    let staged = tempfile::Builder::new().prefix(STAGED_PREFIX).tempdir_in(dir);
     let staged = staged.map_err(|error| CorpusError::io(dir, error))?;
     let known = Ledger::salvage(dir).unwrap_or_default();
-    if let Err(lost) = from_passages(dir, staged.path(), &known) {
-        tracing::warn!("the stored passages cannot be read ({lost}): reading the files again");
-        from_files(dir, staged.path(), &known, options, progress)?;
+    match from_passages(dir, staged.path(), &known, options) {
+        Ok(()) => {}
+        Err(lost @ CorpusError::Damaged { .. }) => {
+            tracing::warn!("{lost}: reading the files again");
+            from_files(dir, staged.path(), &known, options, progress)?;
+        }
+        // What keeps the new corpus from being written says nothing of the old one.
+        Err(other) => return Err(other),
     }
+    let stats = Corpus::check(staged.path())?;
     replace(dir, staged.path()).map_err(|error| CorpusError::io(dir, error))?;
-    Corpus::check(dir)
+    Ok(stats)
+}
+
+/// Clears what a repair that was cut off left behind.
+fn tidy(dir: &Path) -> io::Result<()> {
+    let (folder, aside) = (index::folder(dir), aside(dir));
+    if aside.exists() && !folder.exists() {
+        std::fs::rename(&aside, &folder)?;
+    }
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(STAGED_PREFIX) {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the old index waits while the new one takes its place.
+fn aside(dir: &Path) -> PathBuf {
+    dir.join("index.damaged")
 }
 
 /// Copies the passages of the old index into a new corpus.
@@ -59,27 +88,41 @@ fn from_passages(
     old: &Path,
     new: &Path,
     known: &BTreeMap<String, Indexed>,
+    options: &IngestOptions,
 ) -> Result<(), CorpusError> {
     let lost = |error: tantivy::TantivyError| CorpusError::damaged(old, error);
     let stores = Stores::open(old).map_err(lost)?;
+    // An index older than its ledger holds passages of files as they were before.
+    let is_current = stores.generation >= Ledger::salvaged_generation(old).unwrap_or_default();
+    let nothing = BTreeMap::new();
+    let known = if is_current { known } else { &nothing };
     let fresh = PassageIndex::open_or_create(new)?;
     let mut ledger = Ledger::open_or_create(new)?;
     let mut writer = writer(&fresh, new)?;
     let mut counted: BTreeMap<String, Outcome> = BTreeMap::new();
     let mut usual = Language::default();
+    let mut broken = None;
     for segment in &stores.segments {
-        stores
-            .each(segment, &mut |source, mut passage, has_language| {
-                if !has_language {
-                    usual = Language::next_of(usual, &passage.text);
-                    passage.language = usual;
-                }
-                let outcome = counted.entry(source.clone()).or_default();
-                outcome.passages += 1;
-                outcome.documents += u64::from(passage.ordinal == 0);
-                writer.add_document(fresh.fields.to_document(&source, &passage)).map(drop)
-            })
-            .map_err(lost)?;
+        let read = stores.each(segment, &mut |source, mut passage, has_language| {
+            if !has_language {
+                usual = Language::next_of(usual, &passage.text);
+                passage.language = usual;
+            }
+            let outcome = counted.entry(source.clone()).or_default();
+            outcome.passages += 1;
+            outcome.documents += u64::from(passage.ordinal == 0);
+            let added = writer.add_document(fresh.fields.to_document(&source, &passage));
+            broken = match added {
+                _ if options.cancel.is_cancelled() => Some(CorpusError::Cancelled),
+                Err(error) => Some(CorpusError::index(new, error)),
+                Ok(_) => None,
+            };
+            broken.is_none()
+        });
+        read.map_err(lost)?;
+        if let Some(error) = broken {
+            return Err(error);
+        }
     }
     if counted.is_empty() {
         return Err(CorpusError::damaged(old, "the index holds no passage"));
@@ -94,6 +137,7 @@ fn from_passages(
     sync_folder(new)?;
     ledger.record(1, &sources)?;
     writer.wait_merging_threads().map_err(failed)?;
+    sync_folder(new)?;
     ledger.set_clean(true)?;
     ledger.close();
     Ok(())
@@ -113,6 +157,8 @@ fn believed(
 
 /// The stored passages of an index, whatever else of it is damaged.
 struct Stores {
+    /// Number of the index's last commit.
+    generation: u64,
     segments: Vec<Segment>,
     fields: StoredFields,
 }
@@ -133,14 +179,17 @@ impl Stores {
             }
         }
         let fields = StoredFields::of(&index.schema())?;
-        Ok(Self { segments, fields })
+        let payload = index.load_metas()?.payload;
+        let generation = payload.and_then(|payload| payload.parse().ok()).unwrap_or_default();
+        Ok(Self { generation, segments, fields })
     }
 
-    /// Hands on each passage that was not deleted, with its file and whether its language is known.
+    /// Hands on each passage that was not deleted, with its file and whether its language is known,
+    /// until the taker has enough.
     fn each(
         &self,
         segment: &Segment,
-        take: &mut dyn FnMut(String, super::Passage, bool) -> tantivy::Result<()>,
+        take: &mut dyn FnMut(String, super::Passage, bool) -> bool,
     ) -> tantivy::Result<()> {
         let store = StoreReader::open(segment.open_read(SegmentComponent::Store)?, CACHED_BLOCKS)?;
         let alive = match segment.meta().has_deletes() {
@@ -151,7 +200,9 @@ impl Stores {
         };
         for stored in store.iter::<TantivyDocument>(alive.as_ref()) {
             let (source, passage) = self.fields.read_document(&stored?);
-            take(source, passage, self.fields.has_language())?;
+            if !take(source, passage, self.fields.has_language()) {
+                break;
+            }
         }
         Ok(())
     }
@@ -187,12 +238,21 @@ fn from_files(
                       and there";
         return Err(CorpusError::damaged(old, reason));
     }
-    ingest_files(new, &files, options, progress).map(drop)
+    let absent = known.len() - files.len();
+    if absent > 0 {
+        tracing::warn!("{absent} files of the corpus are not there any more: it goes on without");
+    }
+    let report = ingest_files(new, &files, options, progress)?;
+    for skip in &report.skipped {
+        tracing::warn!("skipped {}: {}", skip.path.display(), skip.reason);
+    }
+    if report.cancelled { Err(CorpusError::Cancelled) } else { Ok(()) }
 }
 
 /// A file of the old ledger that is still there.
 fn found(path: &Path, indexed: &Indexed) -> Option<(PathBuf, Found)> {
-    let stamp = Stamp::of(&std::fs::metadata(path).ok()?);
+    let data = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    let stamp = Stamp::of(&data);
     let format = Format::of(path)?;
     let name = || path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let document = indexed.document.clone().unwrap_or_else(name);
@@ -202,15 +262,20 @@ fn found(path: &Path, indexed: &Indexed) -> Option<(PathBuf, Found)> {
 /// Puts the new corpus into the place of the old one. Cut off in between, it leaves an index
 /// that does not agree with its ledger, which is damage to be repaired.
 fn replace(dir: &Path, staged: &Path) -> io::Result<()> {
-    let folder = index::folder(dir);
-    let aside = dir.join("index.damaged");
+    let (folder, aside) = (index::folder(dir), aside(dir));
     if folder.exists() {
+        if aside.exists() {
+            std::fs::remove_dir_all(&aside)?;
+        }
         std::fs::rename(&folder, &aside)?;
     }
     std::fs::rename(index::folder(staged), &folder)?;
     // A log of the old ledger must not be taken for one of the new.
-    if ledger::log(dir).exists() {
-        std::fs::remove_file(ledger::log(dir))?;
+    for log in ledger::logs(dir) {
+        match std::fs::remove_file(log) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
     std::fs::rename(ledger::path(staged), ledger::path(dir))?;
     std::fs::File::open(dir)?.sync_all()?;

@@ -62,6 +62,8 @@ pub struct IngestReport {
 
 /// Skips listed in a report at most.
 const SKIPS_MAX: usize = 1_000;
+/// Characters of a reason at most.
+const REASON_CHARACTERS_MAX: usize = 400;
 /// Skips of one file listed at most.
 const SKIPS_OF_FILE_MAX: usize = 20;
 
@@ -82,6 +84,12 @@ impl IngestReport {
         });
         self.skipped.extend(listed);
     }
+}
+
+/// A reason as it may stand on a terminal: files choose parts of it.
+fn printable(reason: &str) -> String {
+    let shown = |letter: char| if letter.is_control() { ' ' } else { letter };
+    reason.chars().take(REASON_CHARACTERS_MAX).map(shown).collect()
 }
 
 /// A line of a known file that was passed over, or the rest of the file.
@@ -106,7 +114,7 @@ impl FileSkips {
     pub(super) fn push(&mut self, line: Option<u64>, reason: impl ToString) {
         self.total += 1;
         if self.listed.len() < SKIPS_OF_FILE_MAX {
-            self.listed.push(FileSkip { line, reason: reason.to_string() });
+            self.listed.push(FileSkip { line, reason: printable(&reason.to_string()) });
         }
     }
 

@@ -63,8 +63,8 @@ pub struct Hit {
     pub title: String,
     /// The text.
     pub passage: String,
-    /// Similarity in `0..1`: `s / (s + 10)` for a BM25 score `s`, rounded to four places. It grows
-    /// with `s`, and is the same for the same question, passage and corpus on every machine.
+    /// Similarity in `0..1`: `s / (s + 10)` for a BM25 score `s`, or for the score that is worth as
+    /// much as the passage's words and a mention of its page together; rounded to four places. It is the same for the same question, passage and corpus on every machine.
     pub score: f32,
     /// Absolute path of the file.
     pub source: String,
@@ -113,13 +113,26 @@ impl Corpus {
         Ok(Self::open_with(dir, true, CACHE_BYTES)?.stats)
     }
 
+    /// As [`Corpus::check`], for a caller that keeps other processes away.
+    pub(super) fn check_alone(dir: &Path) -> Result<CorpusStats, CorpusError> {
+        Ok(Self::open_while(dir, true, CACHE_BYTES, false)?.stats)
+    }
+
     fn open_with(dir: &Path, thorough: bool, cache_bytes: u64) -> Result<Self, CorpusError> {
+        Self::open_while(dir, thorough, cache_bytes, ingest::is_running(dir))
+    }
+
+    fn open_while(
+        dir: &Path,
+        thorough: bool,
+        cache_bytes: u64,
+        ingesting: bool,
+    ) -> Result<Self, CorpusError> {
         let ledger = Ledger::open(dir)?;
         let totals = ledger.totals()?;
         if totals.generation == 0 {
             return Err(CorpusError::Empty { path: dir.to_path_buf() });
         }
-        let ingesting = ingest::is_running(dir);
         let index = PassageIndex::open(dir)?;
         let index_bytes = folder_bytes(&index::folder(dir));
         let unclean = !totals.clean && !ingesting;

@@ -24,7 +24,13 @@ pub(crate) fn render(words: &PassageWords, query: &str, passages: &[Passage]) ->
 /// Whether an observation shows this passage, under whatever number.
 pub(crate) fn shows(words: &PassageWords, observation: &str, passage: &Passage) -> bool {
     match &words.layout {
-        PassageLayout::NumberedDocuments { .. } => observation.contains(&passage.text),
+        PassageLayout::NumberedDocuments { document, .. } => {
+            let values = [("title", passage.title.as_str()), ("text", passage.text.as_str())];
+            // From the title on: number and similarity differ from search to search.
+            let shown = fill(document, &values);
+            let from_title = shown.find(&passage.title).and_then(|at| shown.get(at..));
+            !passage.title.is_empty() && from_title.is_some_and(|shown| observation.contains(shown))
+        }
         PassageLayout::NumberedSentences => {
             let title = one_line(&passage.title);
             let shown = |line: &str| {

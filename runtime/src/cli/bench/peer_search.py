@@ -25,7 +25,7 @@ def fts5():
     database.executemany("INSERT INTO d VALUES (?, ?)", rows)
 
     def search(question):
-        words = " OR ".join(f'"{word}"' for word in re.findall(r"\w+", question))
+        words = " OR ".join(f'"{word}"' for word in re.findall(r"\w+", question)[:64])
         query = "SELECT rowid FROM d WHERE d MATCH ? ORDER BY rank LIMIT ?"
         return [ids[row[0] - 1] for row in database.execute(query, (words, depth))] if words else []
 

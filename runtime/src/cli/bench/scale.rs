@@ -128,9 +128,10 @@ fn with_memory_watched(work: impl FnOnce() -> Result<()>) -> Result<u64> {
                 std::thread::sleep(LOOK);
             }
         });
-        let outcome = work();
+        // A panic too must end the watching, or the scope waits for ever.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         done.store(true, Ordering::Relaxed);
-        outcome
+        outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     outcome.map(|()| most.into_inner())
 }

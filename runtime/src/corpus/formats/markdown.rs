@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::language::Language;
-use super::passages::{Bytes, Document, Passages, Place};
+use super::passages::{Bytes, Document, Passages, Place, line};
 use super::{Opened, Stop, TEXT_BYTES_MAX, encoding, read_all, stem};
 
 /// Reads the file.
@@ -89,10 +89,10 @@ impl Walk {
     fn open(&mut self, level: usize, text: &str, at: usize, line_bytes: usize) {
         self.close(at);
         if self.front && self.title.is_none() {
-            self.title = Some(text.to_owned());
+            self.title = Some(line(text));
         }
         self.path.retain(|(above, _)| *above < level);
-        self.path.push((level, text.to_owned()));
+        self.path.push((level, line(text)));
         let start = at + line_bytes;
         self.section = Section {
             heading: self.path.iter().map(|(_, text)| text.clone()).collect(),

@@ -49,7 +49,9 @@ pub(super) struct Document {
 impl Document {
     /// White space and control characters in a title count as one blank.
     pub(super) fn new(name: impl Into<String>, title: &str, language: Language) -> Self {
-        Self { name: name.into(), title: line(title), language, passages: 0 }
+        let mut name = name.into();
+        name.retain(|letter| !letter.is_control());
+        Self { name, title: line(title), language, passages: 0 }
     }
 }
 

@@ -15,6 +15,8 @@ use super::{Opened, Stop, encoding, html, stem};
 use archive::{Archive, Entry};
 use cluster::Cluster;
 
+/// Entries about the whole file that are kept; files have about twenty.
+const METADATA_MAX: usize = 1_000;
 /// Where metadata lie, in old files and in new ones.
 const METADATA: u8 = b'M';
 /// Namespaces of articles: of old files, and of new ones.
@@ -73,7 +75,7 @@ fn contents(archive: &mut Archive<'_>, out: &mut Passages<'_>) -> Result<Content
         };
         if ARTICLES.contains(&entry.namespace) && archive.is_html(entry.media_type) {
             articles.push(Article { cluster, blob, at });
-        } else if entry.namespace == METADATA {
+        } else if entry.namespace == METADATA && metadata.len() < METADATA_MAX {
             metadata.push(entry);
         }
         if number.is_multiple_of(10_000) {

@@ -1,11 +1,15 @@
 //! What the reader process gives up before it sees a file.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
 
 /// Address space of the reader: a PDF of 256 MiB, decompressed and taken apart, and the program
 /// itself (0.2 GiB).
@@ -98,7 +102,6 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_munmap,
     libc::SYS_newfstatat,
     libc::SYS_pread64,
-    libc::SYS_prlimit64,
     libc::SYS_read,
     libc::SYS_readv,
     libc::SYS_recvmsg,
@@ -112,10 +115,16 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_set_robust_list,
     libc::SYS_sigaltstack,
     libc::SYS_statx,
-    libc::SYS_tgkill,
     libc::SYS_write,
     libc::SYS_writev,
 ];
+
+/// A rule that holds where the first argument is this number.
+fn when_first_is(value: u64) -> io::Result<Vec<SeccompRule>> {
+    let (length, equal) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
+    let condition = SeccompCondition::new(0, length, equal, value).map_err(io::Error::other)?;
+    Ok(vec![SeccompRule::new(vec![condition]).map_err(io::Error::other)?])
+}
 
 /// Lets the kernel refuse every other system call of this process. A kernel (or an emulator)
 /// without such filters leaves the other limits.
@@ -123,7 +132,11 @@ pub(super) fn refuse_system_calls() -> io::Result<()> {
     let Ok(architecture) = std::env::consts::ARCH.try_into() else {
         return Ok(());
     };
-    let rules = ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
+    // Signals (an abort is one) and limits for this process alone.
+    rules.insert(libc::SYS_tgkill, when_first_is(u64::from(std::process::id()))?);
+    rules.insert(libc::SYS_prlimit64, when_first_is(0)?);
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(rules, refused, SeccompAction::Allow, architecture)
         .map_err(io::Error::other)?;

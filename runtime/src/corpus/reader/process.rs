@@ -108,14 +108,17 @@ impl Process {
         if let Err(error) = self.send(file, task) {
             return Err(self.died(&error));
         }
+        let mut given = 0;
         loop {
             self.replies.deadline = Instant::now() + self.silence_max;
             match read_frame(&mut self.replies) {
                 Ok(Reply::Advanced(bytes)) => advanced(bytes),
                 Ok(Reply::Passages(passages)) => {
+                    given += passages.len() as u64;
                     passages.into_iter().try_for_each(&mut *sink).map_err(Ended::Sink)?;
                 }
-                Ok(Reply::Done(outcome)) => return Ok(outcome),
+                // What the ledger keeps is what came, whatever the reader says.
+                Ok(Reply::Done(outcome)) => return Ok(Outcome { passages: given, ..outcome }),
                 Ok(Reply::Ready { .. }) => return Err(self.died(&unexpected())),
                 Err(_) if cancel.is_cancelled() => return Err(Ended::Cancelled),
                 Err(error) => return Err(self.died(&error)),
