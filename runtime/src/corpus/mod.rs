@@ -70,8 +70,8 @@ pub enum CorpusError {
     /// The corpus was made by a version whose format or analyser differs.
     #[error(
         "{}: the corpus has {found}, this version reads {expected}; \
-         `retort corpus check NAME --repair` brings it up to date",
-        path.display()
+         `retort corpus check {} --repair` brings it up to date",
+        path.display(), name(path)
     )]
     Incompatible {
         /// The corpus folder.
@@ -91,8 +91,8 @@ pub enum CorpusError {
     },
     /// The corpus cannot be trusted.
     #[error(
-        "{}: the corpus is damaged ({reason}); `retort corpus check NAME --repair` rebuilds it",
-        path.display()
+        "{}: the corpus is damaged ({reason}); `retort corpus check {} --repair` rebuilds it",
+        path.display(), name(path)
     )]
     Damaged {
         /// The corpus folder.
@@ -150,6 +150,11 @@ pub enum CorpusError {
         /// What failed.
         reason: String,
     },
+}
+
+/// A corpus is named by its folder.
+fn name(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
 }
 
 impl CorpusError {

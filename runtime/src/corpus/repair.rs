@@ -314,7 +314,7 @@ mod tests {
         copy_folder(&fixture, &world.corpus());
         let refused = Corpus::open(&world.corpus()).map(|_| ()).unwrap_err();
         assert!(matches!(refused, CorpusError::Incompatible { .. }), "{refused}");
-        assert!(refused.to_string().contains("corpus check NAME --repair"));
+        assert!(refused.to_string().contains("corpus check notes --repair"));
         let stats = repaired(&world).unwrap();
         assert_eq!((stats.documents, stats.passages, stats.sources), (3, 3, 2));
         let tide = &world.hits("tide")[0];
