@@ -11,7 +11,7 @@
 # Debian 12 packages it needs:
 #   clang-14 lld-14 llvm-14 wasi-libc libclang-rt-14-dev-wasm32 binaryen dpkg-dev python3.11 python3-pip zstd
 #
-# The wasm is not reproducible byte for byte: CPython compiles date and time into sys.version.
+# With the same packages every build gives the same bytes.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -74,6 +74,9 @@ fetch_packages() {
 # PKG_CONFIG must fail: pkg-config would find the machine's own zlib, for which there is no wasm library.
 build_cpython() {
     [ -d "$source_dir" ] || tar xf "$tarball"
+    # CPython compiles the time of its build into sys.version: the release's day instead.
+    sed -i -e 's/define DATE __DATE__/define DATE "Feb  8 2023"/' \
+        -e 's/define TIME __TIME__/define TIME "00:00:00"/' "$source_dir/Modules/getbuildinfo.c"
     mkdir -p build/Modules
     cp "$here/Setup.local" build/Modules/
     cd build
