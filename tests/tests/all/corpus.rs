@@ -314,10 +314,16 @@ fn a_file_that_kills_its_reader_is_told_and_tried_once() {
     assert_eq!(again.skipped, report.skipped);
 }
 
+/// Says that it is ready (a frame of two bytes: the answer's number, the protocol's version), and
+/// nothing more. A real reader may answer before the parent looks at its clock.
+const SILENT_READER: &str =
+    "printf '\\002\\000\\000\\000\\000\\001'; while read -r line; do :; done";
+
 #[test]
 fn a_reader_that_is_silent_is_ended() {
     let place = Place::new(&[("a.txt", b"The lock fills.".to_vec())]);
-    let hurried = ReaderSettings { silence_max: Duration::ZERO, ..reader() };
+    let command = ["/bin/sh", "-c", SILENT_READER, "sh"].map(PathBuf::from).to_vec();
+    let hurried = ReaderSettings { command, silence_max: Duration::ZERO };
     let report = ingest(&place, hurried).unwrap();
     assert_eq!(report.indexed, 0);
     assert_eq!(
