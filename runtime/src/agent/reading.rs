@@ -75,12 +75,11 @@ fn is_near(one: &Passage, other: &Passage) -> bool {
         return false;
     }
     let (ours, theirs) = (words(&one.text), words(&other.text));
-    let mut different = ours.symmetric_difference(&theirs);
+    let different: Vec<&&str> = ours.symmetric_difference(&theirs).collect();
     let matters =
-        |word: &&str| word.chars().any(|letter| letter.is_numeric() || letter.is_uppercase());
-    let count = ours.symmetric_difference(&theirs).count();
-    count * 100 <= ours.len().max(theirs.len()) * DIFFERENT_PERCENT_MAX
-        && !different.any(|word| matters(&word))
+        |word: &&&str| word.chars().any(|letter| letter.is_numeric() || letter.is_uppercase());
+    different.len() * 100 <= ours.len().max(theirs.len()) * DIFFERENT_PERCENT_MAX
+        && !different.iter().any(matters)
 }
 
 fn words(text: &str) -> BTreeSet<&str> {
@@ -108,7 +107,7 @@ mod tests {
     fn copies_are_merged_and_tables_are_not() {
         let dialect = Dialect::named("retort").unwrap();
         let reading = Reading::new(&dialect, Vec::new(), 3, 100);
-        let text = "The pump needs oil every month. ".repeat(1)
+        let text = "The pump needs oil every month. ".to_owned()
             + "Use the grade that the plate names, and close the lid again after filling it up.";
         let mut copy = hit("Pump", &text.replace(" again", ""));
         copy.document = "copy".to_owned();

@@ -29,10 +29,10 @@ pub fn excerpt<'a>(text: &'a str, question: &str, bytes_max: usize) -> &'a str {
 
 /// As many whole sentences from `start` on as fit; of one that is too long, as much as fits.
 fn window(text: &str, sentences: &[Range<usize>], start: usize, bytes_max: usize) -> Range<usize> {
-    let fitting = sentences
+    let mut fitting = sentences
         .iter()
         .filter(|sentence| sentence.start >= start && sentence.end - start <= bytes_max);
-    let end = fitting.last().map_or(start + bytes_max, |sentence| sentence.end);
+    let end = fitting.next_back().map_or(start + bytes_max, |sentence| sentence.end);
     start..text.floor_char_boundary(end)
 }
 

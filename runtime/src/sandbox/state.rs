@@ -138,9 +138,9 @@ mod tests {
             other in proptest::collection::vec(0u8..3, 6),
         ) {
             let snapshot = Snapshot::copied(7, vec![1; 4 * BLOCK_BYTES]);
-            let everywhere = [0..6 * BLOCK_BYTES];
+            let everywhere = std::slice::from_ref(&(0..6 * BLOCK_BYTES));
             let save = |before: &State, memory: &[u8]| {
-                State::save(&snapshot, before, memory, &everywhere, 5)
+                State::save(&snapshot, before, memory, everywhere, 5)
             };
             let mut held = memory(&one);
             let first = save(&State::unchanged(&snapshot), &held);

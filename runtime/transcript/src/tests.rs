@@ -279,7 +279,8 @@ fn a_passage_that_was_shown_is_only_named() {
         assert_eq!(told[1].text, "A river", "another passage of the same title");
         // Published students were trained on whole passages.
         assert_eq!(told[0].text == bridge.text, name == "smolagents", "{name}");
-        assert_eq!(dialect.without_repeats(&[bridge.clone()], &[""]), [bridge.clone()]);
+        let only = std::slice::from_ref(&bridge);
+        assert_eq!(dialect.without_repeats(only, &[""]), only);
     }
 }
 

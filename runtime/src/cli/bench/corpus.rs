@@ -83,7 +83,7 @@ pub fn run(args: &CorpusBenchArgs, context: &Context) -> Result<Exit> {
 fn own(set: &RetrievalSet, context: &Context) -> Result<Vec<Ranked>> {
     let folder = tempfile::tempdir()?;
     let options = context.ingest_options(false);
-    corpus::ingest(folder.path(), &[set.corpus.clone()], &options, &mut ())?;
+    corpus::ingest(folder.path(), std::slice::from_ref(&set.corpus), &options, &mut ())?;
     let corpus = Corpus::open(folder.path())?;
     timed(set, |question| {
         let hits = corpus.search(question, DEPTH)?;

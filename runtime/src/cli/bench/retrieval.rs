@@ -177,7 +177,7 @@ impl Scores {
         self.recall_5 += recall(5);
         self.recall_10 += recall(DEPTH);
         self.all_gold_5 += f64::from(u8::from(recall(5) >= 1.0));
-        let first = ids.iter().take(DEPTH).position(|id| is_gold(&id));
+        let first = ids.iter().take(DEPTH).position(is_gold);
         self.mrr_10 += first.map_or(0.0, |place| 1.0 / (place + 1) as f64);
         let gain = |place: usize| 1.0 / (place as f64 + 2.0).log2();
         let found = ids.iter().take(DEPTH).enumerate().filter(|(_, id)| is_gold(id));
