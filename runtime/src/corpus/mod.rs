@@ -1,7 +1,7 @@
 //! Documents in, passages out: ingest, index, search, cite.
 //!
 //! A corpus is a folder: `index/`, a tantivy index that stores the passages, and `corpus.db`, the
-//! [`ledger`] of the files they came from. [`ingest`] brings the folder up to date with files on
+//! ledger of the files they came from. [`ingest`] brings the folder up to date with files on
 //! disk, [`Corpus`] searches it, [`list`] names the corpora below a folder.
 //! A corpus built on one machine opens unchanged on another.
 //!

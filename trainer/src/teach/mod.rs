@@ -3,7 +3,7 @@
 //! [`next_action`] is a pure policy: it knows the [`Plan`](crate::world::Plan) of a task, which
 //! names only what the question names, and reads everything else from the observations, in the
 //! text in which the dialect shows them. [`TeacherEngine`] puts the policy into the place of a
-//! model, so that the runtime's own loop, sandbox and corpus make the trajectories. [`drill`] makes
+//! model, so that the runtime's own loop, sandbox and corpus make the trajectories. drill makes
 //! short exercises for the skills that a trace asks for.
 
 mod drill;

@@ -142,7 +142,7 @@ impl Vocabulary {
         Ok(Encoder { template, content })
     }
 
-    /// The `tokenizers` pipeline; [`Tokenizer::save`] writes a `tokenizer.json`.
+    /// The `tokenizers` pipeline; its `save` writes a `tokenizer.json`.
     ///
     /// # Errors
     /// [`TokenizerError::Failed`] when merges name unknown tokens.
