@@ -173,17 +173,16 @@ impl QuestionAnalyser {
     /// The languages whose function words the question has most of; without any, those of the
     /// corpus.
     fn asked_in(&self, question: &str) -> Vec<&QuestionLanguage> {
-        let count = |known: &QuestionLanguage| known.language.function_words(question).found;
-        match self.languages.iter().map(count).max() {
-            Some(most) if most > 0 => {
-                let asked = |known: &&QuestionLanguage| count(known) == most;
-                let only_rare = self.languages.iter().filter(asked).all(|known| known.is_rare);
-                let wanted =
-                    |known: &&QuestionLanguage| asked(known) || (only_rare && !known.is_rare);
-                self.languages.iter().filter(wanted).collect()
-            }
-            _ => self.languages.iter().filter(|language| !language.is_rare).collect(),
-        }
+        let counts =
+            self.languages.iter().map(|known| known.language.function_words(question).found);
+        let counts: Vec<usize> = counts.collect();
+        let most = counts.iter().copied().max().unwrap_or_default();
+        let languages = || self.languages.iter().zip(&counts);
+        let is_asked = |count: usize| count > 0 && count == most;
+        let only_rare = languages().all(|(known, count)| known.is_rare || !is_asked(*count));
+        let wanted =
+            languages().filter(|(known, count)| is_asked(**count) || (only_rare && !known.is_rare));
+        wanted.map(|(known, _)| known).collect()
     }
 }
 

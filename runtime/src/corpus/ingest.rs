@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use tantivy::indexer::{IndexWriterOptions, NoMergePolicy};
 use tantivy::{IndexWriter, Term};
 
-use super::index::{PassageIndex, sync_folder};
+use super::index::{Fields, PassageIndex, sync_folder};
 use super::ledger::{Indexed, Ledger};
 use super::reader::Readings;
 use super::report::{IngestOptions, IngestProgress, IngestReport};
@@ -17,6 +17,7 @@ use super::source::{self, Outcome};
 use super::stamp::Stamp;
 use super::walk::{self, Found};
 use super::{CorpusError, Passage};
+use crate::cancel::Cancel;
 
 /// Bytes the writer may hold before it writes a segment: 15 MB cost 58 % more processor time,
 /// 143-170 MB of memory at a million passages with this.
@@ -103,8 +104,26 @@ pub(super) fn is_running(dir: &Path) -> bool {
     matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
 }
 
+/// Where passages go.
+struct Added<'a> {
+    dir: &'a Path,
+    fields: Fields,
+    writer: &'a IndexWriter,
+    cancel: &'a Cancel,
+}
+
+impl Added<'_> {
+    fn add(&self, source: &str, passage: &Passage) -> Result<(), CorpusError> {
+        if self.cancel.is_cancelled() {
+            return Err(CorpusError::Cancelled);
+        }
+        let added = self.writer.add_document(self.fields.to_document(source, passage));
+        added.map(drop).map_err(|error| CorpusError::index(self.dir, error))
+    }
+}
+
 /// One ingest under way.
-struct Job<'a> {
+pub(super) struct Job<'a> {
     dir: &'a Path,
     options: &'a IngestOptions,
     index: PassageIndex,
@@ -120,7 +139,7 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn open(dir: &'a Path, options: &'a IngestOptions) -> Result<Self, CorpusError> {
+    pub(super) fn open(dir: &'a Path, options: &'a IngestOptions) -> Result<Self, CorpusError> {
         let mut ledger = Ledger::open_or_create(dir)?;
         let totals = ledger.totals()?;
         let index = PassageIndex::open_or_create(dir)?;
@@ -242,15 +261,9 @@ impl<'a> Job<'a> {
         progress: &mut dyn IngestProgress,
     ) -> Result<Outcome, CorpusError> {
         self.delete_passages(name);
-        let (fields, writer, dir) = (self.index.fields, &self.writer, self.dir);
-        let cancel = &self.options.cancel;
-        let mut sink = |passage: Passage| {
-            if cancel.is_cancelled() {
-                return Err(CorpusError::Cancelled);
-            }
-            let added = writer.add_document(fields.to_document(name, &passage));
-            added.map(drop).map_err(|error| CorpusError::index(dir, error))
-        };
+        let (dir, fields, writer) = (self.dir, self.index.fields, &self.writer);
+        let passages = Added { dir, fields, writer, cancel: &self.options.cancel };
+        let mut sink = |passage: Passage| passages.add(name, &passage);
         let mut advanced = |bytes| progress.advanced(bytes);
         let read = self.readings.read(file, &found.task, &mut advanced, &mut sink);
         let outcome = match read {
@@ -268,7 +281,17 @@ impl<'a> Job<'a> {
         self.writer.delete_term(Term::from_field_text(self.index.fields.source, path));
     }
 
-    fn done(&mut self, path: String, indexed: Option<Indexed>) -> Result<(), CorpusError> {
+    /// Adds a passage of a file that is told as [`done`](Self::done) when all of its are added.
+    pub(super) fn add(&self, source: &str, passage: &Passage) -> Result<(), CorpusError> {
+        let (dir, fields, writer) = (self.dir, self.index.fields, &self.writer);
+        Added { dir, fields, writer, cancel: &self.options.cancel }.add(source, passage)
+    }
+
+    pub(super) fn done(
+        &mut self,
+        path: String,
+        indexed: Option<Indexed>,
+    ) -> Result<(), CorpusError> {
         self.batch_bytes += indexed.as_ref().map_or(0, |indexed| indexed.outcome.bytes);
         self.batch.push((path, indexed));
         if self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_FILES {
@@ -298,7 +321,7 @@ impl<'a> Job<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(), CorpusError> {
+    pub(super) fn finish(mut self) -> Result<(), CorpusError> {
         self.commit()?;
         self.ledger.restamp(&self.restamped)?;
         let failed = |error| CorpusError::index(self.dir, error);
@@ -311,7 +334,7 @@ impl<'a> Job<'a> {
     }
 }
 
-pub(super) fn writer(index: &PassageIndex, dir: &Path) -> Result<IndexWriter, CorpusError> {
+fn writer(index: &PassageIndex, dir: &Path) -> Result<IndexWriter, CorpusError> {
     let options = IndexWriterOptions::builder()
         .memory_budget_per_thread(WRITER_HEAP_BYTES)
         .num_worker_threads(1)

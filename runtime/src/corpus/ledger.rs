@@ -80,6 +80,15 @@ pub(super) struct Indexed {
     pub stamp: Option<Stamp>,
 }
 
+/// What can be read of a ledger whose corpus is rebuilt.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Salvaged {
+    /// As in [`Totals`].
+    pub generation: u64,
+    /// The files by their paths.
+    pub files: BTreeMap<String, Indexed>,
+}
+
 /// What the ledger says about the corpus as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
@@ -325,8 +334,8 @@ impl Ledger {
         })
     }
 
-    /// What the ledger of a damaged corpus, or of one of an older format, says of its files.
-    pub(super) fn salvage(corpus: &Path) -> Result<BTreeMap<String, Indexed>, CorpusError> {
+    /// What the ledger of a damaged corpus, or of one of an older format, says.
+    pub(super) fn salvage(corpus: &Path) -> Result<Salvaged, CorpusError> {
         let opened = Connection::open_with_flags(path(corpus), OpenFlags::SQLITE_OPEN_READ_ONLY);
         let ledger = Self::guard(corpus, opened)?;
         ledger.quick_check()?;
@@ -354,13 +363,7 @@ impl Ledger {
             indexed.outcome.skips = ledger.skips(&path)?;
             files.insert(path, indexed);
         }
-        Ok(files)
-    }
-
-    /// The last commit that the ledger of such a corpus knows of.
-    pub(super) fn salvaged_generation(corpus: &Path) -> Result<u64, CorpusError> {
-        let opened = Connection::open_with_flags(path(corpus), OpenFlags::SQLITE_OPEN_READ_ONLY);
-        Ok(Self::guard(corpus, opened)?.totals()?.generation)
+        Ok(Salvaged { generation: ledger.totals()?.generation, files })
     }
 
     /// Leaves one plain file behind, which a read-only medium can hold. Another reader may be in

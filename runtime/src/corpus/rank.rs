@@ -85,33 +85,55 @@ impl Ranking<'_> {
         if terms.is_empty() || limit == 0 {
             return Ok(Vec::new());
         }
-        let hits = self.hits(question, &terms, limit)?;
-        if is_varied(hits.iter().take(limit)) {
-            return Ok(hits.into_iter().take(limit).collect());
-        }
-        // One long document fills the list: look deeper for others.
-        Ok(varied(self.hits(question, &terms, limit * DEEPER)?, limit))
-    }
-
-    /// At least `limit` hits, if there are so many, by their scores alone.
-    fn hits(&self, question: &str, terms: &[String], limit: usize) -> tantivy::Result<Vec<Found>> {
-        let query = self.any_of(terms, None);
-        let mut hits = self.best(&query, limit.max(SEEDS))?;
-        let Some(best) = hits.first().map(|hit| hit.bm25) else {
+        let query = self.any_of(&terms, None);
+        let by_words = self.best(&query, limit.max(SEEDS))?;
+        let Some(best) = by_words.first().map(|hit| hit.bm25) else {
             return Ok(Vec::new());
         };
+        let links = self.links(question, &terms, best, &by_words)?;
+        let mut hits = self.linked(&query, by_words, links.clone(), best, limit)?;
+        if beyond_share(hits.iter().take(limit)).contains(&true) {
+            // One long document fills the list: look deeper for others.
+            let deeper = limit * DEEPER;
+            hits = self.linked(&query, self.best(&query, deeper)?, links, best, deeper)?;
+            return Ok(varied(hits, limit));
+        }
+        hits.truncate(limit);
+        Ok(hits)
+    }
+
+    /// The pages that the question and the first hits mention.
+    fn links(
+        &self,
+        question: &str,
+        terms: &[String],
+        best: f32,
+        hits: &[Found],
+    ) -> tantivy::Result<Links> {
         let mut links = Links::new();
         self.follow_question(question, terms, &mut links)?;
         for seed in hits.iter().take(SEEDS) {
             self.follow_hit(seed.bm25 / best, &seed.passage, terms, &mut links)?;
         }
+        Ok(links)
+    }
+
+    /// The hits with what links add to them: at least `limit`, if there are so many, best first.
+    fn linked(
+        &self,
+        query: &BooleanQuery,
+        mut hits: Vec<Found>,
+        mut links: Links,
+        best: f32,
+        limit: usize,
+    ) -> tantivy::Result<Vec<Found>> {
         for hit in &mut hits {
             if let Some(link) = links.remove(&hit.address) {
                 hit.strengthen(link, best);
             }
         }
         sort(&mut hits);
-        self.admit(&query, links, best, limit, &mut hits)?;
+        self.admit(query, links, best, limit, &mut hits)?;
         Ok(hits)
     }
 
@@ -263,10 +285,6 @@ impl Ranking<'_> {
 }
 
 impl Found {
-    fn document(&self) -> (&str, &str) {
-        (&self.passage.document, &self.source)
-    }
-
     fn strengthen(&mut self, link: Link, best: f32) {
         self.score = similarity(strengthened(self.bm25, &link, best));
         self.via = link.via.filter(|_| link.evidence > self.bm25 / best);
@@ -278,27 +296,25 @@ fn strengthened(bm25: f32, link: &Link, best: f32) -> f32 {
     best * (1.0 - (1.0 - link.evidence) * (1.0 - bm25 / best))
 }
 
-/// Whether no document has more passages than its share.
-fn is_varied<'a>(mut hits: impl Iterator<Item = &'a Found>) -> bool {
+/// Which of the hits are beyond their document's share.
+fn beyond_share<'a>(hits: impl Iterator<Item = &'a Found>) -> Vec<bool> {
     let mut counts = BTreeMap::new();
-    hits.all(|hit| {
-        let count = counts.entry(hit.document()).or_insert(0);
+    let is_beyond = |hit: &'a Found| {
+        let count = counts.entry((&hit.passage.document, &hit.source)).or_insert(0);
         *count += 1;
-        *count <= PASSAGES_PER_DOCUMENT
-    })
+        *count > PASSAGES_PER_DOCUMENT
+    };
+    hits.map(is_beyond).collect()
 }
 
 /// `limit` hits, best first; those beyond their document's share only where there are too few
 /// others.
 fn varied(hits: Vec<Found>, limit: usize) -> Vec<Found> {
-    let mut counts = BTreeMap::new();
-    let (mut first, mut rest) = (Vec::new(), Vec::new());
-    for hit in hits {
-        let count = counts.entry((hit.passage.document.clone(), hit.source.clone())).or_insert(0);
-        *count += 1;
-        if *count <= PASSAGES_PER_DOCUMENT { first.push(hit) } else { rest.push(hit) }
-    }
-    let mut chosen: Vec<Found> = first.into_iter().chain(rest).take(limit).collect();
+    let beyond = beyond_share(hits.iter());
+    let (rest, first): (Vec<_>, Vec<_>) =
+        hits.into_iter().zip(beyond).partition(|(_, beyond)| *beyond);
+    let chosen = first.into_iter().chain(rest).take(limit).map(|(hit, _)| hit);
+    let mut chosen: Vec<Found> = chosen.collect();
     sort(&mut chosen);
     chosen
 }

@@ -14,17 +14,17 @@ use tantivy::index::SegmentComponent;
 use tantivy::store::StoreReader;
 use tantivy::{Index, Segment, TantivyDocument};
 
-use super::CorpusError;
 use super::formats::Format;
-use super::index::{self, PassageIndex, StoredFields, sync_folder};
-use super::ingest::{ingest_files, lock, writer};
+use super::index::{self, StoredFields};
+use super::ingest::{Job, ingest_files, lock};
 use super::language::Language;
-use super::ledger::{self, Indexed, Ledger};
+use super::ledger::{self, Indexed, Ledger, Salvaged};
 use super::report::{IngestOptions, IngestProgress};
 use super::search::{Corpus, CorpusStats};
 use super::source::{Outcome, Task};
 use super::stamp::Stamp;
 use super::walk::Found;
+use super::{CorpusError, Passage};
 
 /// Start of the name of the folder in which the new corpus grows.
 const STAGED_PREFIX: &str = "repair-";
@@ -48,18 +48,20 @@ pub fn repair(
     tidy(dir).map_err(|error| CorpusError::io(dir, error))?;
     let staged = tempfile::Builder::new().prefix(STAGED_PREFIX).tempdir_in(dir);
     let staged = staged.map_err(|error| CorpusError::io(dir, error))?;
+    let [passages, files] = ["passages", "files"].map(|name| staged.path().join(name));
     let known = Ledger::salvage(dir).unwrap_or_default();
-    match from_passages(dir, staged.path(), &known, options) {
-        Ok(()) => {}
+    let fresh = match from_passages(dir, &passages, &known, options) {
+        Ok(()) => passages,
         Err(lost @ CorpusError::Damaged { .. }) => {
             tracing::warn!("{lost}: reading the files again");
-            from_files(dir, staged.path(), &known, options, progress)?;
+            from_files(dir, &files, &known.files, options, progress)?;
+            files
         }
         // What keeps the new corpus from being written says nothing of the old one.
         Err(other) => return Err(other),
-    }
-    let stats = Corpus::check(staged.path())?;
-    replace(dir, staged.path()).map_err(|error| CorpusError::io(dir, error))?;
+    };
+    let stats = Corpus::check(&fresh)?;
+    replace(dir, &fresh).map_err(|error| CorpusError::io(dir, error))?;
     Ok(stats)
 }
 
@@ -87,85 +89,60 @@ fn aside(dir: &Path) -> PathBuf {
 fn from_passages(
     old: &Path,
     new: &Path,
-    known: &BTreeMap<String, Indexed>,
+    known: &Salvaged,
     options: &IngestOptions,
 ) -> Result<(), CorpusError> {
-    let lost = |error: tantivy::TantivyError| CorpusError::damaged(old, error);
-    let stores = Stores::open(old).map_err(lost)?;
-    // An index older than its ledger holds passages of files as they were before.
-    let is_current = stores.generation >= Ledger::salvaged_generation(old).unwrap_or_default();
-    let nothing = BTreeMap::new();
-    let known = if is_current { known } else { &nothing };
-    let fresh = PassageIndex::open_or_create(new)?;
-    let mut ledger = Ledger::open_or_create(new)?;
-    let mut writer = writer(&fresh, new)?;
+    let stores = Stores::open(old)?;
+    std::fs::create_dir(new).map_err(|error| CorpusError::io(new, error))?;
+    let mut job = Job::open(new, options)?;
     let mut counted: BTreeMap<String, Outcome> = BTreeMap::new();
     let mut usual = Language::default();
-    let mut broken = None;
-    for segment in &stores.segments {
-        let read = stores.each(segment, &mut |source, mut passage, has_language| {
-            if !has_language {
-                usual = Language::next_of(usual, &passage.text);
-                passage.language = usual;
-            }
-            let outcome = counted.entry(source.clone()).or_default();
-            outcome.passages += 1;
-            outcome.documents += u64::from(passage.ordinal == 0);
-            let added = writer.add_document(fresh.fields.to_document(&source, &passage));
-            broken = match added {
-                _ if options.cancel.is_cancelled() => Some(CorpusError::Cancelled),
-                Err(error) => Some(CorpusError::index(new, error)),
-                Ok(_) => None,
-            };
-            broken.is_none()
-        });
-        read.map_err(lost)?;
-        if let Some(error) = broken {
-            return Err(error);
+    stores.each(&mut |source, mut passage| {
+        if !stores.fields.has_language() {
+            usual = Language::next_of(usual, &passage.text);
+            passage.language = usual;
         }
-    }
+        job.add(&source, &passage)?;
+        let outcome = counted.entry(source).or_default();
+        outcome.passages += 1;
+        outcome.documents += u64::from(passage.ordinal == 0);
+        Ok(())
+    })?;
     if counted.is_empty() {
         return Err(CorpusError::damaged(old, "the index holds no passage"));
     }
-    let sources: Vec<(String, Option<Indexed>)> =
-        counted.into_iter().map(|(path, outcome)| believed(path, outcome, known)).collect();
-    ledger.mark_pending(sources.iter().map(|(path, _)| path.as_str()))?;
-    let failed = |error| CorpusError::index(new, error);
-    let mut prepared = writer.prepare_commit().map_err(failed)?;
-    prepared.set_payload("1");
-    prepared.commit().map_err(failed)?;
-    sync_folder(new)?;
-    ledger.record(1, &sources)?;
-    writer.wait_merging_threads().map_err(failed)?;
-    sync_folder(new)?;
-    ledger.set_clean(true)?;
-    ledger.close();
-    Ok(())
+    // An index older than its ledger holds passages of files as they were before.
+    let is_current = stores.generation >= known.generation;
+    for (path, outcome) in counted {
+        let known = known.files.get(&path).filter(|_| is_current);
+        job.done(path, Some(believed(outcome, known)))?;
+    }
+    job.finish()
 }
 
 /// What the old ledger says of a file, if it counted the same passages; else the file counts as
 /// unread, and the next ingest reads it.
-fn believed(
-    path: String,
-    counted: Outcome,
-    known: &BTreeMap<String, Indexed>,
-) -> (String, Option<Indexed>) {
-    let same = known.get(&path).filter(|known| known.outcome.passages == counted.passages);
-    let indexed = same.cloned().unwrap_or(Indexed { outcome: counted, ..Indexed::default() });
-    (path, Some(indexed))
+fn believed(counted: Outcome, known: Option<&Indexed>) -> Indexed {
+    let same = known.filter(|known| known.outcome.passages == counted.passages);
+    same.cloned().unwrap_or(Indexed { outcome: counted, ..Indexed::default() })
 }
 
 /// The stored passages of an index, whatever else of it is damaged.
-struct Stores {
+struct Stores<'a> {
+    corpus: &'a Path,
     /// Number of the index's last commit.
     generation: u64,
     segments: Vec<Segment>,
     fields: StoredFields,
 }
 
-impl Stores {
+impl<'a> Stores<'a> {
     /// Opens an index none of whose stores is damaged.
-    fn open(corpus: &Path) -> tantivy::Result<Self> {
+    fn open(corpus: &'a Path) -> Result<Self, CorpusError> {
+        Self::validated(corpus).map_err(|error| CorpusError::damaged(corpus, error))
+    }
+
+    fn validated(corpus: &'a Path) -> tantivy::Result<Self> {
         let index = Index::open(MmapDirectory::open(index::folder(corpus))?)?;
         let segments = index.searchable_segments()?;
         for segment in &segments {
@@ -181,31 +158,34 @@ impl Stores {
         let fields = StoredFields::of(&index.schema())?;
         let payload = index.load_metas()?.payload;
         let generation = payload.and_then(|payload| payload.parse().ok()).unwrap_or_default();
-        Ok(Self { generation, segments, fields })
+        Ok(Self { corpus, generation, segments, fields })
     }
 
-    /// Hands on each passage that was not deleted, with its file and whether its language is known,
-    /// until the taker has enough.
+    /// Hands on each passage that was not deleted, with its file, until the taker fails.
     fn each(
         &self,
-        segment: &Segment,
-        take: &mut dyn FnMut(String, super::Passage, bool) -> bool,
-    ) -> tantivy::Result<()> {
-        let store = StoreReader::open(segment.open_read(SegmentComponent::Store)?, CACHED_BLOCKS)?;
-        let alive = match segment.meta().has_deletes() {
-            true => {
-                Some(AliveBitSet::open(segment.open_read(SegmentComponent::Delete)?.read_bytes()?))
-            }
-            false => None,
-        };
-        for stored in store.iter::<TantivyDocument>(alive.as_ref()) {
-            let (source, passage) = self.fields.read_document(&stored?);
-            if !take(source, passage, self.fields.has_language()) {
-                break;
+        take: &mut dyn FnMut(String, Passage) -> Result<(), CorpusError>,
+    ) -> Result<(), CorpusError> {
+        let damaged = |error| CorpusError::damaged(self.corpus, error);
+        for segment in &self.segments {
+            let (store, alive) = opened(segment).map_err(damaged)?;
+            for stored in store.iter::<TantivyDocument>(alive.as_ref()) {
+                let (source, passage) = self.fields.read_document(&stored.map_err(damaged)?);
+                take(source, passage)?;
             }
         }
         Ok(())
     }
+}
+
+/// A segment's stored documents, and which of them were not deleted where any was.
+fn opened(segment: &Segment) -> tantivy::Result<(StoreReader, Option<AliveBitSet>)> {
+    let store = StoreReader::open(segment.open_read(SegmentComponent::Store)?, CACHED_BLOCKS)?;
+    let alive = match segment.meta().has_deletes() {
+        true => Some(segment.open_read(SegmentComponent::Delete)?.read_bytes()?),
+        false => None,
+    };
+    Ok((store, alive.map(AliveBitSet::open)))
 }
 
 /// Reads the files of the old ledger, as they are now, into a new corpus.
@@ -216,21 +196,6 @@ fn from_files(
     options: &IngestOptions,
     progress: &mut dyn IngestProgress,
 ) -> Result<(), CorpusError> {
-    // What the first attempt left.
-    for name in ["index", "corpus.db"] {
-        let path = new.join(name);
-        let removed = if path.is_dir() {
-            std::fs::remove_dir_all(&path)
-        } else {
-            std::fs::remove_file(&path)
-        };
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(CorpusError::io(&path, error));
-            }
-            _ => {}
-        }
-    }
     let files = known.iter().filter_map(|(path, indexed)| found(Path::new(path), indexed));
     let files: BTreeMap<PathBuf, Found> = files.collect();
     if files.is_empty() {
@@ -242,6 +207,7 @@ fn from_files(
     if absent > 0 {
         tracing::warn!("{absent} files of the corpus are not there any more: it goes on without");
     }
+    std::fs::create_dir(new).map_err(|error| CorpusError::io(new, error))?;
     let report = ingest_files(new, &files, options, progress)?;
     for skip in &report.skipped {
         tracing::warn!("skipped {}: {}", skip.path.display(), skip.reason);
@@ -321,7 +287,7 @@ mod tests {
         assert_eq!((tide.document.as_str(), &tide.byte_range), ("tide.md", &(16..43)));
         // The files are as they were when it was made: nothing would be read again.
         let known = Ledger::salvage(&world.corpus()).unwrap();
-        assert!(known.values().all(|indexed| indexed.outcome.sha256.is_some()));
+        assert!(known.files.values().all(|indexed| indexed.outcome.sha256.is_some()));
     }
 
     #[test]
