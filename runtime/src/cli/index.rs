@@ -1,6 +1,8 @@
 //! `retort index`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
@@ -11,7 +13,10 @@ use super::context::Context;
 use super::exit::{Exit, UsageError};
 use super::output::outln;
 use super::watch::Watch;
-use crate::corpus::{self, CorpusError, IngestOptions, IngestProgress, IngestReport};
+use crate::corpus::{self, CorpusError, IngestOptions, IngestProgress, IngestReport, Skip};
+
+/// While another process indexes, a watching one tries again so often.
+const BUSY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Index documents into a corpus: new and changed files are read, deleted ones leave.
 #[derive(Debug, Args)]
@@ -44,13 +49,10 @@ pub fn run(args: &IndexArgs, context: &Context) -> Result<Exit> {
     // Made before the first look, so that no change falls between the two.
     let watch = if args.watch { Some(Watch::new(&args.paths, &dir)?) } else { None };
     let report = index(args, &dir, &options)?;
-    print_report(args, corpus, &report);
-    for skip in report.skipped.iter().filter(|_| !args.json) {
-        let line = skip.line.map(|line| format!(":{line}")).unwrap_or_default();
-        eprintln!("skipped {}{line}: {}", skip.path.display(), skip.reason);
-    }
+    let mut printer = Printer { corpus, json: args.json, told: BTreeSet::new() };
+    printer.print(&report);
     match watch {
-        Some(watch) if !report.cancelled => follow(args, &watch, corpus, &dir, &options),
+        Some(watch) if !report.cancelled => follow(args, &watch, &dir, &options, &mut printer),
         _ => Ok(exit(args, &report)),
     }
 }
@@ -77,17 +79,20 @@ fn index(
 fn follow(
     args: &IndexArgs,
     watch: &Watch,
-    corpus: &str,
     dir: &Path,
     options: &IngestOptions,
+    printer: &mut Printer<'_>,
 ) -> Result<Exit> {
     eprintln!("watching; Ctrl-C ends it");
-    while watch.wait(&options.cancel) {
+    let mut again = None;
+    while watch.wait(again.take(), &options.cancel) {
         match index(args, dir, options) {
             Ok(report) if report.cancelled => return Ok(Exit::Interrupted),
-            Ok(report) => print_report(args, corpus, &report),
-            // The next change brings another try.
-            Err(CorpusError::Busy { .. }) => eprintln!("{corpus}: another process is indexing"),
+            Ok(report) => printer.print(&report),
+            Err(error @ CorpusError::Busy { .. }) => {
+                tracing::warn!("{error}: trying again in {BUSY_PAUSE:?}");
+                again = Some(BUSY_PAUSE);
+            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -122,19 +127,35 @@ fn report_json(corpus: &str, report: &IngestReport) -> Value {
     })
 }
 
-fn print_report(args: &IndexArgs, corpus: &str, report: &IngestReport) {
-    if args.json {
-        outln!("{}", report_json(corpus, report));
-        return;
+/// Says what was done, and of each thing that was passed over once why.
+struct Printer<'a> {
+    corpus: &'a str,
+    json: bool,
+    told: BTreeSet<(PathBuf, Option<u64>, String)>,
+}
+
+impl Printer<'_> {
+    fn print(&mut self, report: &IngestReport) {
+        if self.json {
+            outln!("{}", report_json(self.corpus, report));
+            return;
+        }
+        outln!(
+            "{}: {} files indexed ({} passages), {} unchanged, {} removed, {} skipped",
+            self.corpus,
+            report.indexed,
+            report.passages,
+            report.unchanged,
+            report.removed,
+            report.skipped_total
+        );
+        for Skip { path, line, reason } in &report.skipped {
+            if self.told.insert((path.clone(), *line, reason.clone())) {
+                let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+                eprintln!("skipped {}{line}: {reason}", path.display());
+            }
+        }
     }
-    outln!(
-        "{corpus}: {} files indexed ({} passages), {} unchanged, {} removed, {} skipped",
-        report.indexed,
-        report.passages,
-        report.unchanged,
-        report.removed,
-        report.skipped_total
-    );
 }
 
 struct Bar(ProgressBar);

@@ -53,11 +53,16 @@ impl Watch {
         Ok(Self { changes, _watcher: watcher })
     }
 
-    /// Waits for a change and the rest after it; false when the work was cancelled first.
-    pub fn wait(&self, cancel: &Cancel) -> bool {
+    /// Waits for a change and the rest after it, and where something is left to do no longer than
+    /// `again`; false when the work was cancelled first.
+    pub fn wait(&self, again: Option<Duration>, cancel: &Cancel) -> bool {
+        let begun = Instant::now();
         while self.changes.recv_timeout(CANCEL_POLL) == Err(RecvTimeoutError::Timeout) {
             if cancel.is_cancelled() {
                 return false;
+            }
+            if again.is_some_and(|again| begun.elapsed() >= again) {
+                return true;
             }
         }
         let begun = Instant::now();

@@ -221,7 +221,7 @@ impl PassageIndex {
         let directory = directory.map_err(|error| CorpusError::index(corpus, error))?;
         let exists = Index::exists(&directory);
         let index = match exists.map_err(|error| CorpusError::index(corpus, error))? {
-            true => Index::open(directory).map_err(|error| CorpusError::damaged(corpus, error))?,
+            true => Index::open(directory).map_err(|error| CorpusError::unreadable(corpus, error))?,
             false => Index::create(directory, schema(), IndexSettings::default())
                 .map_err(|error| CorpusError::index(corpus, error))?,
         };
@@ -230,10 +230,10 @@ impl PassageIndex {
 
     /// Opens the index of `corpus` for searching: nothing is written.
     pub(super) fn open(corpus: &Path) -> Result<Self, CorpusError> {
-        let damaged = |error: tantivy::TantivyError| CorpusError::damaged(corpus, error);
         let directory = MmapDirectory::open(folder(corpus));
-        let directory = directory.map_err(|error| CorpusError::damaged(corpus, error))?;
-        let index = Index::open(SearchDirectory(directory)).map_err(damaged)?;
+        let directory = directory.map_err(|error| CorpusError::unreadable(corpus, error))?;
+        let index = Index::open(SearchDirectory(directory));
+        let index = index.map_err(|error| CorpusError::unreadable(corpus, error))?;
         Self::with_analyser(index, corpus)
     }
 
@@ -251,7 +251,7 @@ impl PassageIndex {
     /// some panic in the reader.
     pub(super) fn validate(&self, corpus: &Path) -> Result<(), CorpusError> {
         let damaged = self.index.validate_checksum();
-        let damaged = damaged.map_err(|error| CorpusError::damaged(corpus, error))?;
+        let damaged = damaged.map_err(|error| CorpusError::unreadable(corpus, error))?;
         match damaged.into_iter().min() {
             None => Ok(()),
             Some(file) => {
@@ -263,7 +263,8 @@ impl PassageIndex {
 
     /// The number that the last commit carries; 0 before the first.
     pub(super) fn generation(&self, corpus: &Path) -> Result<u64, CorpusError> {
-        let metas = self.index.load_metas().map_err(|error| CorpusError::damaged(corpus, error))?;
+        let metas = self.index.load_metas();
+        let metas = metas.map_err(|error| CorpusError::unreadable(corpus, error))?;
         match metas.payload {
             None => Ok(0),
             Some(payload) => {

@@ -51,6 +51,8 @@ use std::path::{Path, PathBuf};
 
 use language::Language;
 use serde::{Deserialize, Serialize};
+use tantivy::TantivyError;
+use tantivy::directory::error::{OpenDirectoryError, OpenReadError};
 
 /// Why a corpus cannot be used or built.
 #[derive(Debug, thiserror::Error)]
@@ -172,9 +174,36 @@ impl CorpusError {
         Self::Damaged { path: path.to_path_buf(), reason: reason.to_string() }
     }
 
+    /// What kept an index from being read: damage, unless the machine is the reason (no right to
+    /// read, no descriptor or memory left), which a rebuild would not mend.
+    fn unreadable(path: &Path, error: impl Into<TantivyError>) -> Self {
+        let error = error.into();
+        match machine_error(&error) {
+            Some(reason) => Self::io(&index::folder(path), reason),
+            None => Self::damaged(path, error),
+        }
+    }
+
     fn index(path: &Path, reason: impl ToString) -> Self {
         Self::Index { path: path.to_path_buf(), reason: reason.to_string() }
     }
+}
+
+/// What the system said, where it says nothing of the index itself.
+fn machine_error(error: &TantivyError) -> Option<std::io::Error> {
+    use std::io::ErrorKind;
+    let (TantivyError::IoError(said)
+    | TantivyError::OpenReadError(OpenReadError::IoError { io_error: said, .. })
+    | TantivyError::OpenDirectoryError(OpenDirectoryError::IoError { io_error: said, .. })) = error
+    else {
+        return None;
+    };
+    let number = said.raw_os_error()?;
+    let of_index = matches!(
+        said.kind(),
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory
+    );
+    (!of_index && number != libc::EIO).then(|| std::io::Error::from_raw_os_error(number))
 }
 
 /// A passage on its way into the index.

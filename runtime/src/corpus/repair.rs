@@ -139,7 +139,7 @@ struct Stores<'a> {
 impl<'a> Stores<'a> {
     /// Opens an index none of whose stores is damaged.
     fn open(corpus: &'a Path) -> Result<Self, CorpusError> {
-        Self::validated(corpus).map_err(|error| CorpusError::damaged(corpus, error))
+        Self::validated(corpus).map_err(|error| CorpusError::unreadable(corpus, error))
     }
 
     fn validated(corpus: &'a Path) -> tantivy::Result<Self> {
@@ -166,11 +166,11 @@ impl<'a> Stores<'a> {
         &self,
         take: &mut dyn FnMut(String, Passage) -> Result<(), CorpusError>,
     ) -> Result<(), CorpusError> {
-        let damaged = |error| CorpusError::damaged(self.corpus, error);
+        let lost = |error| CorpusError::unreadable(self.corpus, error);
         for segment in &self.segments {
-            let (store, alive) = opened(segment).map_err(damaged)?;
+            let (store, alive) = opened(segment).map_err(lost)?;
             for stored in store.iter::<TantivyDocument>(alive.as_ref()) {
-                let (source, passage) = self.fields.read_document(&stored.map_err(damaged)?);
+                let (source, passage) = self.fields.read_document(&stored.map_err(lost)?);
                 take(source, passage)?;
             }
         }

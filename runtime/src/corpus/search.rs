@@ -143,15 +143,15 @@ impl Corpus {
             index.validate(dir)?;
         }
         let reader = open_reader(&index, cache_bytes);
-        let reader = reader.map_err(|error| CorpusError::damaged(dir, error))?;
+        let reader = reader.map_err(|error| CorpusError::unreadable(dir, error))?;
         let settled = totals.clean && !ingesting;
         check_agreement(dir, &totals, &index, reader.searcher().num_docs(), settled)?;
         let searcher = reader.searcher();
         let languages = languages(&searcher, &index);
-        let languages = languages.map_err(|error| CorpusError::damaged(dir, error))?;
+        let languages = languages.map_err(|error| CorpusError::unreadable(dir, error))?;
         let analyser = QuestionAnalyser::new(&languages);
         let keys = Keys::of(&searcher, index.fields.key);
-        let keys = Arc::new(keys.map_err(|error| CorpusError::damaged(dir, error))?);
+        let keys = Arc::new(keys.map_err(|error| CorpusError::unreadable(dir, error))?);
         let stats = stats(&totals, index_bytes);
         Ok(Self { dir: dir.to_path_buf(), index, reader, analyser, keys, stats })
     }

@@ -332,6 +332,22 @@ fn a_reader_that_is_silent_is_ended() {
     );
 }
 
+/// As above, then without end that no further byte was read (a frame of the answer's number and 0).
+const ENDLESS_READER: &str = "printf '\\002\\000\\000\\000\\000\\001'; \
+     while :; do printf '\\002\\000\\000\\000\\001\\000%.0s' $(seq 50000); done";
+
+#[test]
+fn a_reader_that_says_more_than_the_file_can_hold_is_ended() {
+    let place = Place::new(&[("a.txt", b"The lock fills.".to_vec())]);
+    let command = ["/bin/sh", "-c", ENDLESS_READER, "sh"].map(PathBuf::from).to_vec();
+    let report = ingest(&place, ReaderSettings { command, ..reader() }).unwrap();
+    assert_eq!(report.indexed, 0);
+    assert_eq!(
+        report.skipped[0].reason,
+        "the reader was ended because it answered nonsense (more than the file can hold) on this file"
+    );
+}
+
 #[test]
 fn what_is_no_reader_is_told() {
     let place = Place::new(&[("a.txt", b"The lock fills.".to_vec())]);

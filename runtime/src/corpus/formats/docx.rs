@@ -24,8 +24,8 @@ pub(super) fn read(opened: Opened<'_>, out: &mut Passages<'_>) -> Result<(), Sto
         return Err("encrypted, or an old .doc file; save it as .docx without a password".into());
     }
     let mut archive = Archive::open(bytes)?;
-    let core = core(&mut archive)?;
-    let styles = Styles::of(archive.text("word/styles.xml")?.as_deref().unwrap_or_default())?;
+    let core = Stop::tolerated(core(&mut archive), out)?;
+    let styles = Stop::tolerated(styles(&mut archive), out)?;
     let mut page = Page::default();
     body::read(&archive.needed_text(MAIN)?, &styles, &mut page)?;
     for part in NOTES {
@@ -40,6 +40,10 @@ pub(super) fn read(opened: Opened<'_>, out: &mut Passages<'_>) -> Result<(), Sto
     let title = title.unwrap_or_else(|| stem(opened.name));
     let mut document = Document::new(opened.document, title, page.language());
     page.send(None, &mut document, out)
+}
+
+fn styles(archive: &mut Archive) -> Result<Styles, Stop> {
+    Ok(Styles::of(archive.text("word/styles.xml")?.as_deref().unwrap_or_default())?)
 }
 
 /// What the document says about itself.

@@ -1,5 +1,5 @@
-//! Bytes to text: what the byte order mark says, then what the file declares, then UTF-8 when it
-//! is valid, then what the bytes look like.
+//! Bytes to text: what the byte order mark says, then what markup declares, then UTF-8 when it is
+//! valid, then what the bytes look like.
 
 use std::borrow::Cow;
 
@@ -30,13 +30,28 @@ pub(in crate::corpus) struct Decoded<'a> {
 /// # Errors
 /// What is wrong: the bytes are no text.
 pub(in crate::corpus) fn decode(bytes: &[u8]) -> Result<Decoded<'_>, String> {
+    decode_declared(bytes, |_| None)
+}
+
+/// Decodes HTML or XML, which may declare its encoding. In other text, what looks like a
+/// declaration is text about markup.
+///
+/// # Errors
+/// As [`decode`].
+pub(in crate::corpus) fn decode_markup(bytes: &[u8]) -> Result<Decoded<'_>, String> {
+    decode_declared(bytes, declared)
+}
+
+fn decode_declared(
+    bytes: &[u8],
+    declared: fn(&[u8]) -> Option<&'static Encoding>,
+) -> Result<Decoded<'_>, String> {
     if let Some((encoding, mark_bytes)) = Encoding::for_bom(bytes) {
         let body = bytes.get(mark_bytes..).unwrap_or_default();
         return decode_as(encoding, body, mark_bytes);
     }
     refuse_binary(bytes)?;
-    let declared = declared(bytes.get(..DECLARATION_BYTES).unwrap_or(bytes));
-    match declared {
+    match declared(bytes.get(..DECLARATION_BYTES).unwrap_or(bytes)) {
         // UTF-16 would have shown a mark or zero bytes: the declaration was copied from elsewhere.
         Some(encoding) if encoding != UTF_16LE && encoding != UTF_16BE && encoding != UTF_8 => {
             decode_as(encoding, bytes, 0)
@@ -146,13 +161,19 @@ mod tests {
             .into_iter()
             .chain("<meta charset=latin1> é".encode_utf16().flat_map(u16::to_le_bytes))
             .collect();
-        let decoded = decode(&utf16).unwrap();
+        let decoded = decode_markup(&utf16).unwrap();
         assert_eq!((&*decoded.text, decoded.mark_bytes), ("<meta charset=latin1> é", 2));
         let (bytes, _, _) = WINDOWS_1251.encode("<meta charset=\"windows-1251\">Мост");
-        assert!(decode(&bytes).unwrap().text.ends_with("Мост"));
+        assert!(decode_markup(&bytes).unwrap().text.ends_with("Мост"));
         let (bytes, _, _) = WINDOWS_1251.encode("<?xml version='1.0' encoding='cp1251'?>Мост");
-        assert!(decode(&bytes).unwrap().text.ends_with("Мост"));
+        assert!(decode_markup(&bytes).unwrap().text.ends_with("Мост"));
         assert_eq!(decode(b"\xef\xbb\xbfab").unwrap().mark_bytes, 3);
+    }
+
+    #[test]
+    fn text_about_markup_declares_nothing() {
+        let note = "Write <meta charset=\"latin1\"> for the café.";
+        assert_eq!(decode(note.as_bytes()).unwrap().text, note);
     }
 
     #[test]

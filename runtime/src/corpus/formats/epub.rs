@@ -16,7 +16,7 @@ pub(super) fn read(opened: Opened<'_>, out: &mut Passages<'_>) -> Result<(), Sto
     let mut archive = Archive::open(read_all(opened.bytes, BINARY_BYTES_MAX)?)?;
     let package = Package::of(&mut archive)?;
     refuse_encrypted(&mut archive, &package)?;
-    let labels = package.labels(&mut archive)?;
+    let labels = Stop::tolerated(package.labels(&mut archive), out)?;
     let mut document = None;
     for path in &package.spine {
         let text = match archive.text(path) {

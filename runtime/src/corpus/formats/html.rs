@@ -23,7 +23,7 @@ pub(super) enum Syntax {
 /// Reads the file.
 pub(super) fn read(opened: Opened<'_>, syntax: Syntax, out: &mut Passages<'_>) -> Result<(), Stop> {
     let bytes = read_all(opened.bytes, TEXT_BYTES_MAX)?;
-    let decoded = encoding::decode(&bytes)?;
+    let decoded = encoding::decode_markup(&bytes)?;
     let page = page(&decoded.text, syntax);
     let title = page.title.as_deref().or(page.first_heading.as_deref());
     let title = title.unwrap_or_else(|| stem(opened.name));

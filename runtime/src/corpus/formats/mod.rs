@@ -37,9 +37,9 @@ const BINARY_BYTES_MAX: u64 = 256 << 20;
 /// Bytes read from a file at a time.
 const BUFFER_BYTES: usize = 64 << 10;
 /// Compressed text may grow to so many times its size, ...
-const EXPANSION_MAX: u64 = 200;
+pub(super) const EXPANSION_MAX: u64 = 200;
 /// ... and to this size whatever its ratio.
-const EXPANSION_FREE_BYTES: u64 = 16 << 20;
+pub(super) const EXPANSION_FREE_BYTES: u64 = 16 << 20;
 
 /// How a file is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +119,19 @@ pub(super) enum Stop {
     Sink(CorpusError),
     /// What is wrong with the file, or the cap it reached.
     Refused(String),
+}
+
+impl Stop {
+    /// Goes on without a part that only describes the file; only the sink's failures end it.
+    fn tolerated<T: Default>(part: Result<T, Self>, out: &mut Passages<'_>) -> Result<T, Self> {
+        match part {
+            Err(Self::Refused(reason)) => {
+                out.skip(None, reason);
+                Ok(T::default())
+            }
+            other => other,
+        }
+    }
 }
 
 impl From<String> for Stop {

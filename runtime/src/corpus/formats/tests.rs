@@ -116,6 +116,21 @@ fn a_file_that_another_program_wrote_is_read() {
 }
 
 #[test]
+fn what_only_describes_a_file_may_be_broken() {
+    let book = files::epub("A", "en", &[("zero\0", "<p>It rained.</p>")]);
+    let letter = files::docx("</wrong>", &files::paragraph("", "Es regnet."));
+    for (kind, bytes, part, text) in [
+        (Kind::Epub, book, "OEBPS/nav.xhtml", "It rained."),
+        (Kind::Docx, letter, "broken XML", "Es regnet."),
+    ] {
+        let (passages, outcome) = passages(kind, &bytes);
+        let texts: Vec<_> = passages.iter().map(|passage| passage.text.as_str()).collect();
+        assert_eq!((texts, outcome.skips.total), (vec![text], 1), "{outcome:?}");
+        assert!(outcome.skips.listed[0].reason.contains(part), "{outcome:?}");
+    }
+}
+
+#[test]
 fn broken_files_say_what_is_wrong() {
     for (kind, whole) in [
         (Kind::Epub, book()),

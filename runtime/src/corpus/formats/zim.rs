@@ -117,7 +117,7 @@ fn send(
     out: &mut Passages<'_>,
 ) -> Result<(), Stop> {
     let name = format!("{}#{}", opened.document, entry.path);
-    let text = match encoding::decode(blob) {
+    let text = match encoding::decode_markup(blob) {
         Ok(decoded) => decoded.text,
         Err(reason) => {
             out.skip(None, format!("{}: {reason}", entry.path));

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::super::CorpusError;
-use super::super::formats::Sink;
+use super::super::formats::{EXPANSION_FREE_BYTES, EXPANSION_MAX, Sink};
 use super::super::source::{Outcome, Task};
 use super::ReaderSettings;
 use super::protocol::{PROTOCOL_VERSION, READER_ARGUMENT, Reply, Request, read_frame, write_frame};
@@ -24,6 +24,12 @@ use crate::cancel::Cancel;
 const CANCEL_POLL: Duration = Duration::from_millis(50);
 /// How long a new process may take to say that it is ready.
 const READY_MAX: Duration = Duration::from_secs(20);
+
+/// What a reader may say of a file: so many times its bytes, twice what its formats let a file
+/// grow to, ...
+const REPLY_SHARE_MAX: u64 = 2 * EXPANSION_MAX;
+/// ... and so much of any file.
+const REPLY_FREE_BYTES: u64 = 2 * EXPANSION_FREE_BYTES;
 
 /// A live reader.
 pub(super) struct Process {
@@ -56,6 +62,7 @@ impl Process {
         let mut process = Self::spawn(&program, &arguments, settings.silence_max)
             .map_err(|error| failed(format!("cannot be started: {error}")))?;
         process.replies.deadline = Instant::now() + READY_MAX;
+        process.replies.left = REPLY_FREE_BYTES;
         match read_frame(&mut process.replies) {
             Ok(Reply::Ready { version: PROTOCOL_VERSION }) => {
                 tracing::debug!(process = process.child.id(), "the reader has started");
@@ -86,7 +93,7 @@ impl Process {
             .process_group(0)
             .spawn()?;
         let pipe = child.stdout.take().ok_or_else(|| io::Error::other("a pipe is missing"))?;
-        let replies = Replies { pipe, deadline: Instant::now(), cancel: None };
+        let replies = Replies { pipe, left: 0, deadline: Instant::now(), cancel: None };
         Ok(Self { child, requests, replies, silence_max })
     }
 
@@ -105,6 +112,8 @@ impl Process {
         sink: &mut Sink<'_>,
     ) -> Result<Outcome, Ended> {
         self.replies.cancel = Some(cancel.clone());
+        let file_bytes = file.metadata().map_or(0, |data| data.len());
+        self.replies.left = REPLY_FREE_BYTES.max(file_bytes.saturating_mul(REPLY_SHARE_MAX));
         if let Err(error) = self.send(file, task) {
             return Err(self.died(&error));
         }
@@ -203,8 +212,21 @@ fn unexpected() -> io::Error {
 /// The reader's words, with a deadline for its silence.
 struct Replies {
     pipe: ChildStdout,
+    /// Bytes it may still say.
+    left: u64,
     deadline: Instant,
     cancel: Option<Cancel>,
+}
+
+impl Replies {
+    fn take(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.pipe.read(buffer)?;
+        let left = self.left.checked_sub(read as u64);
+        self.left = left.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "more than the file can hold")
+        })?;
+        Ok(read)
+    }
 }
 
 impl Read for Replies {
@@ -216,7 +238,7 @@ impl Read for Replies {
             match poll(&mut waiting, Some(&pause)) {
                 Ok(0) if left.is_zero() => return Err(io::ErrorKind::TimedOut.into()),
                 Ok(0) | Err(rustix::io::Errno::INTR) => {}
-                Ok(_) => return self.pipe.read(buffer),
+                Ok(_) => return self.take(buffer),
                 Err(error) => return Err(error.into()),
             }
             if self.cancel.as_ref().is_some_and(Cancel::is_cancelled) {
