@@ -20,8 +20,6 @@ pub const HITS_MAX: usize = 1_000;
 
 /// Cache of a corpus that is opened without saying how much it may have.
 const CACHE_BYTES: u64 = 4 << 20;
-/// A block of the index's stored passages.
-const BLOCK_BYTES: u64 = 16 << 10;
 /// An index up to this size is compared with its checksums whenever it is opened (4 MiB: 2 ms
 /// with all of opening); a larger one after an unclean stop and by [`Corpus::check`].
 const CHECKED_BYTES_MAX: u64 = 16 << 20;
@@ -201,7 +199,9 @@ impl Corpus {
 /// A reader whose segments share the cache.
 fn open_reader(index: &PassageIndex, cache_bytes: u64) -> tantivy::Result<IndexReader> {
     let segments = index.index.searchable_segment_ids()?.len().max(1);
-    let blocks = usize::try_from(cache_bytes / BLOCK_BYTES).unwrap_or(usize::MAX) / segments;
+    let blocks = usize::try_from(cache_bytes / index::STORE_BLOCK_BYTES as u64)
+        .unwrap_or(usize::MAX)
+        / segments;
     let builder = index.index.reader_builder().reload_policy(ReloadPolicy::Manual);
     builder.doc_store_cache_num_blocks(blocks.max(1)).try_into()
 }

@@ -37,7 +37,8 @@ impl Archive {
         let Some(bytes) = self.bytes(name)? else {
             return Ok(None);
         };
-        let decoded = encoding::decode_markup(&bytes).map_err(|reason| format!("{name}: {reason}"))?;
+        let decoded =
+            encoding::decode_markup(&bytes).map_err(|reason| format!("{name}: {reason}"))?;
         Ok(Some(decoded.text.into_owned()))
     }
 
