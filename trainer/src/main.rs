@@ -1,7 +1,7 @@
 //! The `retort-train` program.
 
 use clap::{Parser, Subcommand};
-use retort_train::{recipe, world};
+use retort_train::{bench, recipe, report, world};
 
 /// Makes small agents: generates worlds, teaches, trains, exports, measures.
 #[derive(Parser)]
@@ -15,6 +15,8 @@ struct Arguments {
 enum Command {
     World(world::WorldArgs),
     Run(recipe::RecipeArgs),
+    Report(report::ReportArgs),
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -22,5 +24,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::World(args) => world::run(&args),
         Command::Run(args) => recipe::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Bench(args) => bench::run(&args),
     }
 }

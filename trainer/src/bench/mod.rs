@@ -1,0 +1,215 @@
+//! `retort-train bench`: tokens per second of a training step on one core, beside PyTorch.
+
+mod peer;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Model, Shape, Start};
+use crate::optimise::{Method, Optimiser, OptimiserConfig};
+use crate::parallel::{Sequence, Shards};
+
+/// Tokens of the vocabulary, as the bundled student's.
+const VOCABULARY: usize = 1400;
+/// Of a sequence, every fifth and the token after it have loss: two fifths, as in trajectories.
+const LEARNED_EVERY: usize = 5;
+/// Rate of the measured steps; of no account for the speed.
+const LEARNING_RATE: f32 = 1e-3;
+/// Steps before those that are timed.
+const WARM_UP_STEPS: usize = 3;
+
+/// Measure the speed of training on one core.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Timed steps of each model.
+    #[arg(long, default_value_t = 30)]
+    steps: usize,
+    /// Tokens of a sequence.
+    #[arg(long, default_value_t = 256)]
+    sequence_tokens: usize,
+    /// Sequences of a step.
+    #[arg(long, default_value_t = 10)]
+    sequences: usize,
+    /// A Python with PyTorch: the same step there, in the same run.
+    #[arg(long, value_name = "PATH")]
+    peer_python: Option<PathBuf>,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is trained, by both sides alike.
+#[derive(Clone, Debug, Serialize)]
+struct Work {
+    shape: Shape,
+    steps: usize,
+    warm_up_steps: usize,
+    ids: Vec<Vec<u32>>,
+    learned: Vec<Vec<bool>>,
+}
+
+/// How fast, and in how much memory.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Speed {
+    /// Tokens a second, forward, backward and optimiser, on one thread.
+    tokens_per_second: f64,
+    /// Most memory that the process held at once, in MiB.
+    peak_mib: f64,
+}
+
+/// One line of the table.
+#[derive(Clone, Debug, Serialize)]
+struct Row {
+    parameters: usize,
+    system: &'static str,
+    optimiser: Method,
+    #[serde(flatten)]
+    speed: Speed,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A model that cannot be built, or a peer that does not answer.
+pub fn run(args: &BenchArgs) -> Result<()> {
+    let bar = ProgressBar::new_spinner();
+    let mut rows = Vec::new();
+    for shape in [Shape::small(VOCABULARY), larger()] {
+        let work = work(args, shape);
+        for optimiser in [Method::AdamW, Method::Muon] {
+            bar.set_message(format!("{} wide, {optimiser:?}", work.shape.width));
+            bar.tick();
+            rows.push(own(&work, optimiser)?);
+        }
+        if let Some(python) = &args.peer_python {
+            bar.set_message(format!("{} wide, PyTorch", work.shape.width));
+            bar.tick();
+            let (parameters, speed) = peer::measure(python, &work)
+                .with_context(|| format!("{} with PyTorch", python.display()))?;
+            rows.push(Row { parameters, system: "PyTorch", optimiser: Method::AdamW, speed });
+        }
+    }
+    bar.finish_and_clear();
+    for row in &rows {
+        println!("{}", if args.json { serde_json::to_string(row)? } else { line(row, &rows) });
+    }
+    Ok(())
+}
+
+/// A student of 3 M parameters.
+fn larger() -> Shape {
+    Shape { width: 256, heads: 8, kv_heads: 8, feed_forward: 512, ..Shape::small(VOCABULARY) }
+}
+
+fn work(args: &BenchArgs, shape: Shape) -> Work {
+    let tokens = 0..args.sequence_tokens.clamp(2, shape.context_tokens);
+    let id = |sequence: usize, index: usize| ((sequence * 31 + index * index) % VOCABULARY) as u32;
+    let sequences = 0..args.sequences.max(1);
+    Work {
+        steps: args.steps.max(1),
+        warm_up_steps: WARM_UP_STEPS,
+        ids: sequences
+            .clone()
+            .map(|sequence| tokens.clone().map(|index| id(sequence, index)).collect())
+            .collect(),
+        learned: sequences
+            .map(|_| tokens.clone().map(|index| index % LEARNED_EVERY < 2).collect())
+            .collect(),
+        shape,
+    }
+}
+
+/// The trainer's own step, in this process, on one thread.
+fn own(work: &Work, method: Method) -> Result<Row> {
+    forget_peak();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+    let mut model = Model::initialised(work.shape.clone(), Start::Plain, 1)?;
+    let config = OptimiserConfig { method, ..OptimiserConfig::default() };
+    let mut optimiser = Optimiser::new(config, &model.layout);
+    let sequences = work.ids.iter().zip(&work.learned);
+    let sequences: Vec<Sequence> = sequences
+        .map(|(ids, learned)| Sequence { ids: ids.clone(), learned: learned.clone() })
+        .collect();
+    let batch: Vec<&Sequence> = sequences.iter().collect();
+    let mut shards = Shards::new(1);
+    let mut steps = |count: usize| -> Result<f64> {
+        let begun = Instant::now();
+        for _ in 0..count {
+            shards.differentiate(&model, &batch)?;
+            let Model { layout, parameters, .. } = &mut model;
+            optimiser.step(layout, parameters, shards.gradient(), LEARNING_RATE);
+        }
+        Ok(begun.elapsed().as_secs_f64())
+    };
+    let seconds = pool.install(|| steps(work.warm_up_steps).and_then(|_| steps(work.steps)))?;
+    let tokens: usize = work.ids.iter().map(Vec::len).sum();
+    let tokens_per_second = (tokens * work.steps) as f64 / seconds;
+    let speed = Speed { tokens_per_second, peak_mib: peak_mib()? };
+    Ok(Row { parameters: model.parameters.len(), system: "retort-train", optimiser: method, speed })
+}
+
+/// Lets the kernel count the most memory held from now on. Where it cannot, the figure includes
+/// the smaller models that were measured before.
+fn forget_peak() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+fn peak_mib() -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    Ok(kib.context("/proc/self/status gives no VmHWM")? / 1024.0)
+}
+
+/// A row, with its ratio to the peer's at the same size.
+fn line(row: &Row, rows: &[Row]) -> String {
+    let peer = rows
+        .iter()
+        .find(|other| other.system == "PyTorch" && other.parameters == row.parameters)
+        .filter(|_| row.system != "PyTorch");
+    let ratio = peer.map_or(String::new(), |peer| {
+        let speed = row.speed.tokens_per_second / peer.speed.tokens_per_second;
+        let memory = row.speed.peak_mib / peer.speed.peak_mib;
+        format!("  {speed:.2} times the tokens in {memory:.2} of the memory")
+    });
+    format!(
+        "{:>9} parameters  {:<12} {:<5} {:>8.0} tokens/s {:>8.0} MiB{ratio}",
+        row.parameters,
+        row.system,
+        format!("{:?}", row.optimiser),
+        row.speed.tokens_per_second,
+        row.speed.peak_mib
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_measured() {
+        let args = BenchArgs {
+            steps: 1,
+            sequence_tokens: 8,
+            sequences: 2,
+            peer_python: None,
+            json: false,
+        };
+        let work = work(&args, Shape { layers: 1, ..Shape::small(VOCABULARY) });
+        let row = own(&work, Method::AdamW).unwrap();
+        assert!(row.speed.tokens_per_second > 0.0 && row.speed.peak_mib > 1.0);
+        let peer = Row {
+            system: "PyTorch",
+            speed: Speed { tokens_per_second: 1.0, peak_mib: 1e6 },
+            ..row.clone()
+        };
+        let text = line(&row, &[row.clone(), peer]);
+        assert!(text.ends_with("in 0.00 of the memory"), "{text}");
+    }
+}

@@ -1,0 +1,38 @@
+//! The same step in PyTorch, in a process of its own.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+
+use super::{Speed, Work};
+
+const SCRIPT: &str = include_str!("peer.py");
+
+#[derive(Deserialize)]
+struct Answer {
+    parameters: usize,
+    #[serde(flatten)]
+    speed: Speed,
+}
+
+/// Parameters of the peer's model, and its speed.
+pub(super) fn measure(python: &Path, work: &Work) -> Result<(usize, Speed)> {
+    let mut command = Command::new(python);
+    command.args(["-c", SCRIPT]).env("OMP_NUM_THREADS", "1");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("it does not start")?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(&serde_json::to_vec(work)?)?;
+    }
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "it failed: {}", output.status);
+    let answer: Answer =
+        serde_json::from_slice(&output.stdout).context("its answer is not understood")?;
+    Ok((answer.parameters, answer.speed))
+}
