@@ -2,6 +2,7 @@
 
 use std::io::{Cursor, Write};
 
+use lzma_rust2::{XzOptions, XzWriter};
 use zip::write::SimpleFileOptions;
 
 /// A zip archive of named entries.
@@ -209,10 +210,27 @@ pub fn deep_pdf(depth: usize) -> Vec<u8> {
 /// An article of a ZIM file: path, title, HTML.
 pub type Article<'a> = (&'a str, &'a str, &'a str);
 
+/// How the cluster of a ZIM file is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZimCompression {
+    /// As it is.
+    None,
+    /// In older files.
+    Xz,
+    /// In today's.
+    Zstd,
+}
+
 /// A ZIM file of articles in the language `deu`, with a redirect to the first; its one cluster is
 /// compressed with zstd.
 #[must_use]
 pub fn zim(articles: &[Article<'_>]) -> Vec<u8> {
+    zim_with(ZimCompression::Zstd, articles)
+}
+
+/// As [`zim`], compressed in another way.
+#[must_use]
+pub fn zim_with(compression: ZimCompression, articles: &[Article<'_>]) -> Vec<u8> {
     let mut blobs: Vec<&[u8]> = articles.iter().map(|(_, _, html)| html.as_bytes()).collect();
     blobs.push(b"deu");
     let entries = entries(articles);
@@ -227,13 +245,30 @@ pub fn zim(articles: &[Article<'_>]) -> Vec<u8> {
     body.extend(positions.iter().flat_map(|position| position.to_le_bytes()));
     let cluster_table = 80 + body.len() as u64;
     body.extend((cluster_table + 8).to_le_bytes());
-    body.push(5);
-    body.extend(zstd::encode_all(&cluster(&blobs)[..], 3).unwrap_or_default());
+    body.extend(compressed(compression, &cluster(&blobs)));
     let checksum = 80 + body.len() as u64;
     body.extend([0; 16]);
     let mut file = header(entries.len() as u32, entry_table, cluster_table, checksum);
     file.extend(body);
     file
+}
+
+/// A cluster behind the byte that names its compression.
+fn compressed(compression: ZimCompression, cluster: &[u8]) -> Vec<u8> {
+    let (number, bytes) = match compression {
+        ZimCompression::None => (1, cluster.to_vec()),
+        ZimCompression::Xz => (4, xz(cluster)),
+        ZimCompression::Zstd => (5, zstd::encode_all(cluster, 3).unwrap_or_default()),
+    };
+    [vec![number], bytes].concat()
+}
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let written = XzWriter::new(Vec::new(), XzOptions::with_preset(6)).and_then(|mut writer| {
+        writer.write_all(bytes)?;
+        writer.finish()
+    });
+    written.expect("memory can be written")
 }
 
 fn entries(articles: &[Article<'_>]) -> Vec<Vec<u8>> {

@@ -1,7 +1,7 @@
 //! Good, broken and hostile files of the binary formats.
 
 use proptest::prelude::*;
-use retort_test_data::files;
+use retort_test_data::files::{self, ZimCompression};
 
 use super::super::language::Language;
 use super::super::source::Outcome;
@@ -101,6 +101,16 @@ fn a_zim_gives_articles() {
     assert_eq!(passages[1].heading, ["Heahi", "Bau"]);
     assert_eq!(passages[2].language, Language::German);
     assert_eq!((outcome.documents, outcome.skips.total), (2, 0));
+}
+
+#[test]
+fn a_zim_may_be_compressed_in_three_ways() {
+    for way in [ZimCompression::None, ZimCompression::Xz, ZimCompression::Zstd] {
+        let file = files::zim_with(way, &[("a", "A", "<p>It is long.</p>")]);
+        let (passages, outcome) = passages(Kind::Zim, &file);
+        let texts: Vec<_> = passages.iter().map(|passage| passage.text.as_str()).collect();
+        assert_eq!((texts, outcome.skips.total), (vec!["It is long."], 0), "{way:?} {outcome:?}");
+    }
 }
 
 #[test]
