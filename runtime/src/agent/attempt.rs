@@ -157,6 +157,15 @@ impl<'a> Attempts<'a> {
 }
 
 impl Chosen {
+    /// What the model is told of it.
+    pub fn observation(&self) -> Observation {
+        match (&self.ran, &self.action) {
+            (Some((outcome, _)), _) => observe(outcome),
+            (None, Err(message)) => Observation::ParseError { message: message.clone() },
+            (None, Ok(_)) => Observation::ParseError { message: String::new() },
+        }
+    }
+
     /// Runs the action again from `base`, where it may now do what it wanted. What leads there is
     /// the same as in its trial: Python is deterministic, and searches are answered as before.
     ///

@@ -5,7 +5,7 @@
 //! neither files nor the store: what happens is told to a [`Sink`].
 //!
 //! A [`Toolbox`] holds the user's tools; [`OwnCalls`] has the rules for those that act.
-//! [`replay`] executes a recorded run again without its model.
+//! [`replay`] executes a recorded run again without its model, [`Agent::resume`] goes on with one.
 //!
 //! Self-consistent action generation follows arXiv 2505.17612 section 3 with one change: every
 //! candidate runs in a fork of the state, and the winner's fork *becomes* the state.
@@ -19,13 +19,14 @@ mod own_calls;
 mod reading;
 mod replay;
 mod run;
+mod state;
 mod toolbox;
 mod tools;
 mod types;
 mod vote;
 
 pub use own_calls::{Acting, OwnCalls};
-pub use replay::{Difference, RecordedOutcome, RecordedRun, RecordedStep, replay};
+pub use replay::{Difference, RecordedRun, ResumeError, replay};
 pub use run::Agent;
 pub use toolbox::{Tool, Toolbox};
 pub use types::{

@@ -1,19 +1,20 @@
-//! Executes a recorded run again, without its model, and says where it differs.
+//! Executes a recorded run again, without its model, and says where it differs. A run that was not
+//! taken to its end goes on from there.
 //!
 //! Replies and the results of tools are taken from the record; prompts are rendered and actions run
 //! anew. A difference means that this program, its dialect or its Python is not what it was.
 
 use retort_transcript::{Dialect, Observation, Step, Transcript};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::attempt::observe;
 use super::run::prompt_hash;
 use super::toolbox::Toolbox;
-use super::types::ToolUse;
+use super::types::{StepReport, ToolUse};
 use crate::cancel::Cancel;
 use crate::sandbox::{
-    Allowance, Host, Limit, Limits, Outcome, PythonError, Sandbox, SandboxError, Seed, Session,
+    Allowance, Host, Limits, Outcome, PythonError, Sandbox, SandboxError, Seed, Session,
 };
 
 /// A run as a record keeps it.
@@ -26,35 +27,7 @@ pub struct RecordedRun {
     /// Limits of its actions.
     pub limits: Limits,
     /// Its steps, in order.
-    pub steps: Vec<RecordedStep>,
-}
-
-/// A step as a record keeps it.
-#[derive(Clone, Debug, Default)]
-pub struct RecordedStep {
-    /// SHA-256 of the rendered prompt.
-    pub prompt_sha256: String,
-    /// The chosen reply.
-    pub reply: String,
-    /// Tool calls of its action.
-    pub tool_calls: Vec<ToolUse>,
-    /// What its action did.
-    pub outcome: RecordedOutcome,
-}
-
-/// What an action did, as a record keeps it. Further fields are ignored.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-pub struct RecordedOutcome {
-    /// What it printed.
-    pub logs: String,
-    /// `str()` of its last expression.
-    pub value: Option<String>,
-    /// What it raised; a parse error has kind `ParseError`.
-    pub error: Option<PythonError>,
-    /// The limit it reached.
-    pub limit: Option<Limit>,
-    /// `str()` of the final answer.
-    pub answer: Option<String>,
+    pub steps: Vec<StepReport>,
 }
 
 /// Something that is not as it was recorded.
@@ -70,6 +43,25 @@ pub struct Difference {
     pub replayed: String,
 }
 
+/// Why a run does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// This program, its dialect or its Python is not what it was.
+    #[error("the run cannot go on: {}", told(.0))]
+    Differs(Vec<Difference>),
+    /// The sandbox cannot be made.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}
+
+fn told(differences: &[Difference]) -> String {
+    let told = |difference: &Difference| {
+        let Difference { step, field, .. } = difference;
+        format!("the {field} of step {} is no longer as it was recorded", step + 1)
+    };
+    differences.first().map(told).unwrap_or_default()
+}
+
 /// Executes `run` again. Of `toolbox` only the functions are used; nothing is called.
 ///
 /// # Errors
@@ -81,91 +73,132 @@ pub fn replay(
     dialect: &Dialect,
     cancel: &Cancel,
 ) -> Result<Vec<Difference>, SandboxError> {
-    let mut session = sandbox.session(&run.seed)?;
-    toolbox.define(&mut session, cancel)?;
-    let mut transcript = Transcript { question: run.question.clone(), ..Transcript::default() };
-    let mut differences = Vec::new();
-    for (index, step) in run.steps.iter().enumerate() {
-        let is_last = index + 1 == run.steps.len();
-        let prompt = rendered(&mut transcript, dialect, step, is_last);
-        let (outcome, observation) = act(&mut session, step, &run.limits, dialect, cancel);
+    Ok(Replayed::of(run, sandbox, toolbox, dialect, cancel)?.differences)
+}
+
+/// What executing a run again came to.
+pub struct Replayed {
+    /// Python after the last step.
+    pub session: Session,
+    /// The steps as the model reads them.
+    pub transcript: Transcript,
+    /// Of the last step's final answer.
+    pub answer_json: Option<Value>,
+    /// The last step was asked for an answer.
+    pub answer_was_requested: bool,
+    /// What is not as it was.
+    pub differences: Vec<Difference>,
+}
+
+impl Replayed {
+    /// Executes `run` again.
+    ///
+    /// # Errors
+    /// When the sandbox cannot be made.
+    pub fn of(
+        run: &RecordedRun,
+        sandbox: &Sandbox,
+        toolbox: &Toolbox,
+        dialect: &Dialect,
+        cancel: &Cancel,
+    ) -> Result<Self, SandboxError> {
+        let mut session = sandbox.session(&run.seed)?;
+        toolbox.define(&mut session, cancel)?;
+        let mut replayed = Self {
+            session,
+            transcript: Transcript { question: run.question.clone(), ..Transcript::default() },
+            answer_json: None,
+            answer_was_requested: false,
+            differences: Vec::new(),
+        };
+        for (index, step) in run.steps.iter().enumerate() {
+            let is_last = index + 1 == run.steps.len();
+            replayed.step(index, step, is_last, &run.limits, dialect, cancel);
+        }
+        Ok(replayed)
+    }
+
+    fn step(
+        &mut self,
+        index: usize,
+        step: &StepReport,
+        is_last: bool,
+        limits: &Limits,
+        dialect: &Dialect,
+        cancel: &Cancel,
+    ) {
+        let prompt = self.rendered(dialect, step, is_last);
+        let (now, observation) = self.act(step, limits, dialect, cancel);
         let fields = [("prompt", step.prompt_sha256.clone(), prompt)];
-        let fields = fields.into_iter().chain(compared(&step.outcome, &outcome));
-        differences.extend(fields.filter(|(_, recorded, replayed)| recorded != replayed).map(
+        let fields = fields.into_iter().chain(compared(step, &now));
+        self.differences.extend(fields.filter(|(_, recorded, replayed)| recorded != replayed).map(
             |(field, recorded, replayed)| Difference { step: index, field, recorded, replayed },
         ));
-        let observation = outcome.answer.is_none().then_some(observation);
-        transcript.steps.push(Step { reply: step.reply.clone(), observation });
+        let observation = (!now.is_final).then_some(observation);
+        self.transcript.steps.push(Step { reply: step.reply.clone(), observation });
     }
-    Ok(differences)
-}
 
-/// Hash of the prompt of `step`. Only before the last step may an answer have been asked for; the
-/// record does not say.
-fn rendered(
-    transcript: &mut Transcript,
-    dialect: &Dialect,
-    step: &RecordedStep,
-    is_last: bool,
-) -> String {
-    let plain = prompt_hash(&dialect.render_prompt(transcript));
-    if plain == step.prompt_sha256 || !is_last {
-        return plain;
-    }
-    transcript.answer_requested = true;
-    let asking = prompt_hash(&dialect.render_prompt(transcript));
-    transcript.answer_requested = false;
-    if asking == step.prompt_sha256 { asking } else { plain }
-}
-
-fn act(
-    session: &mut Session,
-    step: &RecordedStep,
-    limits: &Limits,
-    dialect: &Dialect,
-    cancel: &Cancel,
-) -> (RecordedOutcome, Observation) {
-    match dialect.parse_reply(&step.reply) {
-        Ok(action) => {
-            let mut tools = RecordedTools(step.tool_calls.clone());
-            let outcome = session.run(&action.code, limits, &mut tools, cancel);
-            let observation = observe(&outcome);
-            (recorded(outcome), observation)
+    /// Hash of the prompt of `step`. Only before the last step may an answer have been asked for;
+    /// the record does not say.
+    fn rendered(&mut self, dialect: &Dialect, step: &StepReport, is_last: bool) -> String {
+        let plain = prompt_hash(&dialect.render_prompt(&self.transcript));
+        if plain == step.prompt_sha256 || !is_last {
+            return plain;
         }
-        Err(error) => {
-            let message = error.to_string();
-            let outcome = RecordedOutcome {
-                error: Some(PythonError::parse_error(&message)),
-                ..RecordedOutcome::default()
-            };
-            (outcome, Observation::ParseError { message })
+        self.transcript.answer_requested = true;
+        let asking = prompt_hash(&dialect.render_prompt(&self.transcript));
+        self.transcript.answer_requested = false;
+        self.answer_was_requested = asking == step.prompt_sha256;
+        if self.answer_was_requested { asking } else { plain }
+    }
+
+    fn act(
+        &mut self,
+        step: &StepReport,
+        limits: &Limits,
+        dialect: &Dialect,
+        cancel: &Cancel,
+    ) -> (StepReport, Observation) {
+        match dialect.parse_reply(&step.reply) {
+            Ok(action) => {
+                let mut tools = RecordedTools(step.tool_calls.clone());
+                let outcome = self.session.run(&action.code, limits, &mut tools, cancel);
+                self.answer_json.clone_from(&outcome.answer_json);
+                let observation = observe(&outcome);
+                (outcome_of(outcome), observation)
+            }
+            Err(error) => {
+                let message = error.to_string();
+                let error = Some(PythonError::parse_error(&message));
+                let report = StepReport { error, ..StepReport::default() };
+                (report, Observation::ParseError { message })
+            }
         }
     }
 }
 
-fn recorded(outcome: Outcome) -> RecordedOutcome {
-    RecordedOutcome {
+/// What a report keeps of an outcome and is compared in.
+fn outcome_of(outcome: Outcome) -> StepReport {
+    StepReport {
+        is_final: outcome.is_final,
         answer: outcome.is_final.then_some(outcome.answer).flatten(),
         logs: outcome.logs,
         value: outcome.value,
         error: outcome.error,
         limit: outcome.limit,
+        ..StepReport::default()
     }
 }
 
 /// What two outcomes have to agree in, as texts.
-fn compared(
-    recorded: &RecordedOutcome,
-    now: &RecordedOutcome,
-) -> [(&'static str, String, String); 5] {
+fn compared(recorded: &StepReport, now: &StepReport) -> [(&'static str, String, String); 5] {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let error = |outcome: &RecordedOutcome| {
+    let error = |outcome: &StepReport| {
         let error = outcome.error.as_ref();
         error.map(|error| format!("{}: {}", error.kind, error.message)).unwrap_or_default()
     };
-    let limit = |outcome: &RecordedOutcome| {
-        outcome.limit.map(|limit| limit.to_string()).unwrap_or_default()
-    };
+    let limit =
+        |outcome: &StepReport| outcome.limit.map(|limit| limit.to_string()).unwrap_or_default();
     [
         ("logs", recorded.logs.clone(), now.logs.clone()),
         ("value", text(&recorded.value), text(&now.value)),
@@ -207,13 +240,13 @@ mod tests {
     use super::*;
     use crate::sandbox::SandboxOptions;
 
-    fn step(reply: &str, logs: &str, tool_calls: Vec<ToolUse>) -> RecordedStep {
-        let outcome = RecordedOutcome { logs: logs.to_owned(), ..RecordedOutcome::default() };
-        RecordedStep { reply: reply.to_owned(), tool_calls, outcome, ..RecordedStep::default() }
+    fn step(reply: &str, logs: &str, tool_calls: Vec<ToolUse>) -> StepReport {
+        let (reply, logs) = (reply.to_owned(), logs.to_owned());
+        StepReport { reply, logs, tool_calls, ..StepReport::default() }
     }
 
     /// The differences of a run, those of prompts left out.
-    fn differences(steps: Vec<RecordedStep>) -> Vec<(usize, &'static str, String)> {
+    fn differences(steps: Vec<StepReport>) -> Vec<(usize, &'static str, String)> {
         let sandbox = Sandbox::open(&SandboxOptions::default()).unwrap();
         let dialect = Dialect::named("retort").unwrap();
         let run = RecordedRun { question: "Q?".to_owned(), steps, ..RecordedRun::default() };

@@ -2,20 +2,19 @@
 
 use std::time::Duration;
 
-use retort_transcript::{Dialect, Observation, Segment, Step, Transcript};
+use retort_transcript::{Dialect, Segment};
 use sha2::{Digest, Sha256};
 
-use super::attempt::{Attempts, Chosen, observe, tool_uses};
+use super::attempt::{Attempts, Chosen, tool_uses};
 use super::budget;
 use super::citations;
 use super::own_calls::{Acting, OwnCalls};
 use super::reading::Reading;
+use super::replay::{RecordedRun, Replayed, ResumeError};
+use super::state::RunState;
 use super::toolbox::Toolbox;
-use super::tools::{SEARCH, StepTools};
-use super::types::{
-    Budget, Citation, Clock, Event, Retrieved, Retriever, Run, Seconds, Settings, Sink, Status,
-    StepReport, Usage,
-};
+use super::tools::StepTools;
+use super::types::{Budget, Clock, Event, Retriever, Run, Settings, Sink, Status, StepReport};
 use crate::cancel::Cancel;
 use crate::engine::{Candidate, Engine, EngineError, Flow, Prefilled, SampleRequest};
 use crate::sandbox::{Limits, PythonError, Sandbox, SandboxError, Seed, Session};
@@ -52,37 +51,62 @@ impl Agent<'_> {
             unix_seconds,
         };
         sink.event(&started);
-        let status = self.take_steps(&mut state, unix_seconds, sink).unwrap_or_else(|end| end);
-        let run = self.finish(state, status);
-        sink.event(&Event::Ended(&run));
-        run
+        let session = self.session(question, unix_seconds);
+        let status = session.and_then(|session| self.take_steps(&mut state, session, sink));
+        self.end(state, status, sink)
+    }
+
+    /// Goes on after the last step of a run that was not taken to its end. Its steps are executed
+    /// again from the record: no tool is called and the model is not asked. The settings are to be
+    /// those of the record.
+    ///
+    /// # Errors
+    /// [`ResumeError`], with the run as it was.
+    pub fn resume(
+        &mut self,
+        recorded: &RecordedRun,
+        sink: &mut dyn Sink,
+    ) -> Result<Run, ResumeError> {
+        let begun = self.clock.now();
+        let replayed =
+            Replayed::of(recorded, self.sandbox, self.toolbox, self.dialect, &self.cancel)?;
+        if !replayed.differences.is_empty() {
+            return Err(ResumeError::Differs(replayed.differences));
+        }
+        let mut state = RunState::new(&recorded.question, begun);
+        for (report, step) in recorded.steps.iter().zip(replayed.transcript.steps) {
+            state.push(report.clone(), step.observation, replayed.answer_json.clone());
+        }
+        state.forced = replayed.answer_was_requested;
+        sink.event(&Event::Resumed { steps: state.steps.len() });
+        let status = self.take_steps(&mut state, replayed.session, sink);
+        Ok(self.end(state, status, sink))
+    }
+
+    /// Python as it stands before the first step.
+    fn session(&self, question: &str, unix_seconds: i64) -> Result<Session, Status> {
+        check_question(question, self.settings.budgets.question_bytes_max)?;
+        let seed = Seed { random: self.settings.seed, unix_seconds };
+        let mut session = self.sandbox.session(&seed).map_err(|e| sandbox_failed(&e))?;
+        let defined = self.toolbox.define(&mut session, &self.cancel);
+        defined.map_err(|error| sandbox_failed(&error))?;
+        Ok(session)
     }
 
     /// Ok and Err are both ends; Err lets `?` leave early.
     fn take_steps(
         &mut self,
         state: &mut RunState,
-        unix_seconds: i64,
+        mut session: Session,
         sink: &mut dyn Sink,
     ) -> Result<Status, Status> {
-        check_question(&state.transcript.question, self.settings.budgets.question_bytes_max)?;
-        let seed = Seed { random: self.settings.seed, unix_seconds };
-        let mut session = self.sandbox.session(&seed).map_err(|e| sandbox_failed(&e))?;
-        let defined = self.toolbox.define(&mut session, &self.cancel);
-        defined.map_err(|error| sandbox_failed(&error))?;
-        for index in 0..self.settings.budgets.steps_max {
-            session = self.step(index, state, session, sink)?;
-            if state.is_answered {
-                return Ok(Status::Answered);
+        while !state.is_answered && !state.forced {
+            if state.is_due_for_answer(&self.settings.budgets) {
+                state.transcript.answer_requested = true;
+                state.forced = true;
             }
-            if state.repeats >= self.settings.budgets.repeats_max {
-                break;
-            }
+            session = self.step(state, session, sink)?;
         }
-        state.transcript.answer_requested = true;
-        state.forced = true;
-        let index = u32::try_from(state.steps.len()).unwrap_or(u32::MAX);
-        self.step(index, state, session, sink)?;
         if state.is_answered || state.answer_from_text() {
             return Ok(Status::Answered);
         }
@@ -93,12 +117,12 @@ impl Agent<'_> {
 
     fn step(
         &mut self,
-        index: u32,
         state: &mut RunState,
         session: Session,
         sink: &mut dyn Sink,
     ) -> Result<Session, Status> {
         self.check_budgets(state)?;
+        let index = u32::try_from(state.steps.len()).unwrap_or(u32::MAX);
         let prompt = self.dialect.render_prompt(&state.transcript);
         let prefilled = self.prefill(&prompt, state)?;
         let several = self.settings.candidates > 1;
@@ -130,11 +154,18 @@ impl Agent<'_> {
             sandbox_seconds += chosen.ran.as_ref().map_or(0.0, |(outcome, _)| outcome.seconds);
         }
         self.engine.keep(chosen.candidate).map_err(|error| engine_failed(error, state))?;
-        state.account(&replies, &tools, fuel, sandbox_seconds, prefilled);
-        let mut report = report(index, &prompt, prefilled, &replies, &chosen);
-        report.fuel = fuel;
-        let next = state.take(chosen, report, &tools, self.dialect);
-        if let Some(report) = state.steps.last() {
+        let search_seconds = tools.search_time.as_secs_f64();
+        state.seconds.search += search_seconds;
+        state.seconds.sandbox += (sandbox_seconds - search_seconds).max(0.0);
+        state.search_refused |= tools.refused;
+        let report = report(&prompt, prefilled, &replies, &chosen, &tools);
+        let observation = (!report.is_final).then(|| chosen.observation());
+        let (answer_json, next) = match chosen.ran {
+            Some((outcome, next)) => (outcome.answer_json, Some(next)),
+            None => (None, None),
+        };
+        state.push(StepReport { index, fuel, ..report }, observation, answer_json);
+        if let Some(report) = state.last_told(self.dialect) {
             sink.event(&Event::Step(report));
         }
         Ok(next.unwrap_or(session))
@@ -216,6 +247,12 @@ impl Agent<'_> {
         limits
     }
 
+    fn end(&self, state: RunState, status: Result<Status, Status>, sink: &mut dyn Sink) -> Run {
+        let run = self.finish(state, status.unwrap_or_else(|end| end));
+        sink.event(&Event::Ended(&run));
+        run
+    }
+
     fn finish(&self, state: RunState, status: Status) -> Run {
         let mut seconds = state.seconds;
         seconds.total = self.clock.now().saturating_sub(state.begun).as_secs_f64();
@@ -244,130 +281,13 @@ impl Agent<'_> {
     }
 }
 
-/// What grows while a run goes on.
-struct RunState {
-    transcript: Transcript,
-    begun: Duration,
-    steps: Vec<StepReport>,
-    citations: Vec<Citation>,
-    usage: Usage,
-    seconds: Seconds,
-    answer: Option<String>,
-    answer_json: Option<serde_json::Value>,
-    is_answered: bool,
-    forced: bool,
-    search_refused: bool,
-    /// An action of the run was given text from outside.
-    has_read: bool,
-    repeats: u32,
-}
-
-impl RunState {
-    fn new(question: &str, begun: Duration) -> Self {
-        Self {
-            transcript: Transcript { question: question.to_owned(), ..Transcript::default() },
-            begun,
-            steps: Vec::new(),
-            citations: Vec::new(),
-            usage: Usage::default(),
-            seconds: Seconds::default(),
-            answer: None,
-            answer_json: None,
-            is_answered: false,
-            forced: false,
-            search_refused: false,
-            has_read: false,
-            repeats: 0,
-        }
-    }
-
-    fn account(
-        &mut self,
-        replies: &[Candidate],
-        tools: &StepTools<'_>,
-        fuel: u64,
-        sandbox_seconds: f64,
-        prefilled: Prefilled,
-    ) {
-        let search_seconds = tools.search_time.as_secs_f64();
-        self.usage.completion_tokens += replies.iter().map(|r| u64::from(r.tokens)).sum::<u64>();
-        self.usage.prompt_tokens += u64::from(prefilled.prompt_tokens);
-        self.usage.reused_tokens += u64::from(prefilled.reused_tokens);
-        self.usage.searches += tools.searches();
-        self.usage.fuel += fuel;
-        self.seconds.search += search_seconds;
-        self.seconds.sandbox += (sandbox_seconds - search_seconds).max(0.0);
-        self.search_refused |= tools.refused;
-    }
-
-    /// Makes the chosen candidate part of the run; returns the state after its code.
-    fn take(
-        &mut self,
-        chosen: Chosen,
-        mut report: StepReport,
-        tools: &StepTools<'_>,
-        dialect: &Dialect,
-    ) -> Option<Session> {
-        let observation = match (&chosen.action, &chosen.ran) {
-            (_, Some((outcome, _))) => observe(outcome),
-            (Err(message), None) => Observation::ParseError { message: message.clone() },
-            (Ok(_), None) => Observation::ParseError { message: String::new() },
-        };
-        for call in &report.tool_calls {
-            let query = call.arguments.get("query").and_then(|query| query.as_str());
-            if let Some(query) = query.filter(|_| call.name == SEARCH) {
-                cite(&mut self.citations, tools.passages(query));
-            }
-        }
-        if let Some((outcome, _)) = &chosen.ran {
-            self.has_read |= tools.has_read(&outcome.calls);
-        }
-        if let Some((outcome, _)) = &chosen.ran
-            && outcome.is_final
-        {
-            self.is_answered = true;
-            self.answer.clone_from(&outcome.answer);
-            self.answer_json.clone_from(&outcome.answer_json);
-        }
-        self.transcript.answer_requested = false;
-        self.transcript.steps.push(Step {
-            reply: report.reply.clone(),
-            observation: (!self.is_answered).then_some(observation),
-        });
-        if !self.is_answered {
-            report.observation = dialect.last_observation(&self.transcript);
-        }
-        self.repeats = if self.is_repeat(&report) { self.repeats + 1 } else { 0 };
-        self.steps.push(report);
-        chosen.ran.map(|(_, session)| session)
-    }
-
-    fn is_repeat(&self, report: &StepReport) -> bool {
-        self.steps.last().is_some_and(|last| {
-            last.code == report.code && last.logs == report.logs && last.error == report.error
-        })
-    }
-
-    /// Asked for an answer, a model may simply write it.
-    fn answer_from_text(&mut self) -> bool {
-        let text = self.steps.last().filter(|step| step.code.is_empty()).map(|s| s.reply.trim());
-        match text {
-            Some(text) if !text.is_empty() => {
-                self.answer = Some(text.to_owned());
-                self.answer_json = Some(serde_json::Value::String(text.to_owned()));
-                true
-            }
-            _ => false,
-        }
-    }
-}
-
+/// What a step was, but for its place and its fuel.
 fn report(
-    index: u32,
     prompt: &[Segment],
     prefilled: Prefilled,
     replies: &[Candidate],
     chosen: &Chosen,
+    tools: &StepTools<'_>,
 ) -> StepReport {
     let outcome = chosen.ran.as_ref().map(|(outcome, _)| outcome);
     let (thought, code, parse_error) = match &chosen.action {
@@ -377,8 +297,8 @@ fn report(
     let error = outcome
         .and_then(|outcome| outcome.error.clone())
         .or_else(|| parse_error.map(|message| PythonError::parse_error(message)));
+    let calls = outcome.map(|outcome| outcome.calls.as_slice()).unwrap_or_default();
     StepReport {
-        index,
         prompt_sha256: prompt_hash(prompt),
         prompt_tokens: prefilled.prompt_tokens,
         reused_tokens: prefilled.reused_tokens,
@@ -392,25 +312,14 @@ fn report(
         value: outcome.and_then(|outcome| outcome.value.clone()),
         error,
         limit: outcome.and_then(|outcome| outcome.limit),
+        is_final: outcome.is_some_and(|outcome| outcome.is_final),
         answer: outcome.filter(|outcome| outcome.is_final).and_then(|o| o.answer.clone()),
         candidates: chosen.sampled,
         tool_calls: outcome.map(tool_uses).unwrap_or_default(),
-        observation: String::new(),
-        fuel: 0,
-    }
-}
-
-fn cite(citations: &mut Vec<Citation>, passages: &[Retrieved]) {
-    for hit in passages {
-        let citation = Citation {
-            document: hit.document.clone(),
-            title: hit.passage.title.clone(),
-            source: hit.source.clone(),
-            passage: hit.passage.text.clone(),
-        };
-        if !citations.contains(&citation) {
-            citations.push(citation);
-        }
+        searches: tools.searches(),
+        passages: tools.cited(calls),
+        has_read: tools.has_read(calls),
+        ..StepReport::default()
     }
 }
 

@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::own_calls::OwnCalls;
 use super::reading::{Reading, Shown};
-use super::types::{Clock, Retrieved, Retriever};
+use super::types::{Citation, Clock, Retrieved, Retriever};
 use crate::sandbox::{Allowance, Host, ToolCall};
 
 /// The tool that every run has.
-pub const SEARCH: &str = "search";
+const SEARCH: &str = "search";
 
 /// Tools shared by all candidates of a step. A search that two candidates make is made once.
 pub struct StepTools<'a> {
@@ -58,8 +58,21 @@ impl<'a> StepTools<'a> {
         u32::try_from(self.answers.len()).unwrap_or(u32::MAX)
     }
 
+    /// The passages that an action's searches returned, each once.
+    pub fn cited(&self, calls: &[ToolCall]) -> Vec<Citation> {
+        let searches = calls.iter().filter(|call| call.name == SEARCH);
+        let queries = searches.filter_map(|call| call.arguments.get("query")?.as_str());
+        let mut cited: Vec<Citation> = Vec::new();
+        for citation in queries.flat_map(|query| self.passages(query)).map(Citation::of) {
+            if !cited.contains(&citation) {
+                cited.push(citation);
+            }
+        }
+        cited
+    }
+
     /// What the search for `query` returned in this step.
-    pub fn passages(&self, query: &str) -> &[Retrieved] {
+    fn passages(&self, query: &str) -> &[Retrieved] {
         self.answers.get(query).map_or(&[], |answer| &answer.passages)
     }
 

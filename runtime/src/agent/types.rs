@@ -90,6 +90,11 @@ pub enum Event<'a> {
         /// The second at which Python's clock stands.
         unix_seconds: i64,
     },
+    /// A run goes on from its record.
+    Resumed {
+        /// Steps that it had.
+        steps: usize,
+    },
     /// A step is over.
     Step(&'a StepReport),
     /// The run is over.
@@ -268,6 +273,7 @@ pub struct ToolUse {
 
 /// One step: what was chosen and what it did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct StepReport {
     /// From 0.
     pub index: u32,
@@ -297,12 +303,20 @@ pub struct StepReport {
     pub error: Option<PythonError>,
     /// The limit it reached.
     pub limit: Option<Limit>,
+    /// It called `final_answer`.
+    pub is_final: bool,
     /// `str()` of the final answer.
     pub answer: Option<String>,
     /// How far the candidates came.
     pub candidates: Sampled,
     /// Tool calls of the chosen candidate.
     pub tool_calls: Vec<ToolUse>,
+    /// Distinct searches of all candidates.
+    pub searches: u32,
+    /// What the chosen candidate's searches returned.
+    pub passages: Vec<Citation>,
+    /// The chosen candidate's action was given text from outside.
+    pub has_read: bool,
     /// What the model is told next; empty after a final answer.
     pub observation: String,
     /// Fuel of all candidates' actions.
@@ -320,6 +334,19 @@ pub struct Citation {
     pub source: String,
     /// Text of the passage.
     pub passage: String,
+}
+
+impl Citation {
+    /// What is cited of a passage.
+    #[must_use]
+    pub fn of(found: &Retrieved) -> Self {
+        Self {
+            document: found.document.clone(),
+            title: found.passage.title.clone(),
+            source: found.source.clone(),
+            passage: found.passage.text.clone(),
+        }
+    }
 }
 
 /// What a run used.

@@ -46,17 +46,22 @@ pub fn run(args: &AskArgs, context: &Context) -> Result<Exit> {
         let question = question.map_err(|error| UsageError(format!("standard input: {error}")))?;
         let mut trace = Trace { shown: args.trace };
         let run = setup.ask(&question, &mut Both(&mut journal, &mut trace));
-        if args.json {
-            outln!("{}", run_json(&run, journal.run_id()));
-        } else {
-            print_run(&run);
-        }
-        let end = if run.abstained { Exit::Failure } else { Exit::of(&run.status) };
+        let end = print(&run, journal.run_id(), args.json);
         if end != Exit::Success {
             exit = end;
         }
     }
     Ok(exit)
+}
+
+/// Prints how a run ended, and says what that means for the program.
+pub fn print(run: &Run, id: Option<&str>, as_json: bool) -> Exit {
+    if as_json {
+        outln!("{}", run_json(run, id));
+    } else {
+        print_run(run);
+    }
+    if run.abstained { Exit::Failure } else { Exit::of(&run.status) }
 }
 
 /// Two sinks as one.

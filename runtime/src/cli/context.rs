@@ -15,6 +15,7 @@ use crate::profile::Resolved;
 const DEFAULT_CORPUS: &str = "demo";
 
 /// The settings in force, and the token that ends work.
+#[derive(Clone)]
 pub struct Context {
     /// Settings, board profile, and where each value came from.
     pub resolved: Resolved,

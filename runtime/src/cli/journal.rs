@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::setup::Setup;
-use crate::agent::{Event, RecordedRun, RecordedStep, Run, Settings, Sink, StepReport, Tool};
+use crate::agent::{Event, RecordedRun, Run, Settings, Sink, StepReport, Tool};
 use crate::engine::ModelInfo;
 use crate::sandbox::Seed;
 use crate::store::{NewRun, RunEnd, RunId, RunRecord, StepRecord, Store, StoreError};
@@ -43,6 +43,11 @@ impl Journal {
             dialect_hash: setup.dialect.hash(),
             tools: setup.toolbox.tools.iter().map(tool_json).collect(),
         }
+    }
+
+    /// What is heard next belongs to this run.
+    pub fn resume(&mut self, run: RunId) {
+        self.run = Some(run);
     }
 
     /// Id of the current run, if it is recorded.
@@ -84,6 +89,10 @@ impl Sink for Journal {
             Event::Started { question, model, settings, unix_seconds } => {
                 self.begin(question, model, settings, *unix_seconds);
             }
+            Event::Resumed { .. } => self.record(|store, run| match run {
+                Some(run) => store.reopen_run(run),
+                None => Ok(()),
+            }),
             Event::Step(step) => self.record(|store, run| match run {
                 Some(run) => store.append_step(run, &step_record(step)),
                 None => Ok(()),
@@ -114,17 +123,10 @@ fn tool_json(tool: &Tool) -> Value {
 /// A recorded run as it can be replayed.
 pub fn recorded_run(record: RunRecord) -> anyhow::Result<RecordedRun> {
     let settings = &record.run.settings_json;
-    let steps = record.steps.into_iter().map(|step| {
-        Ok(RecordedStep {
-            prompt_sha256: step.prompt_sha256,
-            reply: step.reply,
-            tool_calls: serde_json::from_value(step.tool_calls_json)?,
-            outcome: serde_json::from_value(step.outcome_json)?,
-        })
-    });
     let unix_seconds = settings.get("unix_seconds").and_then(Value::as_i64);
     let unix_seconds = unix_seconds.context("it was recorded by a version that kept no clock")?;
     let limits = settings.get("action").cloned().unwrap_or_default();
+    let steps = record.steps.into_iter().map(recorded_step);
     Ok(RecordedRun {
         steps: steps.collect::<anyhow::Result<_>>()?,
         question: record.run.question,
@@ -133,7 +135,23 @@ pub fn recorded_run(record: RunRecord) -> anyhow::Result<RecordedRun> {
     })
 }
 
+/// The settings of a recorded run.
+pub fn recorded_settings(run: &NewRun) -> anyhow::Result<Settings> {
+    let mut settings: Settings = serde_json::from_value(run.settings_json.clone())?;
+    let limits = run.settings_json.get("action").cloned().unwrap_or_default();
+    settings.action = serde_json::from_value(limits)?;
+    Ok(settings)
+}
+
+/// What columns hold; all else of a step is its outcome.
+const COLUMNS: [&str; 7] =
+    ["index", "prompt_sha256", "prompt_tokens", "reply", "replies", "tool_calls", "chosen"];
+
 fn step_record(step: &StepReport) -> StepRecord {
+    let mut outcome_json = json!(step);
+    if let Some(fields) = outcome_json.as_object_mut() {
+        fields.retain(|name, _| !COLUMNS.contains(&name.as_str()));
+    }
     StepRecord {
         index: step.index,
         prompt_sha256: step.prompt_sha256.clone(),
@@ -141,20 +159,25 @@ fn step_record(step: &StepReport) -> StepRecord {
         reply: step.reply.clone(),
         candidates_json: json!(step.replies),
         tool_calls_json: json!(step.tool_calls),
-        outcome_json: json!({
-            "thought": step.thought,
-            "code": step.code,
-            "logs": step.logs,
-            "value": step.value,
-            "error": step.error,
-            "limit": step.limit,
-            "answer": step.answer,
-            "candidates": step.candidates,
-            "observation": step.observation,
-            "fuel": step.fuel,
-        }),
+        outcome_json,
         chosen: u32::try_from(step.chosen).unwrap_or(u32::MAX),
     }
+}
+
+fn recorded_step(record: StepRecord) -> anyhow::Result<StepReport> {
+    let outcome: StepReport = serde_json::from_value(record.outcome_json)?;
+    Ok(StepReport {
+        index: record.index,
+        prompt_sha256: record.prompt_sha256,
+        prompt_tokens: record.prompt_tokens,
+        reply: record.reply,
+        replies: serde_json::from_value(record.candidates_json)?,
+        tool_calls: serde_json::from_value(record.tool_calls_json)?,
+        chosen: usize::try_from(record.chosen)?,
+        // Only an action that ended the run has an answer.
+        is_final: outcome.is_final || outcome.answer.is_some(),
+        ..outcome
+    })
 }
 
 fn run_end(run: &Run) -> RunEnd {

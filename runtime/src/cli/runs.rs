@@ -2,19 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::ask;
 use super::context::Context;
 use super::exit::Exit;
-use super::journal::recorded_run;
+use super::journal::{Journal, recorded_run, recorded_settings};
 use super::model::{prompted, read_system_prompt};
 use super::output::outln;
+use super::setup::{RunArgs, Setup};
 use super::tools;
 use crate::agent::{self, Difference, Toolbox};
 use crate::sandbox::{Sandbox, SandboxOptions};
-use crate::store::{NewRun, RunRecord, Store};
+use crate::store::{INTERRUPTED, NewRun, RunRecord, Store};
 use crate::transcript::Dialect;
 
 /// Commands about the record of runs.
@@ -45,6 +47,16 @@ pub enum RunsCommand {
         #[arg(long, value_name = "FILE")]
         system_prompt: Option<PathBuf>,
         /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Go on with a run that was interrupted, cancelled or failed, after its last recorded step.
+    Resume {
+        /// Id, or the start of one that no other has.
+        id: String,
+        #[command(flatten)]
+        run: RunArgs,
+        /// Print one JSON object, as `ask --json`.
         #[arg(long)]
         json: bool,
     },
@@ -85,6 +97,9 @@ pub fn run(command: &RunsCommand, context: &Context) -> Result<Exit> {
         RunsCommand::Replay { id, system_prompt, json } => {
             return replay(store.run(id)?, system_prompt.as_deref(), *json, context);
         }
+        RunsCommand::Resume { id, run, json } => {
+            return resume(store.run(id)?, run, *json, context);
+        }
         RunsCommand::Delete { id } => outln!("deleted {}", store.delete_run(id)?.as_str()),
     }
     Ok(Exit::Success)
@@ -114,6 +129,38 @@ fn replay(
         outln!("{}: {} steps, {} differences", id.as_str(), run.steps.len(), differences.len());
     }
     Ok(if differences.is_empty() { Exit::Success } else { Exit::Failure })
+}
+
+/// Ends after which a run may go on.
+const RESUMABLE: [&str; 4] = [INTERRUPTED, "cancelled", "overloaded", "model_error"];
+
+fn resume(record: RunRecord, args: &RunArgs, as_json: bool, context: &Context) -> Result<Exit> {
+    let (id, status) = (record.id.clone(), record.status());
+    ensure!(
+        RESUMABLE.contains(&status),
+        "run {id} has its end ({status}); only one that was interrupted, cancelled or failed goes on"
+    );
+    let unusable = || format!("run {id} cannot go on");
+    let settings = recorded_settings(&record.run).with_context(unusable)?;
+    let mut context = context.clone();
+    context.resolved.settings.corpus.clone_from(&record.run.corpus);
+    context.resolved.settings.samples = settings.candidates;
+    let mut setup = Setup::open(args, &context)?;
+    let (model, recorded) = (setup.model(), &record.run);
+    ensure!(
+        model.sha256 == recorded.model_sha256,
+        "run {id} was of the model {} (sha256 {}), this is {} ({}); name it with --model",
+        recorded.model_name,
+        recorded.model_sha256,
+        model.name,
+        model.sha256
+    );
+    setup.settings = settings;
+    let run = recorded_run(record).with_context(unusable)?;
+    let mut journal = Journal::open(&context, &setup);
+    journal.resume(id.clone());
+    let run = setup.resume(&run, &mut journal).with_context(|| format!("run {id}"))?;
+    Ok(ask::print(&run, journal.run_id(), as_json))
 }
 
 /// The dialect of the run, with the system prompt it had.

@@ -10,11 +10,13 @@ use super::context::Context;
 use super::exit::UsageError;
 use super::model::{Model, prompted, read_system_prompt};
 use super::tools;
-use crate::agent::{self, Agent, Budgets, Run, Sink, SystemClock, Toolbox};
+use crate::agent::{
+    self, Agent, Budgets, RecordedRun, ResumeError, Run, Sink, SystemClock, Toolbox,
+};
 use crate::cancel::Cancel;
 use crate::corpus::Corpus;
 use crate::engine::{
-    Engine, EngineError, ModelFile, Replies, Sampling, ScriptedEngine, SearchQuestion,
+    Engine, EngineError, ModelFile, ModelInfo, Replies, Sampling, ScriptedEngine, SearchQuestion,
     WorkerEngine, WorkerSettings,
 };
 use crate::profile::{Resolved, Settings};
@@ -99,18 +101,33 @@ impl Setup {
 
     /// Takes a question to its end.
     pub fn ask(&mut self, question: &str, sink: &mut dyn Sink) -> Run {
-        let clock = SystemClock::default();
-        let mut agent = Agent {
+        self.agent(&SystemClock::default()).run(question, sink)
+    }
+
+    /// Takes a recorded run from its last step to its end.
+    ///
+    /// # Errors
+    /// [`ResumeError`].
+    pub fn resume(&mut self, run: &RecordedRun, sink: &mut dyn Sink) -> Result<Run, ResumeError> {
+        self.agent(&SystemClock::default()).resume(run, sink)
+    }
+
+    /// What answers.
+    pub fn model(&self) -> &ModelInfo {
+        self.engine.model()
+    }
+
+    fn agent<'a>(&'a mut self, clock: &'a SystemClock) -> Agent<'a> {
+        Agent {
             engine: self.engine.as_mut(),
             sandbox: &self.sandbox,
             retriever: &self.retriever,
             toolbox: &self.toolbox,
             dialect: &self.dialect,
-            clock: &clock,
+            clock,
             settings: self.settings.clone(),
             cancel: self.cancel.clone(),
-        };
-        agent.run(question, sink)
+        }
     }
 }
 

@@ -70,6 +70,22 @@ fn a_run_is_read_back_as_it_was_written() {
 }
 
 #[test]
+fn a_run_that_goes_on_loses_its_end_and_takes_steps_again() {
+    let folder = folder();
+    let mut store = open(&folder);
+    let id = store.begin_run(&new_run(START_MS)).unwrap();
+    store.append_step(&id, &step(0)).unwrap();
+    store.finish_run(&id, &end()).unwrap();
+    store.reopen_run(&id).unwrap();
+    assert_eq!(store.run(id.as_str()).unwrap().end, None);
+    store.append_step(&id, &step(1)).unwrap();
+    store.finish_run(&id, &end()).unwrap();
+    assert_eq!(store.run(id.as_str()).unwrap().steps, [step(0), step(1)]);
+    store.delete_run(id.as_str()).unwrap();
+    assert!(matches!(store.reopen_run(&id), Err(StoreError::UnknownRun { .. })));
+}
+
+#[test]
 fn a_run_without_an_end_was_interrupted() {
     let folder = folder();
     let mut store = open(&folder);

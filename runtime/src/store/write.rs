@@ -100,6 +100,23 @@ impl Store {
         }
     }
 
+    /// Takes the end from a run that goes on. One without an end is left as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownRun`], or [`StoreError::Unavailable`] when it cannot be written.
+    pub fn reopen_run(&mut self, run: &RunId) -> Result<(), StoreError> {
+        let changed = self.change(|transaction| {
+            transaction.execute(
+                "UPDATE runs SET status = NULL, answer = NULL, answer_json = NULL,
+                                 finished_unix_ms = NULL, usage_json = NULL,
+                                 citations_json = NULL, detail_json = NULL
+                 WHERE id = ?1",
+                [run.as_str()],
+            )
+        })?;
+        if changed == 0 { Err(StoreError::UnknownRun { id: run.to_string() }) } else { Ok(()) }
+    }
+
     /// Removes a run and its steps, by its id or a beginning of it that no other run has.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod documents;
 mod engine;
 mod layers;
 mod poisoned;
+mod resume;
 mod smolagents;
 mod student;
 mod tool_runs;

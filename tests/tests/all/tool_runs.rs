@@ -42,7 +42,7 @@ fn home() -> tempfile::TempDir {
 }
 
 /// The same with a lamp in the user's own settings, and a corpus of the poisoned document.
-fn home_with_lamp(allow: &str) -> tempfile::TempDir {
+pub(super) fn home_with_lamp(allow: &str) -> tempfile::TempDir {
     let home = home();
     let config = home.path().join(".config/retort");
     std::fs::create_dir_all(&config).unwrap();
@@ -53,11 +53,11 @@ fn home_with_lamp(allow: &str) -> tempfile::TempDir {
     home
 }
 
-fn run(home: &Path, arguments: &[&str]) -> Output {
+pub(super) fn run(home: &Path, arguments: &[&str]) -> Output {
     retort(home).args(arguments).output().unwrap()
 }
 
-fn one(output: &Output) -> Value {
+pub(super) fn one(output: &Output) -> Value {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
