@@ -4,17 +4,25 @@
 //! [`tokenizer`] cuts text into tokens, [`dataset`] turns rendered transcripts into sequences,
 //! [`train`] is the loop, [`checkpoint`] makes it resumable, and [`gguf`] writes what the runtime
 //! reads. [`world`] makes documents and questions, [`teach`] answers them through the agent loop.
+//! Any other teacher: [`remote`] speaks to a server, [`questions`] has questions written about
+//! documents, [`gather`] collects what a teacher does, [`trajectory`] keeps it in files, [`filter`]
+//! says what is worth learning from.
 
 pub mod checkpoint;
 pub mod collect;
 pub mod dataset;
 pub mod durable;
+pub mod filter;
+pub mod gather;
 pub mod gguf;
 pub mod model;
 pub mod optimise;
 pub mod parallel;
+pub mod questions;
 pub mod recipe;
+pub mod remote;
 pub mod teach;
 pub mod tokenizer;
 pub mod train;
+pub mod trajectory;
 pub mod world;

@@ -1,7 +1,7 @@
 //! The `retort-train` program.
 
 use clap::{Parser, Subcommand};
-use retort_train::{recipe, world};
+use retort_train::{filter, gather, questions, recipe, trajectory, world};
 
 /// Makes small agents: generates worlds, teaches, trains, exports, measures.
 #[derive(Parser)]
@@ -15,12 +15,23 @@ struct Arguments {
 enum Command {
     World(world::WorldArgs),
     Run(recipe::RecipeArgs),
+    Questions(questions::QuestionsArgs),
+    Collect(gather::GatherArgs),
+    Filter(filter::FilterArgs),
+    ImportTrajectories(trajectory::ImportArgs),
+    ExportTrajectories(trajectory::ExportArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     retort::engine::serve_if_worker();
+    retort::corpus::serve_if_reader();
     match Arguments::parse().command {
         Command::World(args) => world::run(&args),
         Command::Run(args) => recipe::run(&args),
+        Command::Questions(args) => questions::run(&args),
+        Command::Collect(args) => gather::run(&args),
+        Command::Filter(args) => filter::run(&args),
+        Command::ImportTrajectories(args) => trajectory::import(&args),
+        Command::ExportTrajectories(args) => trajectory::export(&args),
     }
 }
