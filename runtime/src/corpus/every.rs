@@ -38,13 +38,13 @@ mod tests {
     fn every_passage_comes_once() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pages.jsonl");
-        let line = |id: u32| format!("{{\"id\": {id}, \"title\": \"T{id}\", \"text\": \"word {id}.\"}}\n");
+        let line =
+            |id: u32| format!("{{\"id\": {id}, \"title\": \"T{id}\", \"text\": \"word {id}.\"}}\n");
         std::fs::write(&file, (0..7).map(line).collect::<String>()).unwrap();
         let dir = folder.path().join("corpus");
         ingest(&dir, &[file], &IngestOptions::default(), &mut ()).unwrap();
         let corpus = Corpus::open(&dir).unwrap();
-        let mut found: Vec<String> =
-            corpus.passages().map(|hit| hit.unwrap().passage).collect();
+        let mut found: Vec<String> = corpus.passages().map(|hit| hit.unwrap().passage).collect();
         found.sort();
         assert_eq!(found, (0..7).map(|id| format!("word {id}.")).collect::<Vec<_>>());
     }

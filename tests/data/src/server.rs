@@ -114,7 +114,8 @@ impl Asked {
     #[must_use]
     pub fn message(&self, index: isize) -> &str {
         let messages = self.body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let index = if index < 0 { messages.len().wrapping_add_signed(index) } else { index as usize };
+        let index =
+            if index < 0 { messages.len().wrapping_add_signed(index) } else { index as usize };
         messages.get(index).and_then(|message| message["content"].as_str()).unwrap_or_default()
     }
 }

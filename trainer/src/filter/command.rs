@@ -172,7 +172,16 @@ mod tests {
         long.transcript.question = "Q".repeat(500);
         let alias = Trajectory { aliases: vec!["Ada L.".to_owned()], ..row("h", "ada l", "Ada") };
         let right = row("a", "the Ada", "Ada");
-        vec![right.clone(), row("b", "Bob", "Ada"), unanswered, forced, unparsed, long, right, alias]
+        vec![
+            right.clone(),
+            row("b", "Bob", "Ada"),
+            unanswered,
+            forced,
+            unparsed,
+            long,
+            right,
+            alias,
+        ]
     }
 
     fn no_sandbox() -> Result<Sandbox> {

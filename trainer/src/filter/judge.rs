@@ -68,10 +68,7 @@ impl<'a> Judge<'a> {
     ///
     /// # Errors
     /// When the tokenizer cannot be read.
-    pub fn new(
-        config: &'a FilterConfig,
-        sandbox: &'a dyn Fn() -> Result<Sandbox>,
-    ) -> Result<Self> {
+    pub fn new(config: &'a FilterConfig, sandbox: &'a dyn Fn() -> Result<Sandbox>) -> Result<Self> {
         config.check()?;
         let tokenizer = config.tokenizer.as_deref().map(read_tokenizer).transpose()?;
         Ok(Self { config, tokenizer, sandbox, opened: None })

@@ -26,7 +26,18 @@ fn group_length(inside: &str) -> Option<usize> {
 
 /// Commands that change nothing in what an answer means.
 const NOTHING: [&str; 12] = [
-    "\\left", "\\right", "\\!", "\\,", "\\;", "\\:", "\\ ", "\\$", "$", "^\\circ", "^{\\circ}", "\\degree",
+    "\\left",
+    "\\right",
+    "\\!",
+    "\\,",
+    "\\;",
+    "\\:",
+    "\\ ",
+    "\\$",
+    "$",
+    "^\\circ",
+    "^{\\circ}",
+    "\\degree",
 ];
 
 /// The text of an answer in one spelling: without spaces, dollars, degrees and layout, and without

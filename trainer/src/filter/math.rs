@@ -167,8 +167,8 @@ fn could_be_expression(text: &str) -> bool {
     let mut words = text.split(|letter: char| !letter.is_alphabetic());
     let known = |word: &str| {
         const KNOWN: [&str; 21] = [
-            "sqrt", "frac", "pi", "sin", "cos", "tan", "log", "ln", "exp", "cdot", "times", "infty",
-            "oo", "div", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "binom",
+            "sqrt", "frac", "pi", "sin", "cos", "tan", "log", "ln", "exp", "cdot", "times",
+            "infty", "oo", "div", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "binom",
         ];
         word.chars().count() <= 2 || KNOWN.contains(&word)
     };
@@ -208,7 +208,11 @@ mod tests {
 
     #[test]
     fn tuples_are_compared_by_part() {
-        check("(1, \\frac12 )", "(1,1/2)", &Equality::Open(vec![("((1)/(2))".into(), "1/2".into())]));
+        check(
+            "(1, \\frac12 )",
+            "(1,1/2)",
+            &Equality::Open(vec![("((1)/(2))".into(), "1/2".into())]),
+        );
         check("(3,4)", "(3.0, 4)", &Equality::Equal);
         check("(4,3)", "(3,4)", &Equality::Different);
         check("[3,4)", "(3,4)", &Equality::Different);

@@ -44,9 +44,10 @@ impl Table {
         let fell = Fell::ALL.map(|reason| {
             (reason.name().to_owned(), json!(self.fell.get(&reason).copied().unwrap_or(0)))
         });
-        let by_kind = self.by_kind.iter().map(|(kind, (rows, kept))| {
-            (kind.clone(), json!({"rows": rows, "kept": kept}))
-        });
+        let by_kind = self
+            .by_kind
+            .iter()
+            .map(|(kind, (rows, kept))| (kind.clone(), json!({"rows": rows, "kept": kept})));
         Map::from_iter([
             ("rows".to_owned(), json!(self.rows)),
             ("kept".to_owned(), json!(self.kept)),

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use retort::agent::{Agent, Budgets, Clock, Retriever, Run, Settings, Status, SystemClock, Toolbox};
+use retort::agent::{
+    Agent, Budgets, Clock, Retriever, Run, Settings, Status, SystemClock, Toolbox,
+};
 use retort::cancel::Cancel;
 use retort::engine::{Engine, Sampling};
 use retort::sandbox::Sandbox;
@@ -58,8 +60,7 @@ impl<'a> Lesson<'a> {
     ) -> Result<Self> {
         let student = Dialect::named(&config.dialect)?;
         // The programmatic teacher needs no telling, and reads prompts without a system's.
-        let acting =
-            if is_program { student.clone() } else { teacher_dialect(config, &student)? };
+        let acting = if is_program { student.clone() } else { teacher_dialect(config, &student)? };
         let thinking = instructed(&student, CHAIN)?;
         Ok(Self { config, seed, sandbox, retriever, student, acting, thinking, teacher })
     }

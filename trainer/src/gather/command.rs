@@ -4,27 +4,24 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use retort::agent::{Retrieved, Retriever, RetrieverError};
-use retort::corpus::Corpus;
 use retort::sandbox::{Sandbox, SandboxOptions};
 use serde_json::{Map, Value, json};
 
 use super::agent::Lesson;
-use super::config::{DistilConfig, TasksConfig, TeacherConfig, WorldTasks};
-use super::corpus::{cache_dir, fingerprint, open_corpus};
+use super::config::{DistilConfig, TasksConfig, TeacherConfig};
+use super::corpus::cache_dir;
 use super::pool::{Done, Pool};
-use super::tasks::{GatherTask, read_gather_tasks};
+use super::source::Source;
+use super::tasks::GatherTask;
 use super::teacher::Teacher;
-use crate::collect::index_world;
 use crate::remote::{Pace, Spent, SystemPace};
 use crate::trajectory::{
     Journal, Keyed as _, Manifest, Mode, TRAJECTORY_VERSION, Trajectory, file_sha256,
     manifest_path, sha256, write_rows,
 };
-use crate::world::{self, WorldConfig};
 
 /// Have a teacher answer questions, and keep what it did: a row a question, resumable.
 #[derive(Debug, Args)]
@@ -64,6 +61,13 @@ pub fn run(args: &GatherArgs) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<()> {
+    let is_program = matches!(config.teacher, TeacherConfig::Program(_));
+    let writes = config.collect.mode == Mode::Cot || config.collect.first_thought_prefix;
+    ensure!(
+        !(is_program && writes),
+        "the programmatic teacher answers by acting and writes no chain of thought: use mode agent \
+         without first_thought_prefix, or another teacher"
+    );
     let source = Source::open(config, out)?;
     let (mut journal, rows) = Journal::open(out, |text| {
         crate::trajectory::versioned(text, "version", TRAJECTORY_VERSION, "a trajectory")
@@ -84,7 +88,6 @@ pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<
     let missing: Vec<&GatherTask> =
         source.tasks.iter().filter(|task| !known.contains(task.id.as_str())).collect();
     let sandbox = Sandbox::open(&SandboxOptions { cache_dir: cache_dir() })?;
-    let is_program = matches!(config.teacher, TeacherConfig::Program(_));
     let lesson = Lesson::new(
         &config.collect,
         config.seed,
@@ -96,85 +99,6 @@ pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<
     let done = work(&teacher, config, &lesson, &missing, &mut journal, &source, rows.len())?;
     drop(journal);
     finish(out, manifest, &source, &teacher, &done, before)
-}
-
-/// Where tasks and passages come from.
-struct Source {
-    tasks: Vec<GatherTask>,
-    corpus: Option<Corpus>,
-    /// What the rows depend on.
-    identity: Map<String, Value>,
-    /// Holds the corpus of a generated world.
-    _scratch: Option<tempfile::TempDir>,
-}
-
-impl Source {
-    fn open(config: &DistilConfig, out: &Path) -> Result<Self> {
-        let tasks = config.collect.tasks.as_ref().context(
-            "there are no tasks: name a file with --tasks or collect.tasks.file, or a world",
-        )?;
-        let mut source = match tasks {
-            TasksConfig::File(path) => Self::of_file(path, config, out)?,
-            TasksConfig::World(world) => Self::of_world(world)?,
-        };
-        source.tasks.truncate(config.collect.limit.unwrap_or(usize::MAX));
-        Ok(source)
-    }
-
-    fn of_file(path: &Path, config: &DistilConfig, out: &Path) -> Result<Self> {
-        let tasks = read_gather_tasks(path)?;
-        let scratch = out.with_extension("corpus");
-        let corpus = config.corpus.as_ref().map(|corpus| open_corpus(corpus, &scratch));
-        let corpus = corpus.transpose()?;
-        let mut identity = Map::new();
-        identity.insert("tasks".to_owned(), json!(file_sha256(path)?));
-        let print = corpus.as_ref().map(fingerprint).transpose()?;
-        identity.insert("corpus".to_owned(), json!(print));
-        Ok(Self { tasks, corpus, identity, _scratch: None })
-    }
-
-    fn of_world(wanted: &WorldTasks) -> Result<Self> {
-        let world = world::generate(&WorldConfig {
-            seed: wanted.seed,
-            documents: wanted.documents,
-            test_tasks: 0,
-            train_tasks: wanted.tasks,
-        })?;
-        let scratch = tempfile::tempdir().context("a temporary folder")?;
-        let corpus = index_world(&world, scratch.path())?;
-        let tasks = world.train.iter().map(|task| {
-            let kind = serde_json::to_value(task.kind)?;
-            Ok(GatherTask {
-                id: task.id.clone(),
-                question: task.question.clone(),
-                answer: task.answer.clone(),
-                aliases: Vec::new(),
-                kind: kind.as_str().map(str::to_owned),
-                plan: task.plan.clone(),
-            })
-        });
-        let tasks = tasks.collect::<Result<Vec<_>>>()?;
-        let mut identity = Map::new();
-        identity.insert("world".to_owned(), json!(wanted));
-        identity.insert("corpus".to_owned(), json!(fingerprint(&corpus)?));
-        Ok(Self { tasks, corpus: Some(corpus), identity, _scratch: Some(scratch) })
-    }
-
-    fn retriever(&self) -> &(dyn Retriever + Sync) {
-        match &self.corpus {
-            Some(corpus) => corpus,
-            None => &NoCorpus,
-        }
-    }
-}
-
-/// Nothing to search, as for mathematics.
-struct NoCorpus;
-
-impl Retriever for NoCorpus {
-    fn retrieve(&self, _query: &str, _limit: usize) -> Result<Vec<Retrieved>, RetrieverError> {
-        Ok(Vec::new())
-    }
 }
 
 /// Everything the rows depend on.

@@ -242,7 +242,8 @@ mod tests {
 
     #[test]
     fn values_that_cannot_be_meant_are_named() {
-        let with = |more: &str| read(&format!("[teacher]\n{SERVER}\n[collect]\n{more}")).unwrap_err();
+        let with =
+            |more: &str| read(&format!("[teacher]\n{SERVER}\n[collect]\n{more}")).unwrap_err();
         assert!(with("candidates = 8").contains("collect.temperature"));
         assert!(with("top_p = 0.0").contains("collect.top_p"));
         assert!(with("steps_max = 0").contains("collect.steps_max"));

@@ -37,9 +37,9 @@ pub fn ask(
     let request =
         SampleRequest { candidates: 1, sampling, seed, stops: Vec::new(), reply_tokens_max };
     let mut walk = Walk::plain(engine);
-    let outcome = walk.prefill(&dialect.render_prompt(&transcript)).and_then(|_| {
-        walk.sample(&request, &mut |_, _| Flow::Continue)
-    });
+    let outcome = walk
+        .prefill(&dialect.render_prompt(&transcript))
+        .and_then(|_| walk.sample(&request, &mut |_, _| Flow::Continue));
     spent.add(&walk.spent);
     match outcome?.into_iter().next() {
         Some(reply) if reply.stop == Stop::Length => {

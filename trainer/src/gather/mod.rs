@@ -11,6 +11,7 @@ mod config;
 mod corpus;
 mod cot;
 mod pool;
+mod source;
 mod tasks;
 mod teacher;
 #[cfg(test)]
@@ -21,8 +22,8 @@ mod words;
 
 pub use command::{GatherArgs, run};
 pub use config::{
-    CorpusConfig, DistilConfig, GatherConfig, GgufConfig, ProgramConfig, TasksConfig, TeacherConfig,
-    WorldTasks,
+    CorpusConfig, DistilConfig, GatherConfig, GgufConfig, ProgramConfig, TasksConfig,
+    TeacherConfig, WorldTasks,
 };
 pub use corpus::{cache_dir, fingerprint, open_corpus};
 pub use cot::{Draw, ask};

@@ -128,9 +128,8 @@ impl Pool<'_> {
                 state.done.failed += 1;
                 let halt = match self.teacher.halted() {
                     Some(reason) => Some(Halt::Teacher(reason)),
-                    None => (state.in_a_row >= self.failures_max.max(1)).then(|| {
-                        Halt::Failing { count: state.in_a_row, last: reason.clone() }
-                    }),
+                    None => (state.in_a_row >= self.failures_max.max(1))
+                        .then(|| Halt::Failing { count: state.in_a_row, last: reason.clone() }),
                 };
                 if state.done.failures.len() < FAILURES_LISTED_MAX {
                     state.done.failures.push((name(), reason));

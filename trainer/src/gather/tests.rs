@@ -166,7 +166,9 @@ fn rows_of_another_teacher_are_not_mixed() {
 fn think_or_act(asked: &Asked) -> Act {
     if !asked.message(0).starts_with("Think step by step") {
         return match asked.body.get("continue_final_message") {
-            Some(_) => Act::Reply("Let me look.\n```py\nprint(search(\"Heahi Bridge\"))\n```".to_owned()),
+            Some(_) => {
+                Act::Reply("Let me look.\n```py\nprint(search(\"Heahi Bridge\"))\n```".to_owned())
+            }
             None => act(asked),
         };
     }
@@ -210,7 +212,9 @@ fn chains_of_thought_are_collected_with_passages_or_without() {
     std::fs::remove_file(manifest_path(&scene.out())).unwrap();
     let with = scene.gather().unwrap();
     let read = &with[0].transcript.question;
-    assert!(read.contains("opened in 1836") && read.ends_with("\n\nWhen was the Heahi Bridge opened?"));
+    assert!(
+        read.contains("opened in 1836") && read.ends_with("\n\nWhen was the Heahi Bridge opened?")
+    );
     assert_eq!(with[0].generated.as_deref(), Some("1836"));
 }
 
@@ -220,7 +224,7 @@ fn a_spent_budget_stops_cleanly_and_a_larger_one_goes_on() {
     let mut scene = Scene::new(&server);
     scene.server().concurrent_max = 1;
     scene.config.collect.reply_tokens_max = 20;
-    scene.server().budget = BudgetConfig { tokens_max: Some(1_600), cost_max: None };
+    scene.server().budget = BudgetConfig { tokens_max: Some(1_000), cost_max: None };
     let told = scene.gather().unwrap_err();
     assert!(told.contains("budget is spent") && told.contains("tokens_max"), "{told}");
     let sent = server.asked().len() as u64;
@@ -247,8 +251,16 @@ fn a_teacher_of_garbage_is_given_up_by_name() {
 #[test]
 fn replies_without_code_are_rows_that_the_filter_drops() {
     let server = Server::start(|asked| {
-        let has_erred = asked.body.to_string().contains("No code found");
-        if has_erred { act(asked) } else { Act::Reply("I think about it.".to_owned()) }
+        let last = asked.message(-1);
+        if last.contains("[1]") {
+            return act(asked);
+        }
+        Act::Reply(if last.contains("No code found") {
+            let question = Value::from(asked.message(1));
+            format!("I need the page.\n```py\nprint(search({question}))\n```")
+        } else {
+            "I think about it.".to_owned()
+        })
     });
     let scene = Scene::new(&server);
     let rows = scene.gather().unwrap();

@@ -11,9 +11,20 @@ Answer the question from the passage alone, as briefly as possible: a name, a nu
 
 /// Words by which a question speaks of a passage that nobody sees who is asked.
 const POINTERS: [&str; 14] = [
-    "the passage", "this passage", "the text", "this text", "the document", "this document",
-    "the section", "this section", "the above", "the article", "this article", "the author",
-    "this table", "the excerpt",
+    "the passage",
+    "this passage",
+    "the text",
+    "this text",
+    "the document",
+    "this document",
+    "the section",
+    "this section",
+    "the above",
+    "the article",
+    "this article",
+    "the author",
+    "this table",
+    "the excerpt",
 ];
 
 /// Token F1 from which two wordings of an answer are one answer.

@@ -11,19 +11,13 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use retort::corpus::{Corpus, Hit};
-use retort::engine::Sampling;
-use retort_transcript::Dialect;
 use serde_json::{Map, Value, json};
 
-use super::check::{ANSWER, at_once, is_same_answer};
-use super::config::QuestionsConfig;
-use super::row::{PASSAGE_ROW_VERSION, PassageRow, Proposed, Verdict};
+use super::asking::{Asking, key};
+use super::row::{PASSAGE_ROW_VERSION, PassageRow, Verdict};
 use super::select::{Question, select};
-use super::write::{instruction, read_questions, shown};
-use crate::gather::{
-    CorpusConfig, DistilConfig, Done, Draw, Pool, Seat, Teacher, ask, fingerprint, instructed,
-    open_corpus,
-};
+use super::write::instruction;
+use crate::gather::{CorpusConfig, DistilConfig, Done, Pool, Teacher, fingerprint, open_corpus};
 use crate::remote::{Pace, Spent, SystemPace};
 use crate::trajectory::{
     Journal, Keyed as _, Manifest, file_sha256, manifest_path, sha256, versioned, write_rows,
@@ -109,12 +103,6 @@ fn passages(corpus: &Corpus, config: &DistilConfig) -> Result<Vec<Hit>> {
     Ok(passages)
 }
 
-/// Names a passage: its file too, for two files may have documents of one id.
-fn key(hit: &Hit) -> String {
-    let file = sha256(hit.source.as_bytes());
-    format!("{}#{}#{}", hit.document, hit.ordinal, file.get(..8).unwrap_or_default())
-}
-
 fn made_by(
     config: &DistilConfig,
     corpus: &Corpus,
@@ -137,16 +125,9 @@ fn read_passages(
     journal: &mut Journal,
     all: usize,
 ) -> Result<Done> {
-    let plain = Dialect::named("chat")?;
-    let asking = Asking {
-        config: &config.questions,
-        seed: config.seed,
-        writing: instructed(&plain, &instruction(config.questions.per_passage))?,
-        answering: instructed(&plain, ANSWER)?,
-    };
+    let asking = Asking::new(&config.questions, config.seed)?;
     let template = "writing questions {bar:30} {pos}/{len} passages {msg} {eta}";
-    let bar =
-        ProgressBar::new(all as u64).with_style(ProgressStyle::with_template(template)?);
+    let bar = ProgressBar::new(all as u64).with_style(ProgressStyle::with_template(template)?);
     bar.inc((all - missing.len()) as u64);
     let pool = Pool { teacher, failures_max: config.questions.failures_max };
     let done = pool.run(
@@ -163,70 +144,6 @@ fn read_passages(
     );
     bar.finish_and_clear();
     done
-}
-
-/// What all passages share.
-struct Asking<'a> {
-    config: &'a QuestionsConfig,
-    seed: u64,
-    writing: Dialect,
-    answering: Dialect,
-}
-
-impl Asking<'_> {
-    /// Has questions written about a passage, and checks each.
-    fn passage(&self, seat: &mut Seat<'_>, hit: &Hit) -> Result<PassageRow> {
-        let mut spent = Spent::default();
-        let reply = self.ask(seat, &self.writing, &shown(hit), &mut spent)?;
-        let mut proposed = Vec::new();
-        for (question, answer) in read_questions(&reply, self.config.per_passage) {
-            let most = self.config.answer_words_max;
-            let verdict = match at_once(&question, &answer, &hit.passage, most) {
-                Some(verdict) => verdict,
-                None => self.again(seat, hit, &question, &answer, &mut spent)?,
-            };
-            proposed.push(Proposed { question, answer, verdict });
-        }
-        Ok(PassageRow {
-            version: PASSAGE_ROW_VERSION,
-            key: key(hit),
-            document: hit.document.clone(),
-            title: hit.title.clone(),
-            proposed,
-            spent,
-        })
-    }
-
-    /// Has the question answered from the passage again.
-    fn again(
-        &self,
-        seat: &mut Seat<'_>,
-        hit: &Hit,
-        question: &str,
-        answer: &str,
-        spent: &mut Spent,
-    ) -> Result<Verdict> {
-        let asked = format!("{}\n\nQuestion: {question}", shown(hit));
-        let again = self.ask(seat, &self.answering, &asked, spent)?;
-        Ok(if is_same_answer(&again, answer) { Verdict::Kept } else { Verdict::NotAnswerable })
-    }
-
-    fn ask(
-        &self,
-        seat: &mut Seat<'_>,
-        dialect: &Dialect,
-        text: &str,
-        spent: &mut Spent,
-    ) -> Result<String> {
-        let reply_tokens_max = self.config.reply_tokens_max;
-        let draw = Draw { sampling: Sampling::Greedy, seed: self.seed, reply_tokens_max };
-        let mut own = Spent::default();
-        let (reply, counted) = seat.with_engine(None, dialect, |engine| {
-            ask(engine, dialect, text, draw, &mut own)
-        })?;
-        spent.add(&counted.unwrap_or(own));
-        reply
-    }
 }
 
 /// Selects among all rows and writes the tasks, the test, and the manifest.

@@ -4,6 +4,7 @@
 //! its passage (`check`), and those that are not answered alike, do not stand alone, occur twice or
 //! can be guessed too easily are dropped (`select`). Counts say how many and why.
 
+mod asking;
 mod check;
 mod command;
 mod config;

@@ -14,8 +14,11 @@ use crate::trajectory::{Manifest, manifest_path};
 fn config(server: &Server, folder: &std::path::Path) -> DistilConfig {
     let file = folder.join("pages.jsonl");
     let page = |n: u32| {
-        let text = format!("The pump P{n} has a seal of type S{n} that is changed every {n}00 hours by the crew.");
-        json!({"id": format!("p{n}"), "title": format!("Pump P{n}"), "text": text}).to_string() + "\n"
+        let text = format!(
+            "The pump P{n} has a seal of type S{n} that is changed every {n}00 hours by the crew."
+        );
+        json!({"id": format!("p{n}"), "title": format!("Pump P{n}"), "text": text}).to_string()
+            + "\n"
     };
     std::fs::write(&file, (1..=4).map(page).collect::<String>()).unwrap();
     let corpus = folder.join("corpus");
@@ -25,7 +28,11 @@ fn config(server: &Server, folder: &std::path::Path) -> DistilConfig {
         teacher: TeacherConfig::Server(ServerConfig::new(&server.url(), "scripted")),
         corpus: Some(CorpusConfig::Folder(corpus)),
         collect: GatherConfig::default(),
-        questions: QuestionsConfig { per_passage: 5, test_share: 0.0, ..QuestionsConfig::default() },
+        questions: QuestionsConfig {
+            per_passage: 5,
+            test_share: 0.0,
+            ..QuestionsConfig::default()
+        },
         filter: FilterConfig::default(),
     }
 }

@@ -71,7 +71,8 @@ mod tests {
     #[test]
     fn questions_are_read_in_whatever_form_they_come() {
         let wanted = [("Q1".to_owned(), "A".to_owned()), ("Q2".to_owned(), "7".to_owned())];
-        let (one, two) = ("{\"question\": \"Q1\", \"answer\": \"A\"}", "{\"question\": \"Q2\", \"answer\": 7}");
+        let (one, two) =
+            ("{\"question\": \"Q1\", \"answer\": \"A\"}", "{\"question\": \"Q2\", \"answer\": 7}");
         for reply in [
             format!("{one}\n{two}"),
             format!("Here they are:\n{one},\n{two}\nThat is all."),

@@ -44,7 +44,12 @@ impl Client {
     ///
     /// # Errors
     /// A configuration that cannot be meant, a key that is not there, an unreadable certificate.
-    pub fn new(config: ServerConfig, seed: u64, before: Spent, pace: Arc<dyn Pace>) -> Result<Self> {
+    pub fn new(
+        config: ServerConfig,
+        seed: u64,
+        before: Spent,
+        pace: Arc<dyn Pace>,
+    ) -> Result<Self> {
         config.check()?;
         let key = config.api_key_env.as_deref().map(Secret::from_environment).transpose()?;
         Ok(Self {
@@ -83,7 +88,11 @@ impl Client {
     /// # Errors
     /// [`CallError::Refused`], [`CallError::BudgetSpent`], or [`CallError::GivenUp`] with the last
     /// failure.
-    pub fn complete(&self, request: &ChatRequest, spent: &mut Spent) -> Result<Completion, CallError> {
+    pub fn complete(
+        &self,
+        request: &ChatRequest,
+        spent: &mut Spent,
+    ) -> Result<Completion, CallError> {
         let outcome = self.attempts(request, spent);
         if let Err(error) = &outcome
             && error.concerns_all()
@@ -138,7 +147,8 @@ impl Client {
         spent: &mut Spent,
     ) -> Result<Completion, CallError> {
         let prompt = estimated_tokens(request.bytes());
-        let replies_max = u64::from(request.reply_tokens_max) * u64::from(request.candidates.max(1));
+        let replies_max =
+            u64::from(request.reply_tokens_max) * u64::from(request.candidates.max(1));
         let prompt_max = prompt_tokens_at_most(request.bytes());
         let reserved = self.meter.reserve(prompt_max, replies_max)?;
         let pass = self.gate.enter(&*self.pace);

@@ -27,9 +27,8 @@ pub struct Pass<'a>(&'a Gate);
 impl Gate {
     /// A gate for so many requests at once and a minute.
     pub fn new(concurrent_max: usize, requests_per_minute: Option<u32>) -> Self {
-        let spacing = requests_per_minute.map_or(Duration::ZERO, |requests| {
-            Duration::from_secs(60) / requests.max(1)
-        });
+        let spacing = requests_per_minute
+            .map_or(Duration::ZERO, |requests| Duration::from_secs(60) / requests.max(1));
         let (state, left) = (Mutex::default(), Condvar::new());
         Self { concurrent_max: concurrent_max.max(1), spacing, state, left }
     }

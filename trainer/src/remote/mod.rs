@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod engine;
 mod error;
+mod frame;
 mod gate;
 mod meter;
 mod pace;

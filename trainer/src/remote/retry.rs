@@ -36,10 +36,8 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_their_limit_and_follow_the_seed() {
-        let config = ServerConfig {
-            backoff_seconds_max: 10.0,
-            ..ServerConfig::new("http://h/v1", "m")
-        };
+        let config =
+            ServerConfig { backoff_seconds_max: 10.0, ..ServerConfig::new("http://h/v1", "m") };
         let waits = |seed| {
             let mut random = ChaCha8Rng::seed_from_u64(seed);
             (1..=40).map(|n| backoff(&config, n, &mut random).as_secs_f64()).collect::<Vec<_>>()

@@ -106,7 +106,9 @@ impl Stream {
             }
         }
         if self.bytes > REPLY_BYTES_MAX {
-            return Err(CallError::Garbage(format!("a reply of more than {REPLY_BYTES_MAX} bytes")));
+            return Err(CallError::Garbage(format!(
+                "a reply of more than {REPLY_BYTES_MAX} bytes"
+            )));
         }
         Ok(())
     }
@@ -124,12 +126,15 @@ impl Stream {
 /// The next line without its end; `None` at the end of the stream.
 fn next_line(source: &mut dyn BufRead) -> Result<Option<String>, CallError> {
     let mut line = Vec::new();
-    let read = source.take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(|error| {
-        match error.kind() {
-            ErrorKind::TimedOut | ErrorKind::WouldBlock => CallError::TimedOut(error.to_string()),
-            _ => CallError::Broken(error.to_string()),
-        }
-    })?;
+    let read =
+        source.take(LINE_BYTES_MAX).read_until(b'\n', &mut line).map_err(|error| {
+            match error.kind() {
+                ErrorKind::TimedOut | ErrorKind::WouldBlock => {
+                    CallError::TimedOut(error.to_string())
+                }
+                _ => CallError::Broken(error.to_string()),
+            }
+        })?;
     if read as u64 == LINE_BYTES_MAX {
         return Err(CallError::Garbage(format!("a line of more than {LINE_BYTES_MAX} bytes")));
     }
@@ -160,7 +165,8 @@ mod tests {
 
     #[test]
     fn pieces_of_several_replies_are_put_together() {
-        let usage = "data: {\"choices\": [], \"usage\": {\"prompt_tokens\": 7, \"completion_tokens\": 5}}";
+        let usage =
+            "data: {\"choices\": [], \"usage\": {\"prompt_tokens\": 7, \"completion_tokens\": 5}}";
         let text = [
             ": keep alive\r\n\r\n",
             "event: message\n",
@@ -173,7 +179,8 @@ mod tests {
         ]
         .concat();
         let completion = read(&text).unwrap();
-        let replies: Vec<_> = completion.replies.iter().map(|r| (r.text.as_str(), r.stop)).collect();
+        let replies: Vec<_> =
+            completion.replies.iter().map(|r| (r.text.as_str(), r.stop)).collect();
         assert_eq!(replies, [("aA", Stop::End), ("bB", Stop::Length)]);
         assert_eq!(completion.tokens, Some((7, 5)));
     }

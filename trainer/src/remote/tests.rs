@@ -65,7 +65,8 @@ fn a_reply_is_counted_and_paid_streamed_or_not() {
 
 #[test]
 fn every_passing_trouble_is_tried_again() {
-    let status = |status| Act::Status(status, vec![], "{\"error\": {\"message\": \"x\"}}".to_owned());
+    let status =
+        |status| Act::Status(status, vec![], "{\"error\": {\"message\": \"x\"}}".to_owned());
     let troubles = vec![
         status(500),
         status(429),
@@ -100,8 +101,11 @@ fn a_request_has_an_end_however_often_it_is_sent() {
     let server = Server::start(|_| Act::Silent);
     let patience = ServerConfig { request_seconds_max: 0.1, attempts_max: 2, ..config(&server) };
     let told = complete(&client(patience).0).unwrap_err();
-    assert!(matches!(&told, CallError::GivenUp { attempts: 2, last }
-        if matches!(**last, CallError::TimedOut(_))), "{told}");
+    assert!(
+        matches!(&told, CallError::GivenUp { attempts: 2, last }
+        if matches!(**last, CallError::TimedOut(_))),
+        "{told}"
+    );
     let gone = server.url();
     drop(server);
     let (client, _) = client(ServerConfig { attempts_max: 3, ..ServerConfig::new(&gone, "m") });
@@ -111,7 +115,8 @@ fn a_request_has_an_end_however_often_it_is_sent() {
 
 #[test]
 fn the_server_says_how_long_to_wait() {
-    let after = |value: &str| Act::Status(429, vec![("retry-after", value.to_owned())], String::new());
+    let after =
+        |value: &str| Act::Status(429, vec![("retry-after", value.to_owned())], String::new());
     let server = server(vec![after("7"), after("Thu, 01 Jan 2026 00:00:20 GMT"), after("86400")]);
     let (client, pace) = client(config(&server));
     let told = complete(&client).unwrap_err();
@@ -160,8 +165,7 @@ fn engine(client: Client) -> (RemoteEngine, Dialect) {
 fn sample(engine: &mut RemoteEngine, candidates: u8) -> Vec<String> {
     let sampling = Sampling::Nucleus { temperature: 0.4, top_p: 0.8 };
     let stops = vec!["<end_code>".to_owned()];
-    let request =
-        SampleRequest { candidates, sampling, seed: 42, stops, reply_tokens_max: 100 };
+    let request = SampleRequest { candidates, sampling, seed: 42, stops, reply_tokens_max: 100 };
     let drawn = engine.sample(&request, &mut |_, _| Flow::Continue).unwrap();
     drawn.into_iter().map(|candidate| candidate.text).collect()
 }
@@ -203,7 +207,9 @@ fn a_prefix_is_continued_where_the_server_can() {
 #[test]
 fn a_server_that_refuses_to_continue_is_asked_in_words() {
     let server = Server::start(|asked| match asked.body.get("continue_final_message") {
-        Some(_) => Act::Status(400, vec![], "{\"error\": {\"message\": \"unknown field\"}}".to_owned()),
+        Some(_) => {
+            Act::Status(400, vec![], "{\"error\": {\"message\": \"unknown field\"}}".to_owned())
+        }
         None => Act::Reply("Thought: first\n\nand on".to_owned()),
     });
     let (mut engine, dialect) = engine(client(config(&server)).0);

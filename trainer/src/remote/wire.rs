@@ -153,9 +153,10 @@ pub fn stop(reason: &str) -> Result<Stop, CallError> {
 
 /// The error that a server put into an answer of status 200.
 pub fn told_error(error: &Value) -> CallError {
-    let code = error.get("code").and_then(Value::as_u64).or_else(|| {
-        error.get("code").and_then(Value::as_str).and_then(|code| code.parse().ok())
-    });
+    let code = error
+        .get("code")
+        .and_then(Value::as_u64)
+        .or_else(|| error.get("code").and_then(Value::as_str).and_then(|code| code.parse().ok()));
     let status = code.and_then(|code| u16::try_from(code).ok()).filter(|code| *code >= 400);
     CallError::of_status(status.unwrap_or(500), None, message_of(error))
 }

@@ -55,7 +55,8 @@ pub fn import(args: &ImportArgs) -> Result<()> {
     })?;
     write_rows(&args.out, trajectories.iter())
         .with_context(|| format!("{} cannot be written", args.out.display()))?;
-    let made_by = made_by(&[("rows", json!(file_sha256(&args.rows)?)), ("dialect", json!(args.dialect))]);
+    let made_by =
+        made_by(&[("rows", json!(file_sha256(&args.rows)?)), ("dialect", json!(args.dialect))]);
     let mut manifest = Manifest::new("import-trajectories", made_by);
     manifest.counts.insert("rows".to_owned(), json!(trajectories.len()));
     manifest.complete = true;

@@ -32,8 +32,10 @@ impl Journal {
         path: &Path,
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Result<(Self, Vec<T>)> {
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
-        let file = options.open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
+        let options =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+        let file =
+            options.open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -91,7 +93,10 @@ fn whole_rows<T>(
         let text = String::from_utf8_lossy(&line);
         if !text.trim().is_empty() {
             let row = read(&text).map_err(|reason| {
-                anyhow::anyhow!("{}:{number}: {reason}; mend it or name another file", path.display())
+                anyhow::anyhow!(
+                    "{}:{number}: {reason}; mend it or name another file",
+                    path.display()
+                )
             })?;
             rows.push(row);
         }

@@ -93,7 +93,10 @@ pub fn from_published(
         },
         question,
         teacher: row.get("model_id").and_then(text).unwrap_or_default(),
-        spent: Spent { cost: row.get("cost").and_then(Value::as_f64).unwrap_or(0.0), ..Spent::default() },
+        spent: Spent {
+            cost: row.get("cost").and_then(Value::as_f64).unwrap_or(0.0),
+            ..Spent::default()
+        },
     })
 }
 
@@ -186,7 +189,8 @@ fn turns(log_data: &Value) -> Result<Vec<(Speaker, String)>, PublishedError> {
             }
         };
         let content = message.get("content").and_then(content);
-        let content = content.ok_or_else(|| field(&name("content"), "a text, or parts of type text"))?;
+        let content =
+            content.ok_or_else(|| field(&name("content"), "a text, or parts of type text"))?;
         match turns.last_mut().filter(|(last, _)| *last == speaker) {
             Some((_, text)) => text.push_str(&content),
             None => turns.push((speaker, content)),
@@ -238,9 +242,8 @@ fn smolagents_observation(text: &str, is_parse_error: bool) -> Observation {
         Some((before, error)) if error.contains(RETRY) => (without_call(before), Some(error)),
         _ => (text, None),
     };
-    let printed = after_call(before).strip_prefix(OUTPUT).map(|rest| {
-        rest.strip_prefix(LOGS).unwrap_or(rest)
-    });
+    let printed =
+        after_call(before).strip_prefix(OUTPUT).map(|rest| rest.strip_prefix(LOGS).unwrap_or(rest));
     if let Some(error) = error {
         let message = error.rsplit_once(RETRY).map_or(error, |(message, _)| message).to_owned();
         if is_parse_error {
@@ -327,8 +330,7 @@ mod tests {
         };
         let mut steps: Vec<Step> = told.into_iter().map(Some).map(step).collect();
         steps.push(step(None));
-        let transcript =
-            Transcript { question: "Who?".to_owned(), steps, answer_requested: false };
+        let transcript = Transcript { question: "Who?".to_owned(), steps, answer_requested: false };
         Trajectory {
             version: TRAJECTORY_VERSION,
             id: "7".to_owned(),
@@ -406,7 +408,8 @@ mod tests {
     fn what_is_no_row_is_named() {
         let dialect = Dialect::named("smolagents").unwrap();
         let told = |row: Value| from_published(&row, "1", &dialect).unwrap_err().to_string();
-        let with = |log_data: Value| json!({"question": "Q", "true_answer": "A", "log_data": log_data});
+        let with =
+            |log_data: Value| json!({"question": "Q", "true_answer": "A", "log_data": log_data});
         assert!(told(json!({"question": "Q"})).starts_with("log_data: "));
         assert!(told(with(json!("{"))).starts_with("log_data: "));
         let newer = with(json!({"messages": [], "metadata": {"format_version": 2}}));

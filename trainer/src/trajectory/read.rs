@@ -95,10 +95,7 @@ pub fn versioned<T: DeserializeOwned>(
 ///
 /// # Errors
 /// What the file system reported.
-pub fn write_rows<T: Serialize>(
-    path: &Path,
-    rows: impl Iterator<Item = T>,
-) -> std::io::Result<()> {
+pub fn write_rows<T: Serialize>(path: &Path, rows: impl Iterator<Item = T>) -> std::io::Result<()> {
     replace_file(path, |file| {
         for row in rows {
             serde_json::to_writer(&mut *file, &row)?;
