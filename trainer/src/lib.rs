@@ -11,6 +11,7 @@
 pub mod checkpoint;
 pub mod collect;
 pub mod dataset;
+pub mod distil;
 pub mod durable;
 pub mod filter;
 pub mod gather;

@@ -1,7 +1,7 @@
 //! The `retort-train` program.
 
 use clap::{Parser, Subcommand};
-use retort_train::{filter, gather, questions, recipe, trajectory, world};
+use retort_train::{distil, filter, gather, questions, recipe, trajectory, world};
 
 /// Makes small agents: generates worlds, teaches, trains, exports, measures.
 #[derive(Parser)]
@@ -15,6 +15,7 @@ struct Arguments {
 enum Command {
     World(world::WorldArgs),
     Run(recipe::RecipeArgs),
+    Distil(distil::DistilArgs),
     Questions(questions::QuestionsArgs),
     Collect(gather::GatherArgs),
     Filter(filter::FilterArgs),
@@ -28,6 +29,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::World(args) => world::run(&args),
         Command::Run(args) => recipe::run(&args),
+        Command::Distil(args) => distil::run(&args),
         Command::Questions(args) => questions::run(&args),
         Command::Collect(args) => gather::run(&args),
         Command::Filter(args) => filter::run(&args),

@@ -116,7 +116,7 @@ feed_forward = 64
 tokens_budget = 60_000
 seed = 1
 drills = 20
-collect = { seed = 1, worlds = 1, documents = 60, tasks = 20, held_out_tasks = 2, threads = 1 }
+collect = { seed = 1, worlds = 1, documents = 120, tasks = 20, held_out_tasks = 2, threads = 1 }
 data = { trajectories = 'kept.jsonl', held_out_share = 0.2 }
 ";
 
@@ -217,4 +217,69 @@ fn a_gguf_is_a_teacher_too() {
     assert_eq!((&rows[0]["teacher"], &rows[0]["answer"]), (&json!("teacher"), &json!("2")));
     assert!(rows[0]["spent"]["completion_tokens"].as_u64().unwrap() > 0);
     assert!(!rows[0]["transcript"]["steps"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_collection_that_is_killed_goes_on_where_it_was() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    pages(home);
+    let (silent, heard) = std::sync::mpsc::channel();
+    // The second task's first request is the third of all, and is not answered.
+    let server = Server::start(move |asked| {
+        if asked.number == 2 {
+            silent.send(()).unwrap();
+            return Act::Silent;
+        }
+        let n = pump(asked.message(1));
+        Act::Reply(match asked.message(-1).contains("[1]") {
+            true => format!("It stands there.\n```py\nfinal_answer(\"H{n}\")\n```"),
+            false => format!("I look.\n```py\nprint(search(\"Pump P{n}\"))\n```"),
+        })
+    });
+    let config = format!(
+        "[teacher]\nkind = \"server\"\nurl = \"{}\"\nmodel = \"m\"\nconcurrent_max = 1\n\
+         [corpus]\nname = \"manual\"\n[collect]\ntasks.file = \"tasks.jsonl\"\n",
+        server.url()
+    );
+    std::fs::write(home.join("distil.toml"), config).unwrap();
+    let task =
+        |n| format!("{{\"question\": \"Where does pump P{n} stand?\", \"answer\": \"H{n}\"}}\n");
+    std::fs::write(home.join("tasks.jsonl"), (1..=3).map(task).collect::<String>()).unwrap();
+    let collect = ["collect", "distil.toml", "--out", "t.jsonl"];
+    let mut child = trainer(home).args(collect).spawn().unwrap();
+    heard.recv().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(lines(&home.join("t.jsonl")).len(), 1);
+    // As if the power had failed in the midst of a row.
+    let mut text = std::fs::read_to_string(home.join("t.jsonl")).unwrap();
+    text += "{\"version\": 1, \"id\": \"li";
+    std::fs::write(home.join("t.jsonl"), text).unwrap();
+    run(trainer(home).args(collect));
+    let rows = lines(&home.join("t.jsonl"));
+    let ids: Vec<_> = rows.iter().map(|row| row["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["line-1", "line-2", "line-3"]);
+    assert!(rows.iter().all(|row| row["generated"] == row["answer"]));
+    // Two requests for each task, and the one that was cut off.
+    assert_eq!(server.asked().len(), 7);
+}
+
+#[test]
+fn one_command_goes_from_a_corpus_to_what_is_worth_learning() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    pages(home);
+    let server = Server::start(teach);
+    let config = config(&server).replace("tasks.file = \"questions.jsonl\"\n", "");
+    std::fs::write(home.join("distil.toml"), config).unwrap();
+    let distil = ["distil", "distil.toml", "--out", "taught"];
+    let told = String::from_utf8(run(trainer(home).args(distil)).stdout).unwrap();
+    assert!(told.contains("asked already") && told.contains("wrong answer"), "{told}");
+    let kept = lines(&home.join("taught/kept.jsonl"));
+    assert!(kept.len() > PUMPS as usize);
+    let sent = server.asked().len();
+    run(trainer(home).args(distil));
+    assert_eq!(server.asked().len(), sent);
+    assert_eq!(lines(&home.join("taught/kept.jsonl")), kept);
 }

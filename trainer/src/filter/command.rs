@@ -1,7 +1,7 @@
 //! `retort-train filter`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
@@ -57,30 +57,34 @@ pub struct FilterArgs {
 /// # Errors
 /// A file that cannot be read or written, or settings that cannot be meant.
 pub fn run(args: &FilterArgs) -> Result<()> {
-    ensure!(
-        args.out != args.trajectories,
-        "--out is the file itself; name another, so that nothing is lost"
-    );
-    let config = config(args)?;
-    let rows = read_trajectories(&args.trajectories)?;
-    let sandbox = || Ok(Sandbox::open(&SandboxOptions { cache_dir: cache_dir() })?);
-    let (kept, table) = filter(&rows, &config, &sandbox)?;
-    write_rows(&args.out, kept.iter())
-        .with_context(|| format!("{} cannot be written", args.out.display()))?;
-    let mut made_by = Map::new();
-    made_by.insert("trajectories".to_owned(), json!(file_sha256(&args.trajectories)?));
-    made_by.insert("filter".to_owned(), json!(config));
-    let mut manifest = Manifest::new("filter", made_by);
-    manifest.counts = table.json();
-    manifest.complete = true;
-    manifest.sha256 = Some(file_sha256(&args.out)?);
-    manifest.write(&manifest_path(&args.out))?;
+    let table = filter_file(&args.trajectories, &args.out, &config(args)?)?;
     if args.json {
         println!("{}", serde_json::Value::Object(table.json()));
     } else {
         print!("{table}");
     }
     Ok(())
+}
+
+/// Writes the rows of `trajectories` that are kept to `out`, with a manifest.
+///
+/// # Errors
+/// As [`run`].
+pub fn filter_file(trajectories: &Path, out: &Path, config: &FilterConfig) -> Result<Table> {
+    ensure!(out != trajectories, "--out is the file itself; name another, so that nothing is lost");
+    let rows = read_trajectories(trajectories)?;
+    let sandbox = || Ok(Sandbox::open(&SandboxOptions { cache_dir: cache_dir() })?);
+    let (kept, table) = filter(&rows, config, &sandbox)?;
+    write_rows(out, kept.iter()).with_context(|| format!("{} cannot be written", out.display()))?;
+    let mut made_by = Map::new();
+    made_by.insert("trajectories".to_owned(), json!(file_sha256(trajectories)?));
+    made_by.insert("filter".to_owned(), json!(config));
+    let mut manifest = Manifest::new("filter", made_by);
+    manifest.counts = table.json();
+    manifest.complete = true;
+    manifest.sha256 = Some(file_sha256(out)?);
+    manifest.write(&manifest_path(out))?;
+    Ok(table)
 }
 
 /// The rows that are kept, and the counts.

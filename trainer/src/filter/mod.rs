@@ -12,7 +12,7 @@ mod math;
 mod symbolic;
 mod table;
 
-pub use command::{FilterArgs, run};
+pub use command::{FilterArgs, filter_file, run};
 pub use config::{FilterConfig, Right};
 pub use judge::{Fell, Judge};
 pub use latex::boxed;

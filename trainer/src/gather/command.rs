@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use retort::sandbox::{Sandbox, SandboxOptions};
+use retort_transcript::Dialect;
 use serde_json::{Map, Value, json};
 
 use super::agent::Lesson;
@@ -17,10 +18,11 @@ use super::pool::{Done, Pool};
 use super::source::Source;
 use super::tasks::GatherTask;
 use super::teacher::Teacher;
+use super::words::{CHAIN, instructed, teacher_dialect};
 use crate::remote::{Pace, Spent, SystemPace};
 use crate::trajectory::{
     Journal, Keyed as _, Manifest, Mode, TRAJECTORY_VERSION, Trajectory, file_sha256,
-    manifest_path, sha256, write_rows,
+    manifest_path, write_rows,
 };
 
 /// Have a teacher answer questions, and keep what it did: a row a question, resumable.
@@ -116,11 +118,10 @@ fn made_by(
         }
         made_by.append(fields);
     }
-    if let Some(path) = &config.collect.system_prompt {
-        made_by.insert("system_prompt".to_owned(), json!(file_sha256(path)?));
-    }
-    let words = [super::words::CHAIN, &config.collect.dialect].join("\n");
-    made_by.insert("words".to_owned(), json!(sha256(words.as_bytes())));
+    let student = Dialect::named(&config.collect.dialect)?;
+    let acting = teacher_dialect(&config.collect, &student)?;
+    let thinking = instructed(&student, CHAIN)?;
+    made_by.insert("words".to_owned(), json!([acting.hash(), thinking.hash()]));
     made_by.insert("seed".to_owned(), json!(config.seed));
     made_by.insert("teacher".to_owned(), teacher.identity()?);
     Ok(made_by)

@@ -20,7 +20,7 @@ mod tests;
 mod walk;
 mod words;
 
-pub use command::{GatherArgs, run};
+pub use command::{GatherArgs, gather, run};
 pub use config::{
     CorpusConfig, DistilConfig, GatherConfig, GgufConfig, ProgramConfig, TasksConfig,
     TeacherConfig, WorldTasks,

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use serde::Serialize;
 
 use super::teacher::{Seat, Teacher};
@@ -86,12 +86,18 @@ impl Pool<'_> {
                 })
             };
             let threads: Vec<_> = (0..threads).map(spawn).collect();
-            threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a thread panicked"))))
+                .collect()
         });
         let mut seated = seated.into_iter().filter_map(Result::err);
         let done = state.into_inner().unwrap_or_else(PoisonError::into_inner).done;
         match seated.next() {
-            Some(error) if done.rows == 0 && !items.is_empty() => Err(error),
+            // Some threads may have had a place where others found none.
+            Some(error) if done.rows + done.failed < items.len() && done.halt.is_none() => {
+                Err(error)
+            }
             _ => Ok(done),
         }
     }

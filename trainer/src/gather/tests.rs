@@ -12,7 +12,7 @@ use super::command::gather;
 use super::*;
 use crate::filter::{FilterConfig, Table};
 use crate::remote::{BudgetConfig, Price, ServerConfig, SystemPace};
-use crate::trajectory::{Manifest, Mode, Trajectory, manifest_path, read_trajectories};
+use crate::trajectory::{Journal, Manifest, Mode, Trajectory, manifest_path, read_trajectories};
 
 const PAGES: [(&str, &str); 3] = [
     ("Heahi Bridge", "The Heahi Bridge was opened in 1836 by Ada Lum."),
@@ -298,4 +298,22 @@ fn the_programmatic_teacher_is_behind_the_same_collection() {
     let out = folder.path().join("cot.jsonl");
     let told = gather(&config, &out, Arc::new(SystemPace::default())).unwrap_err().to_string();
     assert!(told.contains("by acting"), "{told}");
+}
+
+#[test]
+fn a_full_disk_stops_the_work_by_name() {
+    let config = TeacherConfig::Program(ProgramConfig { concurrent_max: 1 });
+    let pace = Arc::new(SystemPace::default());
+    let teacher = Teacher::open(&config, 1, Default::default(), pace).unwrap();
+    let pool = Pool { teacher: &teacher, failures_max: 3 };
+    let begun = std::sync::atomic::AtomicUsize::new(0);
+    let work = |_: &mut Seat<'_>, item: &u32| {
+        begun.fetch_add(1, Ordering::SeqCst);
+        Ok(*item)
+    };
+    let name = |item: &u32| item.to_string();
+    let done = pool.run(&[1, 2, 3], &mut Journal::full(), &work, &name, &|_| ()).unwrap();
+    let told = done.halt.unwrap().to_string();
+    assert!(told.contains("what it holds is kept") && told.contains("space"), "{told}");
+    assert_eq!((done.rows, begun.into_inner()), (0, 1));
 }

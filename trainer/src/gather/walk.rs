@@ -36,8 +36,9 @@ impl<'a> Walk<'a> {
         if candidate.stop == Stop::Dropped {
             return candidate;
         }
-        if let Some(prefix) = &self.prefix {
-            candidate.text.insert_str(0, prefix);
+        match &self.prefix {
+            Some(prefix) => candidate.text.insert_str(0, prefix),
+            None => candidate.text = spoken(&candidate.text).to_owned(),
         }
         if self.ends_at_code
             && let Some(end) = end_of_first_block(&candidate.text)
@@ -73,8 +74,9 @@ impl Engine for Walk<'_> {
         finished: &mut dyn FnMut(usize, &Candidate) -> Flow,
     ) -> Result<Vec<Candidate>, EngineError> {
         let mut drawn = Vec::new();
-        let sampled = self.inner.sample(request, &mut |index, candidate| {
-            drawn.push((index, candidate.clone()));
+        // The vote hears of whole replies, so all are drawn first.
+        let sampled = self.inner.sample(request, &mut |index, _| {
+            drawn.push(index);
             Flow::Continue
         })?;
         self.spent.requests += 1;
@@ -82,7 +84,7 @@ impl Engine for Walk<'_> {
         let mut replies: Vec<Candidate> =
             sampled.into_iter().map(|candidate| self.whole(candidate)).collect();
         let mut flow = Flow::Continue;
-        for (index, _) in drawn {
+        for index in drawn {
             let Some(reply) = replies.get_mut(index) else { continue };
             match flow {
                 Flow::Continue => flow = finished(index, reply),
@@ -95,6 +97,14 @@ impl Engine for Walk<'_> {
     fn keep(&mut self, candidate: usize) -> Result<(), EngineError> {
         self.prefix = None;
         self.inner.keep(candidate)
+    }
+}
+
+/// What a reasoning model says after thinking aloud, where its server does not take that away.
+fn spoken(text: &str) -> &str {
+    match text.trim_start().strip_prefix("<think>") {
+        Some(thought) => thought.split_once("</think>").map_or("", |(_, said)| said.trim_start()),
+        None => text,
     }
 }
 
@@ -153,6 +163,13 @@ mod tests {
         assert_eq!(end_of_first_block("x\n```py\na\n"), None);
         assert_eq!(end_of_first_block("no code"), None);
         assert_eq!(end_of_first_block("```py\na\n```<end_code>"), Some(11));
+    }
+
+    #[test]
+    fn thinking_aloud_is_no_reply() {
+        assert_eq!(spoken("<think>\n```py\nx\n```</think>\n\nIt is."), "It is.");
+        assert_eq!(spoken("<think>without end"), "");
+        assert_eq!(spoken("It is."), "It is.");
     }
 
     #[test]

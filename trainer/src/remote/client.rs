@@ -4,16 +4,16 @@ use std::io::{BufReader, Read as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use ureq::http::Response;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
 use super::config::ServerConfig;
 use super::error::CallError;
 use super::gate::Gate;
+use super::http::{self, broken, failure};
 use super::meter::{Meter, Spent, estimated_tokens, prompt_tokens_at_most};
 use super::pace::Pace;
 use super::retry::{backoff, retry_after};
@@ -53,7 +53,7 @@ impl Client {
         config.check()?;
         let key = config.api_key_env.as_deref().map(Secret::from_environment).transpose()?;
         Ok(Self {
-            http: http(&config)?,
+            http: http::agent(&config)?,
             gate: Gate::new(config.concurrent_max, config.requests_per_minute),
             meter: Meter::new(config.price, config.budget, before),
             jitter: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
@@ -249,67 +249,5 @@ impl Client {
             CallError::Garbage(message) => CallError::Garbage(hidden(message)),
             other => other,
         }
-    }
-}
-
-fn http(config: &ServerConfig) -> Result<Agent> {
-    let seconds = |value: f64| Some(Duration::from_secs_f64(value));
-    let mut builder = Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .user_agent(concat!("retort-train/", env!("CARGO_PKG_VERSION")))
-        .timeout_connect(seconds(config.connect_seconds_max))
-        .timeout_per_read(seconds(config.silence_seconds_max))
-        .timeout_global(seconds(config.request_seconds_max))
-        .max_idle_connections_per_host(config.concurrent_max);
-    if is_loopback(&config.url) {
-        builder = builder.proxy(None);
-    }
-    if let Some(path) = &config.certificate {
-        let pem = std::fs::read(path)
-            .with_context(|| format!("teacher.certificate {} cannot be read", path.display()))?;
-        let certificates = certificates(&pem).filter(|found| !found.is_empty());
-        let certificates = certificates.with_context(|| {
-            format!("teacher.certificate {} holds no certificate in PEM form", path.display())
-        })?;
-        let roots = RootCerts::from(certificates);
-        builder = builder.tls_config(TlsConfig::builder().root_certs(roots).build());
-    }
-    Ok(builder.build().into())
-}
-
-fn certificates(pem: &[u8]) -> Option<Vec<Certificate<'static>>> {
-    parse_pem(pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(Some(certificate)),
-            Ok(_) => None,
-            Err(_) => Some(None),
-        })
-        .collect()
-}
-
-fn is_loopback(url: &str) -> bool {
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
-    ["127.", "localhost", "[::1]"].iter().any(|loopback| host.starts_with(loopback))
-}
-
-fn failure(error: ureq::Error) -> CallError {
-    match error {
-        ureq::Error::Timeout(which) => CallError::TimedOut(which.to_string()),
-        ureq::Error::Io(error) => broken(&error),
-        ureq::Error::Protocol(error) => CallError::Garbage(error.to_string()),
-        other => CallError::Unreachable(other.to_string()),
-    }
-}
-
-fn broken(error: &std::io::Error) -> CallError {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => CallError::TimedOut(error.to_string()),
-        ErrorKind::ConnectionRefused | ErrorKind::AddrNotAvailable => {
-            CallError::Unreachable(error.to_string())
-        }
-        ErrorKind::InvalidData => CallError::Garbage(error.to_string()),
-        _ => CallError::Broken(error.to_string()),
     }
 }

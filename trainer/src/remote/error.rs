@@ -43,6 +43,9 @@ pub enum CallError {
         /// What it said.
         message: String,
     },
+    /// The server's certificate is not trusted, or it speaks no TLS.
+    #[error("no trusted connection: {0}; teacher.certificate names an authority of your own")]
+    Untrusted(String),
     /// The budget leaves no room for another request.
     #[error("the budget is spent: {0}")]
     BudgetSpent(String),
@@ -67,7 +70,10 @@ impl CallError {
             | Self::Failed { .. }
             | Self::Broken(_)
             | Self::Garbage(_) => true,
-            Self::Refused { .. } | Self::BudgetSpent(_) | Self::GivenUp { .. } => false,
+            Self::Refused { .. }
+            | Self::Untrusted(_)
+            | Self::BudgetSpent(_)
+            | Self::GivenUp { .. } => false,
         }
     }
 
@@ -75,8 +81,8 @@ impl CallError {
     #[must_use]
     pub fn concerns_all(&self) -> bool {
         match self {
-            Self::BudgetSpent(_) => true,
-            Self::Refused { status, .. } => matches!(status, 401..=405),
+            Self::BudgetSpent(_) | Self::Untrusted(_) => true,
+            Self::Refused { status, .. } => matches!(status, 300..=399 | 401..=405),
             _ => false,
         }
     }

@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod frame;
 mod gate;
+mod http;
 mod meter;
 mod pace;
 mod retry;

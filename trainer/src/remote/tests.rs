@@ -234,3 +234,23 @@ fn an_unknown_authority_is_refused_by_name() {
     let told = Client::new(config, 1, Spent::default(), Arc::new(StillPace::default()));
     assert!(told.err().unwrap().to_string().contains("authority.pem"));
 }
+
+#[test]
+fn a_server_that_is_not_what_it_should_be_is_not_tried_again() {
+    let server = server(vec![]);
+    let url = server.url().replace("http://", "https://");
+    let (client, pace) = client(ServerConfig::new(&url, "m"));
+    let told = complete(&client).unwrap_err();
+    assert!(matches!(told, CallError::Untrusted(_)), "{told}");
+    assert!(pace.waits().is_empty() && client.halted().is_some());
+}
+
+#[test]
+fn a_redirect_is_not_followed_with_the_key() {
+    let to = vec![("location", "http://127.0.0.1:1/".to_owned())];
+    let server = server(vec![Act::Status(302, to, String::new())]);
+    let (client, _) = client(config(&server));
+    let told = complete(&client).unwrap_err();
+    assert!(matches!(told, CallError::Refused { status: 302, .. }), "{told}");
+    assert_eq!(server.asked().len(), 1);
+}

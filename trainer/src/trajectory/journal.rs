@@ -77,6 +77,17 @@ impl Journal {
     }
 }
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+impl Journal {
+    /// A file on a full disk.
+    pub fn full() -> Self {
+        // Reading it gives zeros without end, so it is not opened as a journal is.
+        let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        Self { path: PathBuf::from("/dev/full"), file, length: 0 }
+    }
+}
+
 fn whole_rows<T>(
     file: &File,
     path: &Path,
@@ -147,9 +158,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_costs_no_row() {
-        // Writing to it fails as on a full disk; reading gives zeros without end, so only append.
-        let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let mut journal = Journal { path: PathBuf::from("/dev/full"), file, length: 0 };
+        let mut journal = Journal::full();
         let told = format!("{:#}", journal.append(&1).unwrap_err());
         assert!(told.contains("what it holds is kept") && told.contains("space"), "{told}");
         assert_eq!(journal.length, 0);

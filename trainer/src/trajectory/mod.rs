@@ -6,6 +6,7 @@
 mod import;
 mod journal;
 mod manifest;
+mod observed;
 mod published;
 mod read;
 mod row;
