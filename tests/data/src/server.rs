@@ -134,6 +134,9 @@ fn serve(listener: &TcpListener, shared: &Arc<Shared>) {
 }
 
 fn answer(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
+    if begins_tls(&mut stream)? {
+        return send(&mut stream, 400, "text/plain", &[], "no TLS here");
+    }
     let Some(mut asked) = read_request(&mut BufReader::new(&stream))? else { return Ok(()) };
     let act = {
         // One after another: a script may count.
@@ -167,6 +170,18 @@ fn answer(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
         Act::Silent => until_gone(stream),
         Act::HangUp => Ok(()),
     }
+}
+
+/// Whether the client begins with TLS; its first message is then read.
+fn begins_tls(stream: &mut TcpStream) -> std::io::Result<bool> {
+    const HANDSHAKE: u8 = 22;
+    let mut first = [0; 1];
+    if stream.peek(&mut first)? == 0 || first != [HANDSHAKE] {
+        return Ok(false);
+    }
+    // What is left unread when a connection is closed takes the answer with it.
+    let read = stream.read(&mut [0; 4096])?;
+    Ok(read > 0)
 }
 
 fn read_request(source: &mut impl BufRead) -> std::io::Result<Option<Asked>> {

@@ -60,6 +60,10 @@ fn is_loopback(url: &str) -> bool {
 pub fn failure(error: ureq::Error) -> CallError {
     match error {
         ureq::Error::Timeout(which) => CallError::TimedOut(which.to_string()),
+        // rustls reports a certificate it does not trust, and what is no TLS, in this form.
+        ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            CallError::Untrusted(error.to_string())
+        }
         ureq::Error::Io(error) => broken(&error),
         ureq::Error::Rustls(error) => CallError::Untrusted(error.to_string()),
         ureq::Error::Tls(reason) => CallError::Untrusted(reason.to_owned()),
