@@ -37,7 +37,7 @@ pub struct DistilConfig {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum TeacherConfig {
     /// A server that speaks OpenAI's chat completions.
-    Server(ServerConfig),
+    Server(Box<ServerConfig>),
     /// A model file, through the runtime's own engine.
     Gguf(GgufConfig),
     /// The programmatic teacher; only for the tasks of a generated world.

@@ -15,7 +15,7 @@ mod source;
 mod tasks;
 mod teacher;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 mod walk;
 mod words;

@@ -49,7 +49,7 @@ impl Teacher {
     ) -> Result<Self> {
         Ok(match config {
             TeacherConfig::Server(server) => {
-                let client = Client::new(server.clone(), seed, before, pace)?;
+                let client = Client::new(server.as_ref().clone(), seed, before, pace)?;
                 Self::Server(Arc::new(client), Arc::default())
             }
             TeacherConfig::Gguf(gguf) => Self::Gguf(gguf.clone()),

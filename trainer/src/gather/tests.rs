@@ -52,7 +52,7 @@ impl Scene {
         };
         let config = DistilConfig {
             seed: 1,
-            teacher: TeacherConfig::Server(server),
+            teacher: TeacherConfig::Server(Box::new(server)),
             corpus: Some(CorpusConfig::Folder(corpus)),
             collect: GatherConfig { tasks: Some(TasksConfig::File(tasks)), ..Default::default() },
             questions: Default::default(),

@@ -25,7 +25,7 @@ fn config(server: &Server, folder: &std::path::Path) -> DistilConfig {
     retort::corpus::ingest(&corpus, &[file], &Default::default(), &mut ()).unwrap();
     DistilConfig {
         seed: 1,
-        teacher: TeacherConfig::Server(ServerConfig::new(&server.url(), "scripted")),
+        teacher: TeacherConfig::Server(Box::new(ServerConfig::new(&server.url(), "scripted"))),
         corpus: Some(CorpusConfig::Folder(corpus)),
         collect: GatherConfig::default(),
         questions: QuestionsConfig {
