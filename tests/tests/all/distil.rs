@@ -29,6 +29,11 @@ const PUMPS: u32 = 6;
 
 /// A folder of pages, indexed as corpus `manual`.
 fn pages(home: &Path) {
+    write_pages(home);
+    run(retort(home).args(["index", "pages", "--corpus", "manual"]));
+}
+
+fn write_pages(home: &Path) {
     let folder = home.join("pages");
     std::fs::create_dir(&folder).unwrap();
     for n in 1..=PUMPS {
@@ -38,7 +43,6 @@ fn pages(home: &Path) {
         );
         std::fs::write(folder.join(format!("pump-{n}.md")), text).unwrap();
     }
-    run(retort(home).args(["index", "pages", "--corpus", "manual"]));
 }
 
 /// The number of the first pump named in a text.
@@ -223,7 +227,7 @@ fn a_gguf_is_a_teacher_too() {
 fn a_collection_that_is_killed_goes_on_where_it_was() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
-    pages(home);
+    write_pages(home);
     let (silent, heard) = std::sync::mpsc::channel();
     // The second task's first request is the third of all, and is not answered.
     let server = Server::start(move |asked| {
@@ -239,7 +243,7 @@ fn a_collection_that_is_killed_goes_on_where_it_was() {
     });
     let config = format!(
         "[teacher]\nkind = \"server\"\nurl = \"{}\"\nmodel = \"m\"\nconcurrent_max = 1\n\
-         [corpus]\nname = \"manual\"\n[collect]\ntasks.file = \"tasks.jsonl\"\n",
+         [corpus]\nfolder = \"pages\"\n[collect]\ntasks.file = \"tasks.jsonl\"\n",
         server.url()
     );
     std::fs::write(home.join("distil.toml"), config).unwrap();

@@ -218,6 +218,7 @@ mod tests {
         assert!(!kept(Right::Exact, "Ada Lovelace", "Ada"));
         assert!(kept(Right::Auto, "\\boxed{1/2}", "0.5"));
         assert!(!kept(Right::Exact, "1/2", "0.5"));
+        assert!(kept(Right::Exact, "-1.5", "15") && !kept(Right::Auto, "-1.5", "15"));
         assert!(!kept(Right::Math, "13", "12"));
     }
 

@@ -9,7 +9,7 @@ use retort::sandbox::Sandbox;
 use retort_transcript::{Dialect, Segment};
 
 use super::config::{FilterConfig, Right};
-use super::math::{Equality, equal};
+use super::math::{Equality, equal, equal_numbers};
 use super::symbolic::all_equal;
 use crate::trajectory::Trajectory;
 
@@ -104,7 +104,13 @@ impl<'a> Judge<'a> {
         match self.config.right {
             Right::Exact => return Ok(scored.exact_match),
             Right::F1 => return Ok(scored.f1 >= self.config.f1_min),
-            Right::Auto if scored.exact_match => return Ok(true),
+            Right::Auto if scored.exact_match => {
+                // Numbers that only punctuation tells apart are left to what follows.
+                let is_other = |expected| equal_numbers(answer, expected) == Some(false);
+                if !row.expected().all(is_other) {
+                    return Ok(true);
+                }
+            }
             Right::Auto | Right::Math => {}
         }
         for expected in row.expected() {

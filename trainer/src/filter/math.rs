@@ -30,6 +30,14 @@ pub fn equal(answer: &str, expected: &str) -> Equality {
     compare(&answer, &expected)
 }
 
+/// Whether two numbers are equal; `None` where one of the answers is no number. Text does not tell:
+/// without its punctuation `-1.5` is `15`.
+#[must_use]
+pub fn equal_numbers(answer: &str, expected: &str) -> Option<bool> {
+    let (answer, expected) = (number(&tidy(answer))?, number(&tidy(expected))?);
+    Some(near(answer, expected))
+}
+
 fn compare(answer: &str, expected: &str) -> Equality {
     if answer.eq_ignore_ascii_case(expected) {
         return Equality::Equal;
@@ -41,7 +49,10 @@ fn compare(answer: &str, expected: &str) -> Equality {
     if given.parts.len() > 1 || wanted.parts.len() > 1 {
         return given.compare(&wanted);
     }
-    if !could_be_expression(answer) || !could_be_expression(expected) {
+    let is_formula = |text: &str| text.contains(|c: char| !c.is_alphabetic());
+    let are_expressions = could_be_expression(answer) && could_be_expression(expected);
+    // Letters alone are initials or a choice: `AC` is not `CA`.
+    if !are_expressions || !(is_formula(answer) || is_formula(expected)) {
         return Equality::Different;
     }
     Equality::Open(vec![(expression(answer), expression(expected))])
@@ -204,6 +215,15 @@ mod tests {
             check(answer, expected, &Equality::Different);
         }
         check("1.00009", "1", &Equality::Equal);
+    }
+
+    #[test]
+    fn numbers_are_no_text() {
+        assert_eq!(equal_numbers("-1.5", "15"), Some(false));
+        assert_eq!(equal_numbers("$1,500.00", "1500"), Some(true));
+        assert_eq!(equal_numbers("15 men", "15"), None);
+        check("AC", "CA", &Equality::Different);
+        check("no", "on", &Equality::Different);
     }
 
     #[test]

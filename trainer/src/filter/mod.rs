@@ -16,5 +16,5 @@ pub use command::{FilterArgs, filter_file, run};
 pub use config::{FilterConfig, Right};
 pub use judge::{Fell, Judge};
 pub use latex::boxed;
-pub use math::{Equality, equal};
+pub use math::{Equality, equal, equal_numbers};
 pub use table::Table;

@@ -198,6 +198,42 @@ fn the_first_thought_comes_from_a_chain_about_the_bare_question() {
 }
 
 #[test]
+fn the_published_dialect_is_taught_byte_for_byte() {
+    let server = Server::start(|asked| {
+        let is_thinking = asked.message(0).starts_with("Think step by step");
+        Act::Reply(match asked.message(-1) {
+            _ if is_thinking => "It was long ago.\n\nAnswer: 1".to_owned(),
+            told if told.contains("===== Document 1") => {
+                "Thought: I know.\nCode:\n```py\nfinal_answer(1836)\n```<end_code>".to_owned()
+            }
+            _ => {
+                "I look.\nCode:\n```py\nprint(web_search(\"Heahi\"))\n```<end_code>\nObservation: 9"
+                    .to_owned()
+            }
+        })
+    });
+    let mut scene = Scene::new(&server);
+    scene.config.collect.dialect = "smolagents".to_owned();
+    scene.config.collect.first_thought_prefix = true;
+    scene.config.collect.limit = Some(1);
+    let rows = scene.gather().unwrap();
+    let reply =
+        "Thought: It was long ago.\n\nI look.\nCode:\n```py\nprint(web_search(\"Heahi\"))\n```";
+    assert_eq!(rows[0].transcript.steps[0].reply, reply);
+    assert_eq!(rows[0].prefix.as_deref(), Some("Thought: It was long ago.\n\n"));
+    let dialect = Dialect::named("smolagents").unwrap();
+    let messages = dialect.message_sequence(&rows[0].transcript);
+    // No system prompt of the teacher's, the mark after the fence, the observation as published.
+    assert!(messages[0].content.starts_with("New task:\nWhen was the Heahi Bridge opened?"));
+    assert_eq!(messages[1].content, format!("{reply}<end_code>"));
+    assert!(messages[2].content.starts_with("Call id: call_1\nObservation:\nExecution logs:\n"));
+    assert!(messages[2].content.contains("\"Heahi Bridge\"\nThe Heahi Bridge was opened"));
+    assert_eq!(rows[0].generated.as_deref(), Some("1836"));
+    let acting = server.asked().into_iter().find(|a| a.body.get("stop").is_some()).unwrap();
+    assert_eq!(acting.body["stop"], json!(["<end_code>", "Observation:", "Calling tools:"]));
+}
+
+#[test]
 fn chains_of_thought_are_collected_with_passages_or_without() {
     let server = Server::start(think_or_act);
     let mut scene = Scene::new(&server);

@@ -3,7 +3,7 @@
 use retort::eval::{normalise, score};
 
 use super::row::Verdict;
-use crate::filter::{Equality, equal};
+use crate::filter::{Equality, equal, equal_numbers};
 
 /// What the teacher is told when it answers from the passage again.
 pub const ANSWER: &str = "\
@@ -68,6 +68,9 @@ pub fn is_same_answer(again: &str, answer: &str) -> bool {
     if normalise(again).contains("not answerable") {
         return false;
     }
+    if let Some(is_equal) = equal_numbers(again, answer) {
+        return is_equal;
+    }
     let scored = score(again, std::iter::once(answer));
     scored.exact_match
         || scored.math
@@ -100,6 +103,7 @@ mod tests {
         assert!(is_same_answer("Answer: the 120 m", "120 m"));
         assert!(is_same_answer("1,836", "1836"));
         assert!(!is_same_answer("1837", "1836"));
+        assert!(!is_same_answer("1.5", "15"));
         assert!(!is_same_answer("Not answerable.", "1836"));
         assert!(!is_same_answer("no", "yes"));
     }

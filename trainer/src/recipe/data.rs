@@ -66,3 +66,53 @@ impl DataConfig {
         file_sha256(&self.trajectories)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn data(folder: &std::path::Path, rows: &[serde_json::Value]) -> DataConfig {
+        let path = folder.join("rows.jsonl");
+        let text: String = rows.iter().map(|row| row.to_string() + "\n").collect();
+        std::fs::write(&path, text).unwrap();
+        DataConfig { trajectories: path, held_out_share: 0.3 }
+    }
+
+    fn row(id: usize, dialect: &str) -> serde_json::Value {
+        let transcript = json!({"question": format!("Q{id}"), "steps": []});
+        json!({"version": 1, "id": id.to_string(), "question": "Q", "answer": "A",
+               "generated": "A", "status": "answered", "dialect": dialect, "dialect_hash": "",
+               "transcript": transcript, "teacher": "t"})
+    }
+
+    #[test]
+    fn a_files_trajectories_stand_first_and_some_are_held_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let dialect = Dialect::named("retort").unwrap();
+        let rows: Vec<_> = (0..60).map(|id| row(id, "retort")).collect();
+        let data = data(folder.path(), &rows);
+        let world = retort_transcript::Transcript::default();
+        let mut collected = Collected { train: vec![world.clone()], ..Collected::default() };
+        data.add_to(&mut collected, &dialect).unwrap();
+        assert_eq!(collected.train.len() + collected.held_out.len(), 61);
+        assert!((5..35).contains(&collected.held_out.len()));
+        assert_eq!(collected.train.last(), Some(&world));
+    }
+
+    #[test]
+    fn another_dialect_and_a_newer_row_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let dialect = Dialect::named("retort").unwrap();
+        let told = |rows: &[serde_json::Value]| {
+            let data = data(folder.path(), rows);
+            data.add_to(&mut Collected::default(), &dialect).unwrap_err().to_string()
+        };
+        assert!(told(&[row(1, "retort"), row(2, "chat")]).contains("row \"2\" is in dialect chat"));
+        let mut newer = row(1, "retort");
+        newer["version"] = json!(2);
+        let told = told(&[row(2, "retort"), newer]);
+        assert!(told.contains("rows.jsonl:2: ") && told.contains("format 2"), "{told}");
+    }
+}
