@@ -103,7 +103,7 @@ fn config(server: &Server) -> String {
         "[teacher]\nkind = \"server\"\nurl = \"{}\"\nmodel = \"scripted\"\nbackoff_seconds = 0.001\n\
          price = {{ prompt_per_million = 1.0, completion_per_million = 2.0 }}\n\
          [corpus]\nname = \"manual\"\n\
-         [questions]\ntest_share = 0.25\nper_passage = 3\n\
+         [questions]\ntest_share = 0.25\npairs_share = 0.0\nper_passage = 3\n\
          [collect]\ntasks.file = \"questions.jsonl\"\nfirst_thought_prefix = true\n",
         server.url()
     )

@@ -203,7 +203,7 @@ fn the_published_dialect_is_taught_byte_for_byte() {
         let is_thinking = asked.message(0).starts_with("Think step by step");
         Act::Reply(match asked.message(-1) {
             _ if is_thinking => "It was long ago.\n\nAnswer: 1".to_owned(),
-            told if told.contains("===== Document 1") => {
+            told if told.contains("===== Document ") => {
                 "Thought: I know.\nCode:\n```py\nfinal_answer(1836)\n```<end_code>".to_owned()
             }
             _ => {

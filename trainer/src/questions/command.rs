@@ -83,7 +83,7 @@ pub fn write_questions(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -
     let known: BTreeSet<&str> = rows.iter().map(|row| row.key()).collect();
     let missing: Vec<&Hit> =
         passages.iter().filter(|hit| !known.contains(key(hit).as_str())).collect();
-    let done = read_passages(&teacher, config, &missing, &mut journal, passages.len())?;
+    let done = read_passages(&teacher, config, &corpus, &missing, &mut journal, passages.len())?;
     drop(journal);
     finish(config, out, &record, manifest, &teacher, &passages, &done)
 }
@@ -115,17 +115,19 @@ fn made_by(
         ("teacher".to_owned(), teacher.identity()?),
         ("words".to_owned(), json!(sha256(instruction(questions.per_passage).as_bytes()))),
         ("answer_words_max".to_owned(), json!(questions.answer_words_max)),
+        ("pairs_share".to_owned(), json!(questions.pairs_share)),
     ]))
 }
 
 fn read_passages(
     teacher: &Teacher,
     config: &DistilConfig,
+    corpus: &Corpus,
     missing: &[&Hit],
     journal: &mut Journal,
     all: usize,
 ) -> Result<Done> {
-    let asking = Asking::new(&config.questions, config.seed)?;
+    let asking = Asking::new(&config.questions, config.seed, corpus)?;
     let template = "writing questions {bar:30} {pos}/{len} passages {msg} {eta}";
     let bar = ProgressBar::new(all as u64).with_style(ProgressStyle::with_template(template)?);
     bar.inc((all - missing.len()) as u64);
@@ -220,8 +222,8 @@ fn task(question: &Question) -> Value {
         "id": format!("q-{}", hash.get(..12).unwrap_or_default()),
         "question": question.question,
         "answer": question.answer,
-        "kind": "written",
-        "document": question.document,
+        "kind": if question.second.is_some() { "pair" } else { "passage" },
+        "documents": std::iter::once(&question.document).chain(&question.second).collect::<Vec<_>>(),
     })
 }
 

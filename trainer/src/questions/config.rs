@@ -11,6 +11,9 @@ pub struct QuestionsConfig {
     pub passages: Option<usize>,
     /// Words of a passage at least; shorter ones are headings and lists.
     pub passage_words_min: usize,
+    /// Share of the passages that are shown with the nearest one of another document, for questions
+    /// that take both.
+    pub pairs_share: f64,
     /// Questions asked for a passage.
     pub per_passage: usize,
     /// Words of an answer at most.
@@ -32,6 +35,7 @@ impl Default for QuestionsConfig {
         Self {
             passages: None,
             passage_words_min: 15,
+            pairs_share: 0.25,
             per_passage: 3,
             answer_words_max: 12,
             yes_no_share_max: 0.15,
@@ -50,6 +54,7 @@ impl QuestionsConfig {
     /// Names the field and what was expected.
     pub fn check(&self) -> Result<()> {
         for (name, share) in [
+            ("pairs_share", self.pairs_share),
             ("yes_no_share_max", self.yes_no_share_max),
             ("same_words_share", self.same_words_share),
             ("test_share", self.test_share),

@@ -19,6 +19,9 @@ pub struct PassageRow {
     pub document: String,
     /// Its title.
     pub title: String,
+    /// Id of the document whose passage was shown beside it.
+    #[serde(default)]
+    pub second: Option<String>,
     /// The questions, each with what became of it; empty when the teacher wrote none.
     pub proposed: Vec<Proposed>,
     /// What it took.

@@ -30,6 +30,7 @@ fn config(server: &Server, folder: &std::path::Path) -> DistilConfig {
         collect: GatherConfig::default(),
         questions: QuestionsConfig {
             per_passage: 5,
+            pairs_share: 0.0,
             test_share: 0.0,
             ..QuestionsConfig::default()
         },
@@ -113,4 +114,34 @@ fn a_teacher_that_writes_no_question_is_named() {
     let out = folder.path().join("questions.jsonl");
     let told = write_questions(&config, &out, Arc::new(SystemPace::default())).unwrap_err();
     assert!(told.to_string().contains("no question was kept"), "{told}");
+}
+
+#[test]
+fn some_questions_take_two_passages() {
+    let server = Server::start(|asked| {
+        let text = asked.message(-1);
+        let both: Vec<&str> = text.split("Title: Pump P").skip(1).map(|rest| &rest[..1]).collect();
+        Act::Reply(match (text.contains("Question: "), &both[..]) {
+            (false, [one, two]) => {
+                assert!(asked.message(0).contains("two passages"));
+                let question =
+                    format!("By how many hours do the seals of P{one} and P{two} differ?");
+                json!({"question": question, "answer": "100"}).to_string()
+            }
+            (true, [_, _]) => "100".to_owned(),
+            _ => "{}".to_owned(),
+        })
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(&server, folder.path());
+    config.questions.pairs_share = 1.0;
+    let out = folder.path().join("questions.jsonl");
+    write_questions(&config, &out, Arc::new(SystemPace::default())).unwrap();
+    let text = std::fs::read_to_string(&out).unwrap();
+    let tasks: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(tasks.len() >= 2);
+    for task in tasks {
+        assert_eq!(task["kind"], "pair");
+        assert_ne!(task["documents"][0], task["documents"][1]);
+    }
 }

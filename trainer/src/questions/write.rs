@@ -19,6 +19,18 @@ pub fn instruction(count: usize) -> String {
     )
 }
 
+/// What the teacher is told of two passages.
+pub fn pair_instruction(count: usize) -> String {
+    instruction(count)
+        .replace("You are given one passage of it.", "You are given two passages of it.")
+        .replace(
+            "that this passage answers.",
+            "that only both passages together answer: what one says leads to a fact of the other, or a \
+             number of one is compared with, added to or taken from one of the other.",
+        )
+        .replace("stands in the passage", "stands in one of the passages")
+}
+
 /// The passage as the teacher sees it.
 pub fn shown(hit: &Hit) -> String {
     let heading = match hit.heading.is_empty() {
@@ -67,6 +79,13 @@ fn question(row: &Value) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_passages_are_told_apart_from_one() {
+        let (one, two) = (instruction(3), pair_instruction(3));
+        assert!(one.contains("one passage") && !two.contains("one passage of it"));
+        assert!(two.contains("only both passages") && two.contains("up to 3 different"));
+    }
 
     #[test]
     fn questions_are_read_in_whatever_form_they_come() {

@@ -194,6 +194,20 @@ mod tests {
     }
 
     #[test]
+    fn wherever_it_breaks_off_it_is_whole_or_an_error() {
+        let text = piece(0, "Zürich ", None) + &piece(0, "1836", Some("stop")) + "data: [DONE]\n\n";
+        for end in 0..text.len() {
+            let mut stream = Stream::default();
+            let read = stream.read(&mut &text.as_bytes()[..end]);
+            if read.is_ok() {
+                assert_eq!(stream.completion().unwrap().replies[0].text, "Zürich 1836");
+            } else {
+                assert!(read.unwrap_err().is_transient());
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_stream_is_named() {
         assert!(matches!(read("data: {\n\n"), Err(CallError::Garbage(_))));
         assert!(matches!(read("data: {\"choices\": 1}\n\n"), Err(CallError::Garbage(_))));
