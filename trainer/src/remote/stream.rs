@@ -198,11 +198,12 @@ mod tests {
         let text = piece(0, "Zürich ", None) + &piece(0, "1836", Some("stop")) + "data: [DONE]\n\n";
         for end in 0..text.len() {
             let mut stream = Stream::default();
-            let read = stream.read(&mut &text.as_bytes()[..end]);
-            if read.is_ok() {
-                assert_eq!(stream.completion().unwrap().replies[0].text, "Zürich 1836");
-            } else {
-                assert!(read.unwrap_err().is_transient());
+            match stream.read(&mut &text.as_bytes()[..end]) {
+                Ok(()) => {
+                    let replies = stream.completion().unwrap().replies;
+                    assert_eq!(replies[0].text, "Zürich 1836");
+                }
+                Err(error) => assert!(error.is_transient(), "{error}"),
             }
         }
     }
