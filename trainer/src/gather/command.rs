@@ -100,7 +100,7 @@ pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<
     )?;
     let done = work(&teacher, config, &lesson, &missing, &mut journal, &source, rows.len())?;
     drop(journal);
-    finish(out, manifest, &source, &teacher, &done, before)
+    finish(out, manifest, config, &source, &teacher, &done, before)
 }
 
 /// Everything the rows depend on.
@@ -113,7 +113,7 @@ fn made_by(
     let mut collect = json!(config.collect);
     if let Some(fields) = collect.as_object_mut() {
         // Where the tasks lie and how many are wanted changes no row.
-        for name in ["tasks", "limit", "failures_max", "system_prompt"] {
+        for name in ["tasks", "limit", "failures_max", "failed_share_max", "system_prompt"] {
             fields.remove(name);
         }
         made_by.append(fields);
@@ -161,6 +161,7 @@ fn work(
 fn finish(
     out: &Path,
     mut manifest: Manifest,
+    config: &DistilConfig,
     source: &Source,
     teacher: &Teacher,
     done: &Done,
@@ -195,11 +196,15 @@ fn finish(
     );
     match &done.halt {
         Some(halt) => bail!("stopped: {halt}. What was done is kept; run again to go on"),
-        None if !manifest.complete => {
+        None if is_too_many(source.tasks.len() - have, source.tasks.len(), config) => {
             bail!("{} tasks failed; run again to try only those", done.failed)
         }
         None => Ok(()),
     }
+}
+
+fn is_too_many(missing: usize, tasks: usize, config: &DistilConfig) -> bool {
+    missing as f64 > config.collect.failed_share_max * tasks as f64
 }
 
 fn counts(tasks: usize, rows: &[Trajectory], done: &Done) -> Map<String, Value> {

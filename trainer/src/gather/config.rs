@@ -133,6 +133,9 @@ pub struct GatherConfig {
     pub candidates: u8,
     /// Tasks that may fail one after the other before the collection stops.
     pub failures_max: usize,
+    /// Share of them that may fail for good, as those that are too long for the teacher, with which the
+    /// stage still counts as done.
+    pub failed_share_max: f64,
 }
 
 impl Default for GatherConfig {
@@ -152,6 +155,7 @@ impl Default for GatherConfig {
             top_p: 1.0,
             candidates: 1,
             failures_max: 10,
+            failed_share_max: 0.0,
         }
     }
 }
@@ -177,6 +181,11 @@ impl DistilConfig {
         let GatherConfig { temperature, top_p, candidates, steps_max, .. } = self.collect;
         ensure!(temperature >= 0.0, "collect.temperature is {temperature}; expected 0 or more");
         ensure!(top_p > 0.0 && top_p <= 1.0, "collect.top_p is {top_p}; expected above 0, up to 1");
+        let failed_share_max = self.collect.failed_share_max;
+        ensure!(
+            (0.0..=1.0).contains(&failed_share_max),
+            "collect.failed_share_max is {failed_share_max}; expected a share from 0 to 1"
+        );
         ensure!(candidates > 0, "collect.candidates is 0; expected at least 1");
         ensure!(steps_max > 0, "collect.steps_max is 0; expected at least 1");
         let votes_without_chance = candidates > 1 && temperature == 0.0;

@@ -135,9 +135,12 @@ fn a_second_run_does_only_what_is_missing() {
         }
         act(asked)
     });
-    let scene = Scene::new(&server);
+    let mut scene = Scene::new(&server);
     let told = scene.gather().unwrap_err();
     assert!(told.contains("1 tasks failed; run again"), "{told}");
+    // Where some may fail, that is enough.
+    scene.config.collect.failed_share_max = 0.5;
+    assert_eq!(scene.gather().unwrap().len(), 1);
     assert!(!scene.manifest().complete);
     assert_eq!(read_trajectories(&scene.out()).unwrap().len(), 1);
     let sent = server.asked().len();

@@ -14,6 +14,7 @@ use retort::corpus::{Corpus, Hit};
 use serde_json::{Map, Value, json};
 
 use super::asking::{Asking, key};
+use super::config::QuestionsConfig;
 use super::row::{PASSAGE_ROW_VERSION, PassageRow, Verdict};
 use super::select::{Question, select};
 use super::write::instruction;
@@ -197,12 +198,16 @@ fn finish(
     }
     match &done.halt {
         Some(halt) => bail!("stopped: {halt}. What was done is kept; run again to go on"),
-        None if !manifest.complete => {
+        None if is_too_many(passages.len() - rows.len(), passages.len(), &config.questions) => {
             bail!("{} passages failed; run again to try only those", done.failed)
         }
         None if questions.is_empty() => bail!("no question was kept; the counts say why"),
         None => Ok(()),
     }
+}
+
+fn is_too_many(missing: usize, passages: usize, config: &QuestionsConfig) -> bool {
+    missing as f64 > config.failed_share_max * passages as f64
 }
 
 fn report(out: &Path, test: &Path, manifest: &Manifest, ends: &BTreeMap<Verdict, usize>) {

@@ -28,6 +28,9 @@ pub struct QuestionsConfig {
     pub reply_tokens_max: u32,
     /// Passages that may fail one after the other before the work stops.
     pub failures_max: usize,
+    /// Share of them that may fail for good, as those that are too long for the teacher, with which the
+    /// stage still counts as done.
+    pub failed_share_max: f64,
 }
 
 impl Default for QuestionsConfig {
@@ -43,6 +46,7 @@ impl Default for QuestionsConfig {
             test_share: 0.1,
             reply_tokens_max: 1024,
             failures_max: 10,
+            failed_share_max: 0.0,
         }
     }
 }
@@ -58,6 +62,7 @@ impl QuestionsConfig {
             ("yes_no_share_max", self.yes_no_share_max),
             ("same_words_share", self.same_words_share),
             ("test_share", self.test_share),
+            ("failed_share_max", self.failed_share_max),
         ] {
             ensure!(
                 (0.0..=1.0).contains(&share),

@@ -76,7 +76,7 @@ impl Stream {
         if replies.is_empty() {
             return Err(CallError::Garbage("a stream without a reply".to_owned()));
         }
-        Ok(Completion { replies, tokens: self.usage.map(RawUsage::tokens) })
+        Ok(Completion { replies, tokens: self.usage.and_then(RawUsage::tokens) })
     }
 
     fn event(&mut self, data: &str) -> Result<(), CallError> {

@@ -64,6 +64,19 @@ fn a_reply_is_counted_and_paid_streamed_or_not() {
 }
 
 #[test]
+fn a_server_that_counts_nothing_is_estimated() {
+    let choice = json!({"message": {"content": "twelve chars"}, "finish_reason": "stop"});
+    for usage in [json!(null), json!({}), json!({"prompt_tokens": 0, "completion_tokens": 0})] {
+        let body = json!({"choices": [choice], "usage": usage}).to_string();
+        let server = server(vec![Act::Raw("application/json", body)]);
+        let (client, _) = client(config(&server));
+        assert_eq!(complete(&client).unwrap(), "twelve chars");
+        let spent = client.spent();
+        assert_eq!((spent.completion_tokens, spent.estimated_tokens), (3, 9));
+    }
+}
+
+#[test]
 fn every_passing_trouble_is_tried_again() {
     let status =
         |status| Act::Status(status, vec![], "{\"error\": {\"message\": \"x\"}}".to_owned());

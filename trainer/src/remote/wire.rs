@@ -127,15 +127,17 @@ pub struct RawMessage {
 /// What the server counted.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct RawUsage {
+    #[serde(default)]
     pub prompt_tokens: u64,
     #[serde(default)]
     pub completion_tokens: u64,
 }
 
 impl RawUsage {
-    /// Tokens of the prompt and of the replies.
-    pub fn tokens(self) -> (u64, u64) {
-        (self.prompt_tokens, self.completion_tokens)
+    /// Tokens of the prompt and of the replies; nothing was counted where both are 0.
+    pub fn tokens(self) -> Option<(u64, u64)> {
+        let counted = (self.prompt_tokens, self.completion_tokens);
+        (counted != (0, 0)).then_some(counted)
     }
 }
 
@@ -199,5 +201,5 @@ pub fn read_answer(text: &str) -> Result<Completion, CallError> {
     if replies.is_empty() {
         return Err(CallError::Garbage(format!("no choices: {}", shortened(text))));
     }
-    Ok(Completion { replies, tokens: answer.usage.map(RawUsage::tokens) })
+    Ok(Completion { replies, tokens: answer.usage.and_then(RawUsage::tokens) })
 }
