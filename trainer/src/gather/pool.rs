@@ -22,7 +22,7 @@ pub struct Pool<'a> {
 pub struct Done {
     /// Items that gave a row.
     pub rows: usize,
-    /// What failed, with the item: at most [`FAILURES_LISTED_MAX`], and how many there were.
+    /// What failed, with the item: the first twenty.
     pub failures: Vec<(String, String)>,
     /// How many failed.
     pub failed: usize,

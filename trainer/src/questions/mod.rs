@@ -17,4 +17,4 @@ mod write;
 
 pub use command::{QuestionsArgs, run, write_questions};
 pub use config::QuestionsConfig;
-pub use row::{PassageRow, Proposed, Verdict};
+pub use row::{PASSAGE_ROW_VERSION, PassageRow, Proposed, Verdict};
