@@ -5,21 +5,30 @@
 //! [`train`] is the loop, [`checkpoint`] makes it resumable, and [`gguf`] writes what the runtime
 //! reads. [`world`] makes documents and questions, [`teach`] answers them through the agent loop.
 //! [`report`] compares runs, [`bench`] measures the speed.
+//! Any other teacher: [`remote`] speaks to a server, [`questions`] has questions written about
+//! documents, [`gather`] collects what a teacher does, [`trajectory`] keeps it in files, [`filter`]
+//! says what is worth learning from.
 
 pub mod bench;
 pub mod checkpoint;
 pub mod collect;
 pub mod dataset;
+pub mod distil;
 pub mod durable;
+pub mod filter;
+pub mod gather;
 pub mod gguf;
 pub mod model;
 pub mod optimise;
 pub mod parallel;
+pub mod questions;
 pub mod recipe;
 pub mod report;
+pub mod remote;
 pub mod teach;
 pub mod tokenizer;
 pub mod train;
+pub mod trajectory;
 pub mod world;
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The `retort-train` program.
 
 use clap::{Parser, Subcommand};
-use retort_train::{bench, recipe, report, world};
+use retort_train::{
+    bench, distil, filter, gather, questions, recipe, report, trajectory, world,
+};
 
 /// Makes small agents: generates worlds, teaches, trains, exports, measures.
 #[derive(Parser)]
@@ -17,14 +19,27 @@ enum Command {
     Run(recipe::RecipeArgs),
     Report(report::ReportArgs),
     Bench(bench::BenchArgs),
+    Distil(distil::DistilArgs),
+    Questions(questions::QuestionsArgs),
+    Collect(gather::GatherArgs),
+    Filter(filter::FilterArgs),
+    ImportTrajectories(trajectory::ImportArgs),
+    ExportTrajectories(trajectory::ExportArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     retort::engine::serve_if_worker();
+    retort::corpus::serve_if_reader();
     match Arguments::parse().command {
         Command::World(args) => world::run(&args),
         Command::Run(args) => recipe::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Distil(args) => distil::run(&args),
+        Command::Questions(args) => questions::run(&args),
+        Command::Collect(args) => gather::run(&args),
+        Command::Filter(args) => filter::run(&args),
+        Command::ImportTrajectories(args) => trajectory::import(&args),
+        Command::ExportTrajectories(args) => trajectory::export(&args),
     }
 }

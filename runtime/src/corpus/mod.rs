@@ -13,6 +13,7 @@
 
 mod analyse;
 mod around;
+mod every;
 mod excerpt;
 mod export;
 mod formats;

@@ -8,6 +8,7 @@
 
 #[allow(clippy::expect_used)]
 pub mod files;
+pub mod server;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

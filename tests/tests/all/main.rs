@@ -5,6 +5,7 @@
 mod cli;
 mod conversation;
 mod corpus;
+mod distil;
 mod documents;
 mod engine;
 mod layers;

@@ -1,6 +1,7 @@
 //! `retort-train run recipe.toml`: data -> train -> export -> measure, resumable by stage. What a
 //! stage wrote is not made again while what the recipe says of it stays the same.
 
+mod data;
 mod measure;
 
 use std::fs;
@@ -15,6 +16,7 @@ use retort_transcript::{Dialect, Segment, Source, TRANSCRIPT_ROW_VERSION, Transc
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use data::DataConfig;
 pub use measure::MeasureConfig;
 
 use crate::collect::{self, CollectConfig, Collected};
@@ -65,6 +67,8 @@ pub struct Recipe {
     pub collect: CollectConfig,
     /// What the student is measured on.
     pub measure: Option<MeasureConfig>,
+    /// Trajectories from a file, beside those of the worlds.
+    pub data: Option<DataConfig>,
 }
 
 impl Recipe {
@@ -82,10 +86,14 @@ impl Recipe {
     /// of how the student is measured.
     ///
     /// # Errors
-    /// None: a recipe that was read can be written.
+    /// When the file of `data` cannot be read.
     pub fn key(&self) -> Result<String> {
         let made_by = Self { measure: None, ..self.clone() };
-        Ok(hex(&Sha256::digest(toml::to_string(&made_by)?)))
+        let mut text = toml::to_string(&made_by)?;
+        if let Some(data) = &self.data {
+            text += &data.sha256()?;
+        }
+        Ok(hex(&Sha256::digest(text)))
     }
 }
 
@@ -107,7 +115,10 @@ pub fn run(args: &RecipeArgs) -> Result<()> {
     let dir = args.out.join(recipe.key()?.get(..16).unwrap_or("stages"));
     fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let dialect = Dialect::named(&recipe.dialect)?;
-    let collected = collected(&recipe, &dialect, &dir)?;
+    let mut collected = collected(&recipe, &dialect, &dir)?;
+    if let Some(data) = &recipe.data {
+        data.add_to(&mut collected, &dialect)?;
+    }
     let rendered: Vec<Vec<Segment>> =
         collected.train.iter().map(|transcript| dialect.render_training(transcript)).collect();
     let drills = drills(&recipe, &dialect)?;

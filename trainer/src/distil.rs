@@ -1,0 +1,53 @@
+//! `retort-train distil`: all stages of teaching in one folder, from a corpus to trajectories that are
+//! worth learning from. Each stage does only what is missing, so the same command goes on after
+//! an interruption.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use crate::filter::filter_file;
+use crate::gather::{CorpusConfig, DistilConfig, TasksConfig, gather};
+use crate::questions::write_questions;
+use crate::remote::{Pace, SystemPace};
+
+/// Have a teacher write questions, answer them, and keep what is worth learning from.
+#[derive(Debug, Args)]
+pub struct DistilArgs {
+    /// Configuration of teaching; with tasks in its part `collect` no questions are written.
+    config: PathBuf,
+    /// Folder of questions.jsonl, questions.test.jsonl, trajectories.jsonl and kept.jsonl.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Name of the corpus, in place of the configuration's.
+    #[arg(long, value_name = "NAME")]
+    corpus: Option<String>,
+}
+
+/// Runs the stages.
+///
+/// # Errors
+/// The first stage that could not be finished; what was done is kept.
+pub fn run(args: &DistilArgs) -> Result<()> {
+    let mut config = DistilConfig::read(&args.config)?;
+    if let Some(name) = &args.corpus {
+        config.corpus = Some(CorpusConfig::Name(name.clone()));
+    }
+    fs::create_dir_all(&args.out)
+        .with_context(|| format!("{} cannot be made", args.out.display()))?;
+    let pace: Arc<dyn Pace> = Arc::new(SystemPace::default());
+    if config.collect.tasks.is_none() {
+        let questions = args.out.join("questions.jsonl");
+        write_questions(&config, &questions, Arc::clone(&pace))?;
+        config.collect.tasks = Some(TasksConfig::File(questions));
+    }
+    let trajectories = args.out.join("trajectories.jsonl");
+    gather(&config, &trajectories, pace)?;
+    let kept = args.out.join("kept.jsonl");
+    print!("{}", filter_file(&trajectories, &kept, &config.filter)?);
+    println!("{}", kept.display());
+    Ok(())
+}

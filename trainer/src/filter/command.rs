@@ -1,0 +1,231 @@
+//! `retort-train filter`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use retort::sandbox::{Sandbox, SandboxOptions};
+use retort_transcript::Dialect;
+use serde_json::{Map, json};
+
+use super::config::{FilterConfig, Right};
+use super::judge::{Fell, Judge};
+use super::table::Table;
+use crate::gather::{DistilConfig, cache_dir};
+use crate::trajectory::{
+    Manifest, Trajectory, file_sha256, manifest_path, read_trajectories, write_rows,
+};
+
+/// Keep the trajectories that are worth learning from, and say how many fell and why.
+#[derive(Debug, Args)]
+pub struct FilterArgs {
+    /// File of trajectories.
+    trajectories: PathBuf,
+    /// File of those that are kept.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Configuration of teaching, whose part `filter` holds where no flag is given.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// When an answer is right.
+    #[arg(long)]
+    right: Option<Right>,
+    /// Token F1 from which an answer is right, with --right f1.
+    #[arg(long, value_name = "SHARE")]
+    f1_min: Option<f64>,
+    /// Keep answers that came only when the steps were spent.
+    #[arg(long)]
+    keep_forced: bool,
+    /// Characters of the rendered transcript at most.
+    #[arg(long, value_name = "N")]
+    characters_max: Option<usize>,
+    /// Tokens of the rendered transcript at most, by --tokenizer.
+    #[arg(long, value_name = "N")]
+    tokens_max: Option<usize>,
+    /// A tokenizer.json, or a GGUF with its tokenizer.
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+    /// Print the counts as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A file that cannot be read or written, or settings that cannot be meant.
+pub fn run(args: &FilterArgs) -> Result<()> {
+    let table = filter_file(&args.trajectories, &args.out, &config(args)?)?;
+    if args.json {
+        println!("{}", serde_json::Value::Object(table.json()));
+    } else {
+        print!("{table}");
+    }
+    Ok(())
+}
+
+/// Writes the rows of `trajectories` that are kept to `out`, with a manifest.
+///
+/// # Errors
+/// As [`run`].
+pub fn filter_file(trajectories: &Path, out: &Path, config: &FilterConfig) -> Result<Table> {
+    ensure!(out != trajectories, "--out is the file itself; name another, so that nothing is lost");
+    let rows = read_trajectories(trajectories)?;
+    let sandbox = || Ok(Sandbox::open(&SandboxOptions { cache_dir: cache_dir() })?);
+    let (kept, table) = filter(&rows, config, &sandbox)?;
+    write_rows(out, kept.iter()).with_context(|| format!("{} cannot be written", out.display()))?;
+    let mut made_by = Map::new();
+    made_by.insert("trajectories".to_owned(), json!(file_sha256(trajectories)?));
+    made_by.insert("filter".to_owned(), json!(config));
+    let mut manifest = Manifest::new("filter", made_by);
+    manifest.counts = table.json();
+    manifest.complete = true;
+    manifest.sha256 = Some(file_sha256(out)?);
+    manifest.write(&manifest_path(out))?;
+    Ok(table)
+}
+
+/// The rows that are kept, and the counts.
+///
+/// # Errors
+/// An unknown dialect, or a judge that cannot work.
+pub fn filter<'a>(
+    rows: &'a [Trajectory],
+    config: &FilterConfig,
+    sandbox: &dyn Fn() -> Result<Sandbox>,
+) -> Result<(Vec<&'a Trajectory>, Table)> {
+    let mut judge = Judge::new(config, sandbox)?;
+    let mut dialects: BTreeMap<&str, Dialect> = BTreeMap::new();
+    let (mut kept, mut table, mut ids) = (Vec::new(), Table::default(), BTreeSet::new());
+    let style = ProgressStyle::with_template("filtering {bar:30} {pos}/{len} rows {eta}")?;
+    let bar = ProgressBar::new(rows.len() as u64).with_style(style);
+    for row in rows {
+        if !dialects.contains_key(row.dialect.as_str()) {
+            dialects.insert(&row.dialect, Dialect::named(&row.dialect)?);
+        }
+        let Some(dialect) = dialects.get(row.dialect.as_str()) else { continue };
+        let mut verdict = judge.verdict(row, dialect)?;
+        if verdict.is_none() && !ids.insert(&row.id) {
+            verdict = Some(Fell::Repeated);
+        }
+        table.add(row.kind.as_deref(), verdict);
+        if verdict.is_none() {
+            kept.push(row);
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok((kept, table))
+}
+
+fn config(args: &FilterArgs) -> Result<FilterConfig> {
+    let mut config = match &args.config {
+        Some(path) => DistilConfig::read(path)?.filter,
+        None => FilterConfig::default(),
+    };
+    config.right = args.right.unwrap_or(config.right);
+    config.f1_min = args.f1_min.unwrap_or(config.f1_min);
+    config.keeps_forced |= args.keep_forced;
+    config.characters_max = args.characters_max.or(config.characters_max);
+    config.tokens_max = args.tokens_max.or(config.tokens_max);
+    config.tokenizer = args.tokenizer.clone().or(config.tokenizer);
+    config.check()?;
+    Ok(config)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::remote::Spent;
+    use crate::trajectory::{Mode, TRAJECTORY_VERSION};
+    use retort_transcript::{Observation, Step, Transcript};
+
+    fn row(id: &str, generated: &str, answer: &str) -> Trajectory {
+        let reply = "I know.\n```py\nfinal_answer(1)\n```".to_owned();
+        let steps = vec![Step { reply, observation: None }];
+        Trajectory {
+            version: TRAJECTORY_VERSION,
+            id: id.to_owned(),
+            kind: None,
+            mode: Mode::Agent,
+            question: "Q".to_owned(),
+            answer: answer.to_owned(),
+            aliases: Vec::new(),
+            generated: Some(generated.to_owned()),
+            status: "answered".to_owned(),
+            forced: false,
+            prefix: None,
+            dialect: "retort".to_owned(),
+            dialect_hash: String::new(),
+            transcript: Transcript { question: "Q".to_owned(), steps, answer_requested: false },
+            teacher: "t".to_owned(),
+            spent: Spent::default(),
+        }
+    }
+
+    fn rows() -> Vec<Trajectory> {
+        let unanswered = Trajectory { generated: None, ..row("c", "", "Ada") };
+        let forced = Trajectory { forced: true, ..row("d", "Ada", "Ada") };
+        let mut unparsed = row("e", "Ada", "Ada");
+        let message = "No code found.".to_owned();
+        unparsed.transcript.steps[0].observation = Some(Observation::ParseError { message });
+        let mut long = row("f", "Ada", "Ada");
+        long.transcript.question = "Q".repeat(500);
+        let alias = Trajectory { aliases: vec!["Ada L.".to_owned()], ..row("h", "ada l", "Ada") };
+        let right = row("a", "the Ada", "Ada");
+        vec![
+            right.clone(),
+            row("b", "Bob", "Ada"),
+            unanswered,
+            forced,
+            unparsed,
+            long,
+            right,
+            alias,
+        ]
+    }
+
+    fn no_sandbox() -> Result<Sandbox> {
+        anyhow::bail!("nothing here needs algebra")
+    }
+
+    #[test]
+    fn each_row_falls_for_one_reason() {
+        let config = FilterConfig { characters_max: Some(400), ..FilterConfig::default() };
+        let rows = rows();
+        let (kept, table) = filter(&rows, &config, &no_sandbox).unwrap();
+        let ids: Vec<&str> = kept.iter().map(|row| row.id.as_str()).collect();
+        assert_eq!(ids, ["a", "h"]);
+        let fell = &table.json()["fell"];
+        for reason in Fell::ALL {
+            assert_eq!(fell[reason.name()], json!(1), "{}", reason.name());
+        }
+        let shown = table.to_string();
+        assert!(shown.contains("kept                                      2   25.0 %"), "{shown}");
+    }
+
+    #[test]
+    fn what_is_right_can_be_chosen() {
+        let kept = |right, generated: &str, answer: &str| {
+            let config = FilterConfig { right, f1_min: 0.6, ..FilterConfig::default() };
+            let rows = [row("a", generated, answer)];
+            filter(&rows, &config, &no_sandbox).unwrap().1.kept() == 1
+        };
+        assert!(kept(Right::F1, "Ada Lovelace", "Ada"));
+        assert!(!kept(Right::Exact, "Ada Lovelace", "Ada"));
+        assert!(kept(Right::Auto, "\\boxed{1/2}", "0.5"));
+        assert!(!kept(Right::Exact, "1/2", "0.5"));
+        assert!(kept(Right::Exact, "-1.5", "15") && !kept(Right::Auto, "-1.5", "15"));
+        assert!(!kept(Right::Math, "13", "12"));
+    }
+
+    #[test]
+    fn tokens_need_a_tokenizer() {
+        let config = FilterConfig { tokens_max: Some(9), ..FilterConfig::default() };
+        let told = filter(&[], &config, &no_sandbox).unwrap_err().to_string();
+        assert!(told.contains("filter.tokenizer"), "{told}");
+    }
+}

@@ -1,0 +1,251 @@
+//! Are two answers equal as mathematics? In the order of the published score: text, numbers within
+//! a relative 1e-4, tuples by part, else symbolically.
+
+use super::latex::{boxed, expression, tidy};
+
+/// What could be found out without algebra.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Equality {
+    /// Equal.
+    Equal,
+    /// Not equal.
+    Different,
+    /// Algebra decides: whether each of these pairs of expressions is equal.
+    Open(Vec<(String, String)>),
+}
+
+/// Relative difference of numbers that count as equal.
+const TOLERANCE: f64 = 1e-4;
+/// Parts of a tuple, and characters of an answer, that are looked at.
+const PARTS_MAX: usize = 64;
+const CHARACTERS_MAX: usize = 500;
+
+/// Compares an answer with the right one.
+#[must_use]
+pub fn equal(answer: &str, expected: &str) -> Equality {
+    let (answer, expected) = (tidy(answer), tidy(expected));
+    if answer.is_empty() || answer.len() > CHARACTERS_MAX || expected.len() > CHARACTERS_MAX {
+        return Equality::Different;
+    }
+    compare(&answer, &expected)
+}
+
+/// Whether two numbers are equal; `None` where one of the answers is no number. Text does not tell:
+/// without its punctuation `-1.5` is `15`.
+#[must_use]
+pub fn equal_numbers(answer: &str, expected: &str) -> Option<bool> {
+    let (answer, expected) = (number(&tidy(answer))?, number(&tidy(expected))?);
+    Some(near(answer, expected))
+}
+
+fn compare(answer: &str, expected: &str) -> Equality {
+    if answer.eq_ignore_ascii_case(expected) {
+        return Equality::Equal;
+    }
+    if let (Some(answer), Some(expected)) = (number(answer), number(expected)) {
+        return if near(answer, expected) { Equality::Equal } else { Equality::Different };
+    }
+    let (given, wanted) = (Tuple::of(answer), Tuple::of(expected));
+    if given.parts.len() > 1 || wanted.parts.len() > 1 {
+        return given.compare(&wanted);
+    }
+    let is_formula = |text: &str| text.contains(|c: char| !c.is_alphabetic());
+    let are_expressions = could_be_expression(answer) && could_be_expression(expected);
+    // Letters alone are initials or a choice: `AC` is not `CA`.
+    if !are_expressions || !(is_formula(answer) || is_formula(expected)) {
+        return Equality::Different;
+    }
+    Equality::Open(vec![(expression(answer), expression(expected))])
+}
+
+fn near(answer: f64, expected: f64) -> bool {
+    (answer - expected).abs() <= TOLERANCE * expected.abs().max(1e-12)
+}
+
+/// A number as people write it: with thousands separators, a fraction, a percent or dollar sign.
+fn number(text: &str) -> Option<f64> {
+    let text = text.trim_end_matches('%');
+    let plain = |text: &str| {
+        let text = if has_thousands(text) { text.replace(',', "") } else { text.to_owned() };
+        text.parse::<f64>().ok().filter(|number| number.is_finite())
+    };
+    if let Some(number) = plain(text) {
+        return Some(number);
+    }
+    let (sign, unsigned) = text.strip_prefix('-').map_or((1.0, text), |rest| (-1.0, rest));
+    let (above, below) = match unsigned.strip_prefix("\\frac{") {
+        Some(rest) => rest.strip_suffix('}')?.split_once("}{")?,
+        None => unsigned.split_once('/')?,
+    };
+    let (above, below) = (plain(above)?, plain(below)?);
+    (below != 0.0).then(|| sign * above / below)
+}
+
+/// `1,234` and `12,345,678.9`, but not `1,2`.
+fn has_thousands(text: &str) -> bool {
+    let whole = text.split('.').next().unwrap_or_default().trim_start_matches('-');
+    let mut groups = whole.split(',');
+    let first = groups.next().unwrap_or_default();
+    let is_digits = |group: &str| group.bytes().all(|byte| byte.is_ascii_digit());
+    let mut rest = groups.peekable();
+    rest.peek().is_some()
+        && (1..=3).contains(&first.len())
+        && is_digits(first)
+        && rest.all(|group| group.len() == 3 && is_digits(group))
+}
+
+/// Parts separated by commas, and the brackets around them.
+struct Tuple<'a> {
+    open: &'a str,
+    close: &'a str,
+    parts: Vec<&'a str>,
+}
+
+impl<'a> Tuple<'a> {
+    fn of(text: &'a str) -> Self {
+        for (open, close) in
+            [("\\{", "\\}"), ("(", ")"), ("[", "]"), ("(", "]"), ("[", ")"), ("{", "}")]
+        {
+            let inside = text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
+            if let Some(parts) = inside.and_then(parts)
+                && parts.len() > 1
+            {
+                return Self { open, close, parts };
+            }
+        }
+        Self { open: "", close: "", parts: parts(text).unwrap_or_else(|| vec![text]) }
+    }
+
+    /// A set, or a list without brackets, may stand in any order.
+    fn is_unordered(&self) -> bool {
+        matches!(self.open, "" | "\\{" | "{")
+    }
+
+    fn compare(&self, wanted: &Self) -> Equality {
+        let same_brackets = (self.open, self.close) == (wanted.open, wanted.close)
+            || (self.is_unordered() && wanted.is_unordered());
+        let (count, most) = (self.parts.len(), PARTS_MAX);
+        if !same_brackets || count != wanted.parts.len() || count > most {
+            return Equality::Different;
+        }
+        if self.is_unordered() && is_permutation(&self.parts, &wanted.parts) {
+            return Equality::Equal;
+        }
+        let mut open = Vec::new();
+        for (answer, expected) in self.parts.iter().zip(&wanted.parts) {
+            match compare(answer, expected) {
+                Equality::Equal => {}
+                Equality::Different => return Equality::Different,
+                Equality::Open(pairs) => open.extend(pairs),
+            }
+        }
+        if open.is_empty() { Equality::Equal } else { Equality::Open(open) }
+    }
+}
+
+/// Whether the parts are the wanted ones in another order, as far as text and numbers say.
+fn is_permutation(answer: &[&str], expected: &[&str]) -> bool {
+    let mut left: Vec<&str> = expected.to_vec();
+    answer.iter().all(|part| {
+        let found = left.iter().position(|wanted| compare(part, wanted) == Equality::Equal);
+        found.map(|index| left.swap_remove(index)).is_some()
+    })
+}
+
+/// Splits at commas outside of brackets. `None` where brackets do not close.
+fn parts(text: &str) -> Option<Vec<&str>> {
+    let (mut parts, mut depth, mut from) = (Vec::new(), 0_i32, 0);
+    for (at, letter) in text.char_indices() {
+        match letter {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(text.get(from..at)?);
+                from = at + 1;
+            }
+            _ => {}
+        }
+        if depth < 0 {
+            return None;
+        }
+    }
+    parts.push(text.get(from..)?);
+    (depth == 0).then_some(parts)
+}
+
+/// Words are no expressions: `Paris` is not `s*i*r*a*P`. Known functions and single letters are.
+fn could_be_expression(text: &str) -> bool {
+    let mut words = text.split(|letter: char| !letter.is_alphabetic());
+    let known = |word: &str| {
+        const KNOWN: [&str; 21] = [
+            "sqrt", "frac", "pi", "sin", "cos", "tan", "log", "ln", "exp", "cdot", "times",
+            "infty", "oo", "div", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "binom",
+        ];
+        word.chars().count() <= 2 || KNOWN.contains(&word)
+    };
+    text.is_ascii() && words.all(known) && boxed(text).is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(answer: &str, expected: &str, wanted: &Equality) {
+        assert_eq!(&equal(answer, expected), wanted, "{answer} and {expected}");
+    }
+
+    #[test]
+    fn text_and_numbers_decide_where_they_can() {
+        for (answer, expected) in [
+            ("\\boxed{\\frac{1}{2}}", "0.5"),
+            ("1/3", "0.33333"),
+            ("-\\frac{3}{4}", "-0.75"),
+            ("1,234", "1234"),
+            ("$5", "5.0"),
+            ("50\\%", "50"),
+            ("x=7", "7"),
+            ("\\text{Evelyn}", "evelyn"),
+            ("90^{\\circ}", "90"),
+        ] {
+            check(answer, expected, &Equality::Equal);
+        }
+        for (answer, expected) in
+            [("1", "2"), ("1.0002", "1"), ("Paris", "Rome"), ("", "1"), ("7", "Rome")]
+        {
+            check(answer, expected, &Equality::Different);
+        }
+        check("1.00009", "1", &Equality::Equal);
+    }
+
+    #[test]
+    fn numbers_are_no_text() {
+        assert_eq!(equal_numbers("-1.5", "15"), Some(false));
+        assert_eq!(equal_numbers("$1,500.00", "1500"), Some(true));
+        assert_eq!(equal_numbers("15 men", "15"), None);
+        check("AC", "CA", &Equality::Different);
+        check("no", "on", &Equality::Different);
+    }
+
+    #[test]
+    fn tuples_are_compared_by_part() {
+        check(
+            "(1, \\frac12 )",
+            "(1,1/2)",
+            &Equality::Open(vec![("((1)/(2))".into(), "1/2".into())]),
+        );
+        check("(3,4)", "(3.0, 4)", &Equality::Equal);
+        check("(4,3)", "(3,4)", &Equality::Different);
+        check("[3,4)", "(3,4)", &Equality::Different);
+        check("4, 3", "3,4", &Equality::Equal);
+        check("\\{1,2\\}", "\\{2,1\\}", &Equality::Equal);
+        check("1,2,3", "1,2", &Equality::Different);
+        check("1,2", "12", &Equality::Different);
+    }
+
+    #[test]
+    fn the_rest_is_left_to_algebra() {
+        let open = |a: &str, b: &str| Equality::Open(vec![(a.to_owned(), b.to_owned())]);
+        check("2\\sqrt{3}", "\\sqrt{12}", &open("2sqrt(3)", "sqrt(12)"));
+        check("(x+1)^2", "x^2+2x+1", &open("(x+1)**2", "x**2+2x+1"));
+    }
+}

@@ -1,0 +1,208 @@
+//! One task, as a teacher does it.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use retort::agent::{
+    Agent, Budgets, Clock, Retriever, Run, Settings, Status, SystemClock, Toolbox,
+};
+use retort::cancel::Cancel;
+use retort::engine::{Engine, Sampling};
+use retort::sandbox::Sandbox;
+use retort_transcript::{Dialect, Transcript};
+
+use super::config::GatherConfig;
+use super::cot::{Draw, ask, chain};
+use super::tasks::GatherTask;
+use super::teacher::Seat;
+use super::walk::{Walk, first_thought};
+use super::words::{CHAIN, instructed, teacher_dialect, thought_label};
+use crate::remote::Spent;
+use crate::trajectory::{Mode, TRAJECTORY_VERSION, Trajectory};
+
+/// Wall time of one task: a server may be waited for long.
+const WALL_MAX: Duration = Duration::from_secs(4 * 3600);
+/// 2026-01-01T00:00:00Z: what a teacher's Python does must not depend on when.
+const UNIX_SECONDS: i64 = 1_767_225_600;
+
+/// Everything that all tasks share.
+pub struct Lesson<'a> {
+    /// How to collect.
+    pub config: &'a GatherConfig,
+    /// Seed.
+    pub seed: u64,
+    /// Where code runs.
+    pub sandbox: &'a Sandbox,
+    /// What is searched.
+    pub retriever: &'a (dyn Retriever + Sync),
+    /// The student's words.
+    pub student: Dialect,
+    /// The same with the teacher's own system prompt.
+    pub acting: Dialect,
+    /// The same with the instruction to think step by step.
+    pub thinking: Dialect,
+    /// Name of the teacher.
+    pub teacher: String,
+}
+
+impl<'a> Lesson<'a> {
+    /// Words for `config`.
+    ///
+    /// # Errors
+    /// An unknown dialect, or a system prompt that cannot be used.
+    pub fn new(
+        config: &'a GatherConfig,
+        seed: u64,
+        sandbox: &'a Sandbox,
+        retriever: &'a (dyn Retriever + Sync),
+        teacher: String,
+        is_program: bool,
+    ) -> Result<Self> {
+        let student = Dialect::named(&config.dialect)?;
+        // The programmatic teacher needs no telling, and reads prompts without a system's.
+        let acting = if is_program { student.clone() } else { teacher_dialect(config, &student)? };
+        let thinking = instructed(&student, CHAIN)?;
+        Ok(Self { config, seed, sandbox, retriever, student, acting, thinking, teacher })
+    }
+
+    /// Has the teacher do `task`.
+    ///
+    /// # Errors
+    /// When the teacher failed: such a task has no row, and the next run tries it again.
+    pub fn teach(&self, seat: &mut Seat<'_>, task: &GatherTask) -> Result<Trajectory> {
+        match self.config.mode {
+            Mode::Agent => self.act(seat, task),
+            Mode::Cot => self.think(seat, task),
+        }
+    }
+
+    fn think(&self, seat: &mut Seat<'_>, task: &GatherTask) -> Result<Trajectory> {
+        let passages = self.config.cot_passages;
+        let passages = (passages > 0).then_some((self.retriever as &dyn Retriever, passages));
+        let mut spent = Spent::default();
+        let (thought, counted) = seat.with_engine(Some(task), &self.thinking, |engine| {
+            chain(engine, &self.thinking, task, passages, self.draw(), &mut spent)
+        })?;
+        let (transcript, generated) = thought?;
+        let status = if generated.is_some() { "answered" } else { "budget_exhausted" };
+        let row = self.row(task, transcript, counted.unwrap_or(spent));
+        Ok(Trajectory { generated, status: status.to_owned(), ..row })
+    }
+
+    fn act(&self, seat: &mut Seat<'_>, task: &GatherTask) -> Result<Trajectory> {
+        let (prefix, mut spent) = self.prefix(seat, task)?;
+        let mut walked = Spent::default();
+        let (run, counted) = seat.with_engine(Some(task), &self.acting, |engine| {
+            self.walk(engine, task, prefix.clone(), &mut walked)
+        })?;
+        spent.add(&counted.unwrap_or(walked));
+        if let Status::ModelError { reason } | Status::Overloaded { reason } = &run.status {
+            bail!("{reason}");
+        }
+        let row = self.row(task, run.transcript, spent);
+        Ok(Trajectory {
+            generated: run.answer,
+            status: run.status.name().to_owned(),
+            forced: run.forced,
+            prefix,
+            ..row
+        })
+    }
+
+    fn walk(
+        &self,
+        engine: &mut dyn Engine,
+        task: &GatherTask,
+        prefix: Option<String>,
+        spent: &mut Spent,
+    ) -> Run {
+        let mut walk = Walk::new(engine, prefix);
+        let mut agent = Agent {
+            engine: &mut walk,
+            sandbox: self.sandbox,
+            retriever: self.retriever,
+            toolbox: &Toolbox::default(),
+            dialect: &self.acting,
+            clock: &FixedDate(SystemClock::default()),
+            settings: self.settings(),
+            cancel: Cancel::default(),
+        };
+        let run = agent.run(&task.question, &mut ());
+        spent.add(&walk.spent);
+        run
+    }
+
+    /// The first thought of the teacher's chain of thought about the bare question.
+    fn prefix(&self, seat: &mut Seat<'_>, task: &GatherTask) -> Result<(Option<String>, Spent)> {
+        let mut spent = Spent::default();
+        if !self.config.first_thought_prefix {
+            return Ok((None, spent));
+        }
+        let (chain, counted) = seat.with_engine(Some(task), &self.thinking, |engine| {
+            ask(engine, &self.thinking, &task.question, self.draw(), &mut spent)
+        })?;
+        let prefix = first_thought(&thought_label(&self.student), &chain?);
+        Ok((prefix, counted.unwrap_or(spent)))
+    }
+
+    fn row(&self, task: &GatherTask, transcript: Transcript, spent: Spent) -> Trajectory {
+        Trajectory {
+            version: TRAJECTORY_VERSION,
+            id: task.id.clone(),
+            kind: task.kind.clone(),
+            mode: self.config.mode,
+            question: task.question.clone(),
+            answer: task.answer.clone(),
+            aliases: task.aliases.clone(),
+            generated: None,
+            status: String::new(),
+            forced: false,
+            prefix: None,
+            dialect: self.student.name().to_owned(),
+            dialect_hash: self.student.hash(),
+            transcript,
+            teacher: self.teacher.clone(),
+            spent,
+        }
+    }
+
+    fn sampling(&self) -> Sampling {
+        let GatherConfig { temperature, top_p, .. } = *self.config;
+        if temperature > 0.0 { Sampling::Nucleus { temperature, top_p } } else { Sampling::Greedy }
+    }
+
+    fn draw(&self) -> Draw {
+        let reply_tokens_max = self.config.reply_tokens_max;
+        Draw { sampling: self.sampling(), seed: self.seed, reply_tokens_max }
+    }
+
+    fn settings(&self) -> Settings {
+        let budgets = Budgets {
+            steps_max: self.config.steps_max,
+            reply_tokens_max: self.config.reply_tokens_max,
+            wall_max: WALL_MAX,
+            ..Budgets::default()
+        };
+        Settings {
+            candidates: self.config.candidates,
+            sampling: self.sampling(),
+            seed: self.seed,
+            passages_per_search: self.config.passages_per_search,
+            budgets,
+            ..Settings::default()
+        }
+    }
+}
+
+/// The machine's clock with a fixed date.
+struct FixedDate(SystemClock);
+
+impl Clock for FixedDate {
+    fn now(&self) -> Duration {
+        self.0.now()
+    }
+
+    fn unix_seconds(&self) -> i64 {
+        UNIX_SECONDS
+    }
+}

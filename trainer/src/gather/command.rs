@@ -1,0 +1,232 @@
+//! `retort-train collect`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use retort::sandbox::{Sandbox, SandboxOptions};
+use retort_transcript::Dialect;
+use serde_json::{Map, Value, json};
+
+use super::agent::Lesson;
+use super::config::{DistilConfig, TasksConfig, TeacherConfig};
+use super::corpus::cache_dir;
+use super::pool::{Done, Pool};
+use super::source::Source;
+use super::tasks::GatherTask;
+use super::teacher::Teacher;
+use super::words::{CHAIN, instructed, teacher_dialect};
+use crate::remote::{Pace, Spent, SystemPace};
+use crate::trajectory::{
+    Journal, Keyed as _, Manifest, Mode, TRAJECTORY_VERSION, Trajectory, file_sha256,
+    manifest_path, write_rows,
+};
+
+/// Have a teacher answer questions, and keep what it did: a row a question, resumable.
+#[derive(Debug, Args)]
+pub struct GatherArgs {
+    /// Configuration of teaching.
+    config: PathBuf,
+    /// File of trajectories.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// File of tasks, in place of the configuration's.
+    #[arg(long, value_name = "FILE")]
+    tasks: Option<PathBuf>,
+    /// Only the first so many tasks.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// What the teacher is asked to do, in place of the configuration's.
+    #[arg(long)]
+    mode: Option<Mode>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Anything that keeps a task from its row: what was done is kept, and the next run goes on.
+pub fn run(args: &GatherArgs) -> Result<()> {
+    let mut config = DistilConfig::read(&args.config)?;
+    if let Some(tasks) = &args.tasks {
+        config.collect.tasks = Some(TasksConfig::File(tasks.clone()));
+    }
+    config.collect.limit = args.limit.or(config.collect.limit);
+    config.collect.mode = args.mode.unwrap_or(config.collect.mode);
+    gather(&config, &args.out, Arc::new(SystemPace::default()))
+}
+
+/// Collects into `out` what is missing there.
+///
+/// # Errors
+/// As [`run`].
+pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<()> {
+    let is_program = matches!(config.teacher, TeacherConfig::Program(_));
+    let writes = config.collect.mode == Mode::Cot || config.collect.first_thought_prefix;
+    ensure!(
+        !(is_program && writes),
+        "the programmatic teacher answers by acting and writes no chain of thought: use mode agent \
+         without first_thought_prefix, or another teacher"
+    );
+    let source = Source::open(config, out)?;
+    let (mut journal, rows) = Journal::open(out, |text| {
+        crate::trajectory::versioned(text, "version", TRAJECTORY_VERSION, "a trajectory")
+    })?;
+    let rows: Vec<Trajectory> = rows;
+    let path = manifest_path(out);
+    let probe = Teacher::open(&config.teacher, config.seed, Spent::default(), Arc::clone(&pace))?;
+    let mut manifest = Manifest::new("collect", made_by(config, &source, &probe)?);
+    let earlier = manifest.earlier(&path)?;
+    // The rows know what they took, the manifest what failures took too; a run that was killed
+    // wrote only rows.
+    let before = larger(earlier.map(|m| m.spent).unwrap_or_default(), sum(&rows));
+    let teacher = Teacher::open(&config.teacher, config.seed, before, pace)?;
+    manifest.spent = before;
+    manifest.write(&path)?;
+
+    let known: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.key()).collect();
+    let missing: Vec<&GatherTask> =
+        source.tasks.iter().filter(|task| !known.contains(task.id.as_str())).collect();
+    let sandbox = Sandbox::open(&SandboxOptions { cache_dir: cache_dir() })?;
+    let lesson = Lesson::new(
+        &config.collect,
+        config.seed,
+        &sandbox,
+        source.retriever(),
+        teacher.name(),
+        is_program,
+    )?;
+    let done = work(&teacher, config, &lesson, &missing, &mut journal, &source, rows.len())?;
+    drop(journal);
+    finish(out, manifest, config, &source, &teacher, &done, before)
+}
+
+/// Everything the rows depend on.
+fn made_by(
+    config: &DistilConfig,
+    source: &Source,
+    teacher: &Teacher,
+) -> Result<Map<String, Value>> {
+    let mut made_by = source.identity.clone();
+    let mut collect = json!(config.collect);
+    if let Some(fields) = collect.as_object_mut() {
+        // Where the tasks lie and how many are wanted changes no row.
+        for name in ["tasks", "limit", "failures_max", "failed_share_max", "system_prompt"] {
+            fields.remove(name);
+        }
+        made_by.append(fields);
+    }
+    let student = Dialect::named(&config.collect.dialect)?;
+    let acting = teacher_dialect(&config.collect, &student)?;
+    let thinking = instructed(&student, CHAIN)?;
+    made_by.insert("words".to_owned(), json!([acting.hash(), thinking.hash()]));
+    made_by.insert("seed".to_owned(), json!(config.seed));
+    made_by.insert("teacher".to_owned(), teacher.identity()?);
+    Ok(made_by)
+}
+
+fn work(
+    teacher: &Teacher,
+    config: &DistilConfig,
+    lesson: &Lesson<'_>,
+    missing: &[&GatherTask],
+    journal: &mut Journal,
+    source: &Source,
+    known: usize,
+) -> Result<Done> {
+    let template = "collecting {bar:30} {pos}/{len} tasks {msg} {eta}";
+    let bar = ProgressBar::new(source.tasks.len() as u64)
+        .with_style(ProgressStyle::with_template(template)?);
+    bar.inc(known as u64);
+    let pool = Pool { teacher, failures_max: config.collect.failures_max };
+    let done = pool.run(
+        missing,
+        journal,
+        &|seat, task| lesson.teach(seat, task),
+        &|task| task.id.clone(),
+        &|done| {
+            bar.inc(1);
+            let spent = teacher.spent().unwrap_or_default();
+            let (tokens, cost) = (spent.tokens(), spent.cost);
+            bar.set_message(format!("{} failed, {tokens} tokens, cost {cost:.4}", done.failed));
+        },
+    );
+    bar.finish_and_clear();
+    done
+}
+
+/// Puts the rows in the order of the tasks and writes the manifest.
+fn finish(
+    out: &Path,
+    mut manifest: Manifest,
+    config: &DistilConfig,
+    source: &Source,
+    teacher: &Teacher,
+    done: &Done,
+    before: Spent,
+) -> Result<()> {
+    let mut rows = match crate::trajectory::read_trajectories(out) {
+        Err(crate::trajectory::ReadError::Empty { .. }) => Vec::new(),
+        rows => rows?,
+    };
+    let places: BTreeMap<&str, usize> =
+        source.tasks.iter().zip(0..).map(|(task, place)| (task.id.as_str(), place)).collect();
+    rows.sort_by_key(|row| places.get(row.id.as_str()).copied().unwrap_or(usize::MAX));
+    let have = rows.iter().filter(|row| places.contains_key(row.id.as_str())).count();
+    manifest.complete = have == source.tasks.len();
+    manifest.spent = teacher.spent().unwrap_or_else(|| larger(before, sum(&rows)));
+    manifest.counts = counts(source.tasks.len(), &rows, done);
+    if manifest.complete {
+        write_rows(out, rows.iter())
+            .with_context(|| format!("{} cannot be written", out.display()))?;
+        manifest.sha256 = Some(file_sha256(out)?);
+    }
+    manifest.write(&manifest_path(out))?;
+    for (task, reason) in &done.failures {
+        eprintln!("task {task} failed: {reason}");
+    }
+    let Spent { prompt_tokens, completion_tokens, cost, .. } = manifest.spent;
+    println!(
+        "{have} of {} tasks: {} (prompts {prompt_tokens}, replies {completion_tokens} tokens, cost \
+         {cost:.4})",
+        source.tasks.len(),
+        out.display()
+    );
+    match &done.halt {
+        Some(halt) => bail!("stopped: {halt}. What was done is kept; run again to go on"),
+        None if is_too_many(source.tasks.len() - have, source.tasks.len(), config) => {
+            bail!("{} tasks failed; run again to try only those", done.failed)
+        }
+        None => Ok(()),
+    }
+}
+
+fn is_too_many(missing: usize, tasks: usize, config: &DistilConfig) -> bool {
+    missing as f64 > config.collect.failed_share_max * tasks as f64
+}
+
+fn counts(tasks: usize, rows: &[Trajectory], done: &Done) -> Map<String, Value> {
+    let mut statuses: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in rows {
+        *statuses.entry(&row.status).or_default() += 1;
+    }
+    Map::from_iter([
+        ("tasks".to_owned(), json!(tasks)),
+        ("rows".to_owned(), json!(rows.len())),
+        ("statuses".to_owned(), json!(statuses)),
+        ("failed_in_last_run".to_owned(), json!(done.failed)),
+    ])
+}
+
+fn sum(rows: &[Trajectory]) -> Spent {
+    rows.iter().fold(Spent::default(), |mut sum, row| {
+        sum.add(&row.spent);
+        sum
+    })
+}
+
+fn larger(one: Spent, other: Spent) -> Spent {
+    if one.tokens() >= other.tokens() { one } else { other }
+}

@@ -1,0 +1,74 @@
+//! The corpus that a teacher searches.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use retort::corpus::{Corpus, IngestOptions, Reader, ReaderSettings, ingest};
+use retort::profile::Folders;
+use sha2::{Digest, Sha256};
+
+use super::config::CorpusConfig;
+
+/// Where snapshots of the interpreter are kept.
+#[must_use]
+pub fn cache_dir() -> Option<PathBuf> {
+    folders().cache
+}
+
+fn folders() -> Folders {
+    Folders::from_environment(|name| std::env::var(name).ok())
+}
+
+/// Opens the corpus. Documents that are no corpus yet are indexed into `scratch`.
+///
+/// # Errors
+/// When there is none of that name, or it cannot be made or opened.
+pub fn open_corpus(config: &CorpusConfig, scratch: &Path) -> Result<Corpus> {
+    match config {
+        CorpusConfig::Name(name) => open_named(name),
+        CorpusConfig::Folder(folder) if folder.join("corpus.db").is_file() => {
+            Ok(Corpus::open(folder)?)
+        }
+        CorpusConfig::Folder(folder) => {
+            ensure!(folder.exists(), "corpus.folder {}: there is nothing", folder.display());
+            let options = IngestOptions {
+                // Documents come from anywhere, and their parsers are large.
+                reader: Reader::Process(ReaderSettings::default()),
+                ..IngestOptions::default()
+            };
+            let report = ingest(scratch, std::slice::from_ref(folder), &options, &mut ())?;
+            for skip in &report.skipped {
+                eprintln!("passed over: {}: {}", skip.path.display(), skip.reason);
+            }
+            Ok(Corpus::open(scratch)?)
+        }
+    }
+}
+
+fn open_named(name: &str) -> Result<Corpus> {
+    let is_plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
+    ensure!(is_plain, "corpus.name {name:?} is no name of a corpus: expected a plain word");
+    let data = std::env::var_os("RETORT_DATA_DIR").map(PathBuf::from).or(folders().data);
+    let data = data.context("there is no home directory: set RETORT_DATA_DIR, or name a folder")?;
+    Ok(Corpus::open(&data.join("corpora").join(name))?)
+}
+
+/// A hash of what is in a corpus, whatever the order in which it was indexed.
+///
+/// # Errors
+/// When a passage cannot be read.
+pub fn fingerprint(corpus: &Corpus) -> Result<String> {
+    let mut sum = [0_u8; 32];
+    for hit in corpus.passages() {
+        let hit = hit?;
+        let mut hasher = Sha256::new();
+        for part in [hit.document.as_bytes(), &hit.ordinal.to_le_bytes(), hit.passage.as_bytes()] {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        for (sum, byte) in sum.iter_mut().zip(hasher.finalize()) {
+            *sum ^= byte;
+        }
+    }
+    Ok(sum.iter().map(|byte| format!("{byte:02x}")).collect())
+}

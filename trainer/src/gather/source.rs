@@ -1,0 +1,100 @@
+//! Where tasks and passages come from.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use retort::agent::{Retrieved, Retriever, RetrieverError};
+use retort::corpus::Corpus;
+use serde_json::{Map, Value, json};
+
+use super::config::{DistilConfig, TasksConfig, WorldTasks};
+use super::corpus::{fingerprint, open_corpus};
+use super::tasks::{GatherTask, read_gather_tasks};
+use crate::collect::index_world;
+use crate::trajectory::file_sha256;
+use crate::world::{self, WorldConfig};
+
+/// Tasks with what is searched for them.
+pub struct Source {
+    /// The tasks.
+    pub tasks: Vec<GatherTask>,
+    corpus: Option<Corpus>,
+    /// What the rows depend on.
+    pub identity: Map<String, Value>,
+    /// Holds the corpus of a generated world.
+    _scratch: Option<tempfile::TempDir>,
+}
+
+impl Source {
+    /// Reads the tasks and opens the corpus; documents that are none yet are indexed beside `out`.
+    ///
+    /// # Errors
+    /// No tasks, or a file or corpus that cannot be used.
+    pub fn open(config: &DistilConfig, out: &Path) -> Result<Self> {
+        let tasks = config.collect.tasks.as_ref().context(
+            "there are no tasks: name a file with --tasks or collect.tasks.file, or a world",
+        )?;
+        let mut source = match tasks {
+            TasksConfig::File(path) => Self::of_file(path, config, out)?,
+            TasksConfig::World(world) => Self::of_world(world)?,
+        };
+        source.tasks.truncate(config.collect.limit.unwrap_or(usize::MAX));
+        Ok(source)
+    }
+
+    fn of_file(path: &Path, config: &DistilConfig, out: &Path) -> Result<Self> {
+        let tasks = read_gather_tasks(path)?;
+        let scratch = out.with_extension("corpus");
+        let corpus = config.corpus.as_ref().map(|corpus| open_corpus(corpus, &scratch));
+        let corpus = corpus.transpose()?;
+        let mut identity = Map::new();
+        identity.insert("tasks".to_owned(), json!(file_sha256(path)?));
+        let print = corpus.as_ref().map(fingerprint).transpose()?;
+        identity.insert("corpus".to_owned(), json!(print));
+        Ok(Self { tasks, corpus, identity, _scratch: None })
+    }
+
+    fn of_world(wanted: &WorldTasks) -> Result<Self> {
+        let world = world::generate(&WorldConfig {
+            seed: wanted.seed,
+            documents: wanted.documents,
+            test_tasks: 0,
+            train_tasks: wanted.tasks,
+        })?;
+        let scratch = tempfile::tempdir().context("a temporary folder")?;
+        let corpus = index_world(&world, scratch.path())?;
+        let tasks = world.train.iter().map(|task| {
+            let kind = serde_json::to_value(task.kind)?;
+            Ok(GatherTask {
+                id: task.id.clone(),
+                question: task.question.clone(),
+                answer: task.answer.clone(),
+                aliases: Vec::new(),
+                kind: kind.as_str().map(str::to_owned),
+                plan: task.plan.clone(),
+            })
+        });
+        let tasks = tasks.collect::<Result<Vec<_>>>()?;
+        let mut identity = Map::new();
+        identity.insert("world".to_owned(), json!(wanted));
+        identity.insert("corpus".to_owned(), json!(fingerprint(&corpus)?));
+        Ok(Self { tasks, corpus: Some(corpus), identity, _scratch: Some(scratch) })
+    }
+
+    /// What is searched; without a corpus a search finds nothing.
+    pub fn retriever(&self) -> &(dyn Retriever + Sync) {
+        match &self.corpus {
+            Some(corpus) => corpus,
+            None => &NoCorpus,
+        }
+    }
+}
+
+/// Nothing to search, as for mathematics.
+struct NoCorpus;
+
+impl Retriever for NoCorpus {
+    fn retrieve(&self, _query: &str, _limit: usize) -> Result<Vec<Retrieved>, RetrieverError> {
+        Ok(Vec::new())
+    }
+}

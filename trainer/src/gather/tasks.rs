@@ -1,0 +1,201 @@
+//! Tasks from files: our own layout, and those of HotpotQA, MATH and GSM8K, told apart by their
+//! fields.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::filter::boxed;
+use crate::world::Plan;
+
+/// A question with its answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatherTask {
+    /// Unique in its file.
+    pub id: String,
+    /// The question.
+    pub question: String,
+    /// The right answer.
+    pub answer: String,
+    /// Other right answers.
+    pub aliases: Vec<String>,
+    /// Kind of question.
+    pub kind: Option<String>,
+    /// How the programmatic teacher answers it; only tasks of generated worlds have one.
+    pub plan: Option<Plan>,
+}
+
+/// The tasks of a file: JSON Lines or a JSON array of objects.
+///
+/// | layout | fields |
+/// |---|---|
+/// | ours | `id, question, answer`, optional `aliases`, `kind` |
+/// | HotpotQA (arXiv 1809.09600) | `_id, question, answer`, optional `type` |
+/// | MATH (arXiv 2103.03874) | `problem`, `solution` with the answer in `\boxed{}`, optional `answer`, `type`, `level`, `unique_id` |
+/// | GSM8K (arXiv 2110.14168) | `question`, `answer` that ends in `#### 42` |
+///
+/// # Errors
+/// Names file, line and field, or an id that occurs twice.
+pub fn read_gather_tasks(path: &Path) -> Result<Vec<GatherTask>> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("{} cannot be read", path.display()))?;
+    let rows = rows(&text).with_context(|| format!("{}", path.display()))?;
+    let mut ids = BTreeSet::new();
+    let mut tasks = Vec::with_capacity(rows.len());
+    for (number, row) in rows {
+        let at = || format!("{}:{number}", path.display());
+        let task = task(&row, number).with_context(at)?;
+        if !ids.insert(task.id.clone()) {
+            bail!("{}: the id {:?} occurs twice; expected one task each", at(), task.id);
+        }
+        tasks.push(task);
+    }
+    if tasks.is_empty() {
+        bail!("{}: holds no task; expected {LAYOUTS}", path.display());
+    }
+    Ok(tasks)
+}
+
+const LAYOUTS: &str =
+    "{id, question, answer}, or the fields of HotpotQA, MATH (problem, solution) or GSM8K";
+
+/// Rows with their numbers: of the line, or of the element of an array.
+fn rows(text: &str) -> Result<Vec<(usize, Value)>> {
+    if text.trim_start().starts_with('[') {
+        let rows: Vec<Value> = serde_json::from_str(text)?;
+        return Ok((1..).zip(rows).collect());
+    }
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let rows = lines.map(|(number, line)| {
+        let row = serde_json::from_str(line);
+        Ok((number, row.with_context(|| format!("line {number} is no JSON; expected {LAYOUTS}"))?))
+    });
+    rows.collect()
+}
+
+fn task(row: &Value, number: usize) -> Result<GatherTask> {
+    if row.get("problem").is_some() && row.get("question").is_none() {
+        return math(row, number);
+    }
+    let question = required(row, "question")?;
+    let answer = required(row, "answer")?;
+    let is_gsm = row.get("id").is_none() && row.get("_id").is_none();
+    let marked = answer.rsplit_once("#### ").filter(|_| is_gsm);
+    let (answer, kind) = match marked {
+        Some((_, number)) => (number.trim().replace(',', ""), Some("gsm8k".to_owned())),
+        None => (answer, None),
+    };
+    let aliases = row.get("aliases").and_then(Value::as_array);
+    Ok(GatherTask {
+        id: id(row, &["id", "_id"], number),
+        question,
+        answer,
+        aliases: aliases.into_iter().flatten().filter_map(text).collect(),
+        kind: kind.or_else(|| row.get("kind").or_else(|| row.get("type")).and_then(text)),
+        plan: None,
+    })
+}
+
+fn math(row: &Value, number: usize) -> Result<GatherTask> {
+    let given = row.get("answer").and_then(text);
+    let answer = match given {
+        Some(answer) => answer,
+        None => {
+            let solution = required(row, "solution")?;
+            let boxed = boxed(&solution).map(str::to_owned);
+            boxed.context("solution: no \\boxed{} with the answer, and there is no field answer")?
+        }
+    };
+    let subject = row.get("type").or_else(|| row.get("subject")).and_then(text);
+    let level = row.get("level").and_then(text).map(|level| level.replace("Level ", ""));
+    let kind = match (subject, level) {
+        (Some(subject), Some(level)) => format!("{subject} {level}"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => "math".to_owned(),
+    };
+    Ok(GatherTask {
+        id: id(row, &["id", "unique_id"], number),
+        question: required(row, "problem")?,
+        answer,
+        aliases: Vec::new(),
+        kind: Some(kind),
+        plan: None,
+    })
+}
+
+fn required(row: &Value, name: &str) -> Result<String> {
+    let found = row.get(name).and_then(text).filter(|found| !found.trim().is_empty());
+    found.with_context(|| format!("field {name}: expected a text; a row is {LAYOUTS}"))
+}
+
+/// A text as it is, anything else as JSON.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+fn id(row: &Value, names: &[&str], number: usize) -> String {
+    let named = names.iter().find_map(|name| row.get(*name).and_then(text));
+    named.unwrap_or_else(|| format!("line-{number}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(text: &str) -> Result<Vec<GatherTask>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tasks.jsonl");
+        std::fs::write(&path, text).unwrap();
+        read_gather_tasks(&path).map_err(|error| format!("{error:#}"))
+    }
+
+    fn only(row: Value) -> GatherTask {
+        read(&row.to_string()).unwrap().remove(0)
+    }
+
+    #[test]
+    fn each_layout_is_known_by_its_fields() {
+        let hotpot = only(json!({
+            "_id": "5a8b", "question": "Who?", "answer": "Ada", "type": "bridge",
+            "supporting_facts": [["A", 0]], "context": [],
+        }));
+        assert_eq!((hotpot.id.as_str(), hotpot.kind.as_deref()), ("5a8b", Some("bridge")));
+        let math = only(json!({
+            "problem": "Half?", "level": "Level 4", "type": "Algebra",
+            "solution": "So it is $\\boxed{\\frac{1}{2}}$.",
+        }));
+        assert_eq!((math.question.as_str(), math.answer.as_str()), ("Half?", "\\frac{1}{2}"));
+        assert_eq!(math.kind.as_deref(), Some("Algebra 4"));
+        let gsm = only(json!({"question": "Sum?", "answer": "1+1=2\n#### 1,002"}));
+        assert_eq!((gsm.id.as_str(), gsm.answer.as_str()), ("line-1", "1002"));
+        let ours = only(json!({"id": 7, "question": "Q", "answer": 1836, "aliases": ["x"]}));
+        assert_eq!((ours.id.as_str(), ours.answer.as_str()), ("7", "1836"));
+        assert_eq!(ours.aliases, ["x"]);
+    }
+
+    #[test]
+    fn an_array_is_read_too() {
+        let rows = json!([{"_id": "a", "question": "Q", "answer": "A"},
+                          {"_id": "b", "question": "Q", "answer": "A"}]);
+        assert_eq!(read(&rows.to_string()).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_bad_row_is_named_with_line_and_field() {
+        let good = "{\"id\": 1, \"question\": \"Q\", \"answer\": \"A\"}\n";
+        let told = |more: &str| read(&format!("{good}{more}\n")).unwrap_err();
+        assert!(told("{\"question\": \"Q\"}").contains("tasks.jsonl:2: field answer"));
+        assert!(told("{\"problem\": \"Q\", \"solution\": \"x\"}").contains(":2: solution"));
+        assert!(told("nonsense").contains("line 2 is no JSON"));
+        assert!(told(good.trim()).contains("\"1\" occurs twice"));
+        assert!(read("\n").unwrap_err().contains("holds no task"));
+    }
+}

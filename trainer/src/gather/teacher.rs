@@ -1,0 +1,171 @@
+//! The three kinds of teachers, behind the runtime's engine.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context as _, Result};
+use retort::cancel::Cancel;
+use retort::engine::{Engine, ModelFile, WorkerEngine, WorkerSettings};
+use retort_transcript::Dialect;
+use serde_json::{Value, json};
+
+use super::config::{GgufConfig, TeacherConfig};
+use super::tasks::GatherTask;
+use crate::remote::{Client, Pace, RemoteEngine, Spent};
+use crate::teach::TeacherEngine;
+use crate::trajectory::file_sha256;
+
+/// Who teaches, shared by all threads.
+pub enum Teacher {
+    /// A server, and whether it was found not to go on with a reply.
+    Server(Arc<Client>, Arc<AtomicBool>),
+    /// A model file.
+    Gguf(GgufConfig),
+    /// The programmatic teacher with so many threads.
+    Program(usize),
+}
+
+/// The place of one thread at the teacher's.
+pub enum Seat<'a> {
+    /// A server.
+    Server(&'a Arc<Client>, &'a Arc<AtomicBool>),
+    /// A copy of the model.
+    Gguf(Box<WorkerEngine>),
+    /// The programmatic teacher.
+    Program,
+}
+
+impl Teacher {
+    /// Makes ready; a server is not spoken to yet. `before` is what earlier runs have spent.
+    ///
+    /// # Errors
+    /// A configuration that cannot be meant, or a key that is not there.
+    pub fn open(
+        config: &TeacherConfig,
+        seed: u64,
+        before: Spent,
+        pace: Arc<dyn Pace>,
+    ) -> Result<Self> {
+        Ok(match config {
+            TeacherConfig::Server(server) => {
+                let client = Client::new(server.as_ref().clone(), seed, before, pace)?;
+                Self::Server(Arc::new(client), Arc::default())
+            }
+            TeacherConfig::Gguf(gguf) => Self::Gguf(gguf.clone()),
+            TeacherConfig::Program(program) => Self::Program(program.concurrent_max),
+        })
+    }
+
+    /// Its name in rows.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Server(client, _) => client.config().model.clone(),
+            Self::Gguf(gguf) => {
+                let stem = gguf.path.file_stem().unwrap_or_default();
+                stem.to_string_lossy().into_owned()
+            }
+            Self::Program(_) => "program".to_owned(),
+        }
+    }
+
+    /// What rows depend on: which teacher, but not how fast or at what price it is asked.
+    ///
+    /// # Errors
+    /// When a model file cannot be read.
+    pub fn identity(&self) -> Result<Value> {
+        Ok(match self {
+            Self::Server(client, _) => {
+                let config = client.config();
+                json!({"model": config.model, "extra": config.extra})
+            }
+            Self::Gguf(gguf) => json!({"gguf_sha256": file_sha256(&gguf.path)?}),
+            Self::Program(_) => json!("program"),
+        })
+    }
+
+    /// Threads that are of use.
+    #[must_use]
+    pub fn concurrent_max(&self) -> usize {
+        match self {
+            Self::Server(client, _) => client.config().concurrent_max,
+            Self::Gguf(gguf) => gguf.concurrent_max,
+            Self::Program(threads) => *threads,
+        }
+    }
+
+    /// Why no further task will be answered, if that is so.
+    #[must_use]
+    pub fn halted(&self) -> Option<String> {
+        match self {
+            Self::Server(client, _) => client.halted().map(|error| error.to_string()),
+            Self::Gguf(_) | Self::Program(_) => None,
+        }
+    }
+
+    /// What a server has been paid, earlier runs and failures included.
+    #[must_use]
+    pub fn spent(&self) -> Option<Spent> {
+        match self {
+            Self::Server(client, _) => Some(client.spent()),
+            Self::Gguf(_) | Self::Program(_) => None,
+        }
+    }
+
+    /// A place for a thread.
+    ///
+    /// # Errors
+    /// When the model file is refused or its worker does not start.
+    pub fn seat(&self) -> Result<Seat<'_>> {
+        Ok(match self {
+            Self::Server(client, refuses_prefix) => Seat::Server(client, refuses_prefix),
+            Self::Gguf(gguf) => Seat::Gguf(Box::new(load(gguf)?)),
+            Self::Program(_) => Seat::Program,
+        })
+    }
+}
+
+impl Seat<'_> {
+    /// Lends the engine for one task, whose prompts are in `dialect`. What a server counted is
+    /// returned beside; other engines count for themselves.
+    ///
+    /// # Errors
+    /// The programmatic teacher has nothing to say to a task without a plan.
+    pub fn with_engine<T>(
+        &mut self,
+        task: Option<&GatherTask>,
+        dialect: &Dialect,
+        work: impl FnOnce(&mut dyn Engine) -> T,
+    ) -> Result<(T, Option<Spent>)> {
+        match self {
+            Self::Server(client, refuses_prefix) => {
+                let (client, flag) = (Arc::clone(client), Arc::clone(refuses_prefix));
+                let mut engine = RemoteEngine::new(client, dialect, flag);
+                let done = work(&mut engine);
+                let tally = engine.tally();
+                let spent = *tally.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok((done, Some(spent)))
+            }
+            Self::Gguf(engine) => Ok((work(engine.as_mut()), None)),
+            Self::Program => {
+                let plan = task.and_then(|task| task.plan.as_ref()).context(
+                    "the programmatic teacher answers only the tasks of a generated world, by \
+                     acting; name a server or a GGUF as the teacher",
+                )?;
+                let mut engine = TeacherEngine::new(plan, dialect);
+                Ok((work(&mut engine), None))
+            }
+        }
+    }
+}
+
+fn load(gguf: &GgufConfig) -> Result<WorkerEngine> {
+    let file = ModelFile::open(&gguf.path)?;
+    let mut settings =
+        WorkerSettings { context_tokens: gguf.context_tokens, ..WorkerSettings::default() };
+    if let Some(threads) = gguf.threads {
+        settings.threads = threads;
+    }
+    Ok(WorkerEngine::load(file, settings, Cancel::default())?)
+}

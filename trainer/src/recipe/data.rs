@@ -1,0 +1,118 @@
+//! Trajectories from a file, beside those of generated worlds: what `retort-train collect` and
+//! `filter` wrote about a user's own documents.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use retort_transcript::Dialect;
+use serde::{Deserialize, Serialize};
+
+use crate::collect::Collected;
+use crate::trajectory::{file_sha256, read_trajectories, sha256};
+
+/// A file of trajectories.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// The file.
+    pub trajectories: PathBuf,
+    /// Share of them that is not learnt from, for judging during training.
+    #[serde(default = "held_out_share")]
+    pub held_out_share: f64,
+}
+
+fn held_out_share() -> f64 {
+    0.05
+}
+
+impl DataConfig {
+    /// Puts the file's trajectories before the collected ones: the vocabulary is learnt from the
+    /// first.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a share that is none, or a row in another dialect.
+    pub fn add_to(&self, collected: &mut Collected, dialect: &Dialect) -> Result<()> {
+        let share = self.held_out_share;
+        ensure!(
+            (0.0..1.0).contains(&share),
+            "data.held_out_share is {share}; expected a share from 0 to below 1"
+        );
+        let (mut train, mut held_out) = (Vec::new(), Vec::new());
+        for row in read_trajectories(&self.trajectories)? {
+            ensure!(
+                row.dialect == dialect.name(),
+                "{}: row {:?} is in dialect {}, the recipe's is {}; collect with that one",
+                self.trajectories.display(),
+                row.id,
+                row.dialect,
+                dialect.name()
+            );
+            // By its id, so that a row stays on its side when others come.
+            let hash = sha256(row.id.as_bytes());
+            let drawn = u32::from_str_radix(hash.get(..8).unwrap_or_default(), 16).unwrap_or(0);
+            let is_held_out = f64::from(drawn) < share * f64::from(u32::MAX);
+            if is_held_out { &mut held_out } else { &mut train }.push(row.transcript);
+        }
+        collected.train.splice(0..0, train);
+        collected.held_out.splice(0..0, held_out);
+        Ok(())
+    }
+
+    /// SHA-256 of the file: another file makes another student.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn sha256(&self) -> Result<String> {
+        file_sha256(&self.trajectories)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn data(folder: &std::path::Path, rows: &[serde_json::Value]) -> DataConfig {
+        let path = folder.join("rows.jsonl");
+        let text: String = rows.iter().map(|row| row.to_string() + "\n").collect();
+        std::fs::write(&path, text).unwrap();
+        DataConfig { trajectories: path, held_out_share: 0.3 }
+    }
+
+    fn row(id: usize, dialect: &str) -> serde_json::Value {
+        let transcript = json!({"question": format!("Q{id}"), "steps": []});
+        json!({"version": 1, "id": id.to_string(), "question": "Q", "answer": "A",
+               "generated": "A", "status": "answered", "dialect": dialect, "dialect_hash": "",
+               "transcript": transcript, "teacher": "t"})
+    }
+
+    #[test]
+    fn a_files_trajectories_stand_first_and_some_are_held_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let dialect = Dialect::named("retort").unwrap();
+        let rows: Vec<_> = (0..60).map(|id| row(id, "retort")).collect();
+        let data = data(folder.path(), &rows);
+        let world = retort_transcript::Transcript::default();
+        let mut collected = Collected { train: vec![world.clone()], ..Collected::default() };
+        data.add_to(&mut collected, &dialect).unwrap();
+        assert_eq!(collected.train.len() + collected.held_out.len(), 61);
+        assert!((5..35).contains(&collected.held_out.len()));
+        assert_eq!(collected.train.last(), Some(&world));
+    }
+
+    #[test]
+    fn another_dialect_and_a_newer_row_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let dialect = Dialect::named("retort").unwrap();
+        let told = |rows: &[serde_json::Value]| {
+            let data = data(folder.path(), rows);
+            data.add_to(&mut Collected::default(), &dialect).unwrap_err().to_string()
+        };
+        assert!(told(&[row(1, "retort"), row(2, "chat")]).contains("row \"2\" is in dialect chat"));
+        let mut newer = row(1, "retort");
+        newer["version"] = json!(2);
+        let told = told(&[row(2, "retort"), newer]);
+        assert!(told.contains("rows.jsonl:2: ") && told.contains("format 2"), "{told}");
+    }
+}

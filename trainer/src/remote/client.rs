@@ -1,0 +1,253 @@
+//! Sends a request until it is answered.
+
+use std::io::{BufReader, Read as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use ureq::http::Response;
+use ureq::{Agent, Body};
+
+use super::config::ServerConfig;
+use super::error::CallError;
+use super::gate::Gate;
+use super::http::{self, broken, failure};
+use super::meter::{Meter, Spent, estimated_tokens, prompt_tokens_at_most};
+use super::pace::Pace;
+use super::retry::{backoff, retry_after};
+use super::secret::Secret;
+use super::stream::Stream;
+use super::wire::{self, ChatRequest, Completion};
+
+/// Bytes of an answer that is not streamed, at most.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of an error's body that are read.
+const ERROR_BYTES_MAX: u64 = 64 << 10;
+
+/// A server, shared by all tasks: its limits hold over all of them.
+pub struct Client {
+    config: ServerConfig,
+    http: Agent,
+    key: Option<Secret>,
+    pace: Arc<dyn Pace>,
+    gate: Gate,
+    meter: Meter,
+    jitter: Mutex<ChaCha8Rng>,
+    /// What no further request would survive.
+    halted: Mutex<Option<CallError>>,
+}
+
+impl Client {
+    /// A client that begins with what earlier runs have spent. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// A configuration that cannot be meant, a key that is not there, an unreadable certificate.
+    pub fn new(
+        config: ServerConfig,
+        seed: u64,
+        before: Spent,
+        pace: Arc<dyn Pace>,
+    ) -> Result<Self> {
+        config.check()?;
+        let key = config.api_key_env.as_deref().map(Secret::from_environment).transpose()?;
+        Ok(Self {
+            http: http::agent(&config)?,
+            gate: Gate::new(config.concurrent_max, config.requests_per_minute),
+            meter: Meter::new(config.price, config.budget, before),
+            jitter: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
+            halted: Mutex::default(),
+            key,
+            pace,
+            config,
+        })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &ServerConfig {
+        &self.config
+    }
+
+    /// What was spent, earlier runs included.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        self.meter.spent()
+    }
+
+    /// The error after which no request will be answered, if there was one.
+    #[must_use]
+    pub fn halted(&self) -> Option<CallError> {
+        self.halted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sends `request` until it is answered, refused, or sent as often as allowed. What it took is
+    /// added to `spent`.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`], [`CallError::BudgetSpent`], or [`CallError::GivenUp`] with the last
+    /// failure.
+    pub fn complete(
+        &self,
+        request: &ChatRequest,
+        spent: &mut Spent,
+    ) -> Result<Completion, CallError> {
+        let outcome = self.attempts(request, spent);
+        if let Err(error) = &outcome
+            && error.concerns_all()
+        {
+            let mut halted = self.halted.lock().unwrap_or_else(PoisonError::into_inner);
+            halted.get_or_insert_with(|| error.clone());
+        }
+        outcome
+    }
+
+    fn attempts(&self, request: &ChatRequest, spent: &mut Spent) -> Result<Completion, CallError> {
+        let body = request.body(&self.config).to_string();
+        let mut failures = 0;
+        loop {
+            if let Some(error) = self.halted() {
+                return Err(error);
+            }
+            let error = match self.attempt(request, &body, spent) {
+                Err(error) if error.is_transient() => error,
+                outcome => return outcome,
+            };
+            failures += 1;
+            if failures >= self.config.attempts_max {
+                return Err(CallError::GivenUp { attempts: failures, last: Box::new(error) });
+            }
+            self.wait_after(&error, failures)?;
+        }
+    }
+
+    fn wait_after(&self, error: &CallError, failures: u32) -> Result<(), CallError> {
+        let asked = error.asked_to_wait();
+        let longest = Duration::from_secs_f64(self.config.retry_after_seconds_max);
+        if asked.is_some_and(|asked| asked > longest) {
+            return Err(CallError::GivenUp { attempts: failures, last: Box::new(error.clone()) });
+        }
+        let mut jitter = self.jitter.lock().unwrap_or_else(PoisonError::into_inner);
+        let drawn = backoff(&self.config, failures, &mut *jitter);
+        drop(jitter);
+        if let Some(asked) = asked {
+            // The others would be told the same.
+            self.gate.close_for(asked, &*self.pace);
+        }
+        self.pace.wait(asked.map_or(drawn, |asked| asked.max(drawn)));
+        Ok(())
+    }
+
+    /// Sends the request once and accounts for it.
+    fn attempt(
+        &self,
+        request: &ChatRequest,
+        body: &str,
+        spent: &mut Spent,
+    ) -> Result<Completion, CallError> {
+        let prompt = estimated_tokens(request.bytes());
+        let replies_max =
+            u64::from(request.reply_tokens_max) * u64::from(request.candidates.max(1));
+        let prompt_max = prompt_tokens_at_most(request.bytes());
+        let reserved = self.meter.reserve(prompt_max, replies_max)?;
+        let pass = self.gate.enter(&*self.pace);
+        let (outcome, received) = self.send(body);
+        drop(pass);
+        let used = self.used(&outcome, prompt, received);
+        self.meter.settle(reserved, &used);
+        spent.add(&used);
+        outcome
+    }
+
+    /// What an attempt used. A reply that broke off was written and is paid for; a request that
+    /// was turned away is not.
+    fn used(&self, outcome: &Result<Completion, CallError>, prompt: u64, received: usize) -> Spent {
+        let counted = outcome.as_ref().ok().and_then(|completion| completion.tokens);
+        let guessed = match outcome {
+            Ok(_) => Some((prompt, estimated_tokens(received))),
+            Err(_) if received > 0 => Some((prompt, estimated_tokens(received))),
+            Err(_) => None,
+        };
+        let (prompt_tokens, completion_tokens) = counted.or(guessed).unwrap_or_default();
+        let is_guess = counted.is_none();
+        Spent {
+            requests: u64::from(outcome.is_ok()),
+            failures: u64::from(outcome.is_err()),
+            prompt_tokens,
+            completion_tokens,
+            estimated_tokens: if is_guess { prompt_tokens + completion_tokens } else { 0 },
+            cost: self.meter.cost(prompt_tokens, completion_tokens),
+        }
+    }
+
+    /// The answer, and the bytes of text that came whatever became of it.
+    fn send(&self, body: &str) -> (Result<Completion, CallError>, usize) {
+        let url = format!("{}/chat/completions", self.config.url.trim_end_matches('/'));
+        let mut request = self.http.post(&url).header("content-type", "application/json");
+        if let Some(key) = &self.key {
+            request = request.header("authorization", key.header());
+        }
+        match request.send(body) {
+            Ok(response) if response.status().is_success() => self.receive(response),
+            Ok(response) => (Err(self.refusal(response)), 0),
+            Err(error) => (Err(failure(error)), 0),
+        }
+    }
+
+    fn receive(&self, mut response: Response<Body>) -> (Result<Completion, CallError>, usize) {
+        // A server that cannot stream answers in one piece whatever it was asked.
+        let is_stream = response.body().mime_type() == Some("text/event-stream");
+        if is_stream {
+            let mut stream = Stream::default();
+            let reader = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).reader();
+            let read = stream.read(&mut BufReader::new(reader));
+            let bytes = stream.bytes();
+            return (read.and_then(|()| stream.completion()).map_err(|e| self.hide(e)), bytes);
+        }
+        let mut text = String::new();
+        let reader = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).reader();
+        let mut reader = BufReader::new(reader);
+        match reader.read_to_string(&mut text) {
+            Ok(_) => {
+                let answer = wire::read_answer(&text);
+                let texts = |c: &Completion| c.replies.iter().map(|reply| reply.text.len()).sum();
+                let bytes = answer.as_ref().map_or(0, texts);
+                (answer.map_err(|error| self.hide(error)), bytes)
+            }
+            Err(error) => (Err(broken(&error)), 0),
+        }
+    }
+
+    fn refusal(&self, mut response: Response<Body>) -> CallError {
+        let status = response.status().as_u16();
+        let after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+        let after = after.and_then(|value| retry_after(value, self.pace.unix_seconds()));
+        let body = response.body_mut().with_config().limit(ERROR_BYTES_MAX).read_to_string();
+        let body = body.unwrap_or_default();
+        let message = match serde_json::from_str(&body) {
+            Ok(value) => wire::message_of(&value),
+            Err(_) => wire::shortened(&body),
+        };
+        self.hide(CallError::of_status(status, after, message))
+    }
+
+    /// The error without the key, which servers like to repeat.
+    fn hide(&self, error: CallError) -> CallError {
+        let Some(key) = &self.key else { return error };
+        let hidden = |message: String| key.hidden_in(&message);
+        match error {
+            CallError::Busy { after, message } => {
+                CallError::Busy { after, message: hidden(message) }
+            }
+            CallError::Failed { status, after, message } => {
+                CallError::Failed { status, after, message: hidden(message) }
+            }
+            CallError::Refused { status, message } => {
+                CallError::Refused { status, message: hidden(message) }
+            }
+            CallError::Garbage(message) => CallError::Garbage(hidden(message)),
+            other => other,
+        }
+    }
+}

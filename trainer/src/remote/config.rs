@@ -1,0 +1,288 @@
+//! What a user writes about a server.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+/// A server that speaks OpenAI's chat completions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Address up to and with the version, such as `http://127.0.0.1:8000/v1`.
+    pub url: String,
+    /// Name of the model, as the server calls it.
+    pub model: String,
+    /// Environment variable that holds the key. The key itself is written nowhere.
+    pub api_key_env: Option<String>,
+    /// PEM file of the authority that signed the server's certificate, in place of the public ones.
+    pub certificate: Option<PathBuf>,
+    /// Replies come token by token, so that a silent server is noticed.
+    #[serde(default = "yes")]
+    pub stream: bool,
+    /// How a reply is made to begin with given words.
+    #[serde(default)]
+    pub prefix_by: PrefixBy,
+    /// What the server calls the limit of a reply.
+    #[serde(default)]
+    pub reply_limit_field: ReplyLimitField,
+    /// Fields of a request that this server does not take, such as `seed`.
+    #[serde(default)]
+    pub omit: Vec<String>,
+    /// Further fields of every request.
+    #[serde(default)]
+    pub extra: serde_json::Map<String, serde_json::Value>,
+    /// Tokens of the server's context.
+    #[serde(default = "context_tokens")]
+    pub context_tokens: u32,
+    /// Requests under way at once, over all tasks.
+    #[serde(default = "concurrent_max")]
+    pub concurrent_max: usize,
+    /// Requests a minute at most; none is no limit.
+    pub requests_per_minute: Option<u32>,
+    /// Seconds to connect.
+    #[serde(default = "connect_seconds_max")]
+    pub connect_seconds_max: f64,
+    /// Seconds without a byte after which a request has failed. A server that does not stream is
+    /// silent until its reply is whole.
+    #[serde(default = "silence_seconds_max")]
+    pub silence_seconds_max: f64,
+    /// Seconds of one request.
+    #[serde(default = "request_seconds_max")]
+    pub request_seconds_max: f64,
+    /// Times that a request is sent before it is given up.
+    #[serde(default = "attempts_max")]
+    pub attempts_max: u32,
+    /// Seconds before the second attempt; each further wait is twice as long.
+    #[serde(default = "backoff_seconds")]
+    pub backoff_seconds: f64,
+    /// The longest such wait.
+    #[serde(default = "backoff_seconds_max")]
+    pub backoff_seconds_max: f64,
+    /// The longest wait that a server may ask for (`Retry-After`).
+    #[serde(default = "retry_after_seconds_max")]
+    pub retry_after_seconds_max: f64,
+    /// What tokens cost; none is nothing.
+    #[serde(default)]
+    pub price: Price,
+    /// What may be spent; none is no limit.
+    #[serde(default)]
+    pub budget: BudgetConfig,
+}
+
+/// How a reply is made to begin with given words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrefixBy {
+    /// `continue`; once the server has refused that, `instruction`.
+    #[default]
+    Auto,
+    /// The last message is the assistant's and is to be continued: `add_generation_prompt` false,
+    /// `continue_final_message` true, as vLLM has it.
+    Continue,
+    /// The user's turn asks for these first words.
+    Instruction,
+}
+
+/// What a server calls the limit of a reply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplyLimitField {
+    /// The common name.
+    #[default]
+    MaxTokens,
+    /// OpenAI's newer models take only this.
+    MaxCompletionTokens,
+}
+
+impl ReplyLimitField {
+    /// The field's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+        }
+    }
+}
+
+/// What a million tokens cost, in any one currency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Price {
+    /// Of prompts.
+    pub prompt_per_million: f64,
+    /// Of replies.
+    pub completion_per_million: f64,
+}
+
+/// What may be spent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BudgetConfig {
+    /// Tokens, prompts and replies together.
+    pub tokens_max: Option<u64>,
+    /// In the currency of the price.
+    pub cost_max: Option<f64>,
+}
+
+impl Price {
+    /// What these tokens cost.
+    #[must_use]
+    pub fn of(&self, prompt_tokens: u64, completion_tokens: u64) -> f64 {
+        (prompt_tokens as f64 * self.prompt_per_million
+            + completion_tokens as f64 * self.completion_per_million)
+            / 1e6
+    }
+}
+
+impl ServerConfig {
+    /// A server at `url` with everything else as it is when nothing is written.
+    #[must_use]
+    pub fn new(url: &str, model: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            model: model.to_owned(),
+            api_key_env: None,
+            certificate: None,
+            stream: yes(),
+            prefix_by: PrefixBy::default(),
+            reply_limit_field: ReplyLimitField::default(),
+            omit: Vec::new(),
+            extra: serde_json::Map::new(),
+            context_tokens: context_tokens(),
+            concurrent_max: concurrent_max(),
+            requests_per_minute: None,
+            connect_seconds_max: connect_seconds_max(),
+            silence_seconds_max: silence_seconds_max(),
+            request_seconds_max: request_seconds_max(),
+            attempts_max: attempts_max(),
+            backoff_seconds: backoff_seconds(),
+            backoff_seconds_max: backoff_seconds_max(),
+            retry_after_seconds_max: retry_after_seconds_max(),
+            price: Price::default(),
+            budget: BudgetConfig::default(),
+        }
+    }
+
+    /// Refuses values that cannot be meant.
+    ///
+    /// # Errors
+    /// Names the field and what was expected.
+    pub fn check(&self) -> Result<()> {
+        let host = self.url.strip_prefix("http://").or_else(|| self.url.strip_prefix("https://"));
+        let authority = host.and_then(|host| host.split('/').next()).unwrap_or_default();
+        ensure!(
+            !authority.is_empty(),
+            "teacher.url is {:?}; expected an address such as http://127.0.0.1:8000/v1",
+            self.url
+        );
+        // The address is written into manifests.
+        ensure!(
+            !authority.contains('@') && !self.url.contains('?'),
+            "teacher.url holds a name, a password or a query; put the key into an environment \
+             variable and name that in teacher.api_key_env"
+        );
+        ensure!(!self.model.is_empty(), "teacher.model is empty; name the server's model");
+        ensure!(self.concurrent_max > 0, "teacher.concurrent_max is 0; expected at least 1");
+        ensure!(self.attempts_max > 0, "teacher.attempts_max is 0; expected at least 1");
+        ensure!(
+            self.requests_per_minute != Some(0),
+            "teacher.requests_per_minute is 0; expected at least 1"
+        );
+        self.check_seconds()?;
+        let costs_nothing = self.price == Price::default();
+        ensure!(
+            self.budget.cost_max.is_none() || !costs_nothing,
+            "teacher.budget.cost_max needs teacher.price: without a price nothing costs anything"
+        );
+        Ok(())
+    }
+
+    fn check_seconds(&self) -> Result<()> {
+        for (name, value) in [
+            ("connect_seconds_max", self.connect_seconds_max),
+            ("silence_seconds_max", self.silence_seconds_max),
+            ("request_seconds_max", self.request_seconds_max),
+            ("backoff_seconds", self.backoff_seconds),
+            ("backoff_seconds_max", self.backoff_seconds_max),
+            ("retry_after_seconds_max", self.retry_after_seconds_max),
+        ] {
+            let fits = value > 0.0 && value <= 86_400.0;
+            ensure!(fits, "teacher.{name} is {value}; expected seconds above 0, at most a day");
+        }
+        Ok(())
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn context_tokens() -> u32 {
+    32_768
+}
+
+fn concurrent_max() -> usize {
+    8
+}
+
+fn connect_seconds_max() -> f64 {
+    10.0
+}
+
+fn silence_seconds_max() -> f64 {
+    120.0
+}
+
+fn request_seconds_max() -> f64 {
+    600.0
+}
+
+fn attempts_max() -> u32 {
+    6
+}
+
+fn backoff_seconds() -> f64 {
+    1.0
+}
+
+fn backoff_seconds_max() -> f64 {
+    60.0
+}
+
+fn retry_after_seconds_max() -> f64 {
+    600.0
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<ServerConfig, String> {
+        let config: ServerConfig = toml::from_str(text).map_err(|error| error.to_string())?;
+        config.check().map_err(|error| error.to_string())?;
+        Ok(config)
+    }
+
+    #[test]
+    fn what_is_not_written_has_a_default() {
+        let config = read("url = \"http://h/v1\"\nmodel = \"m\"").unwrap();
+        assert_eq!(config, ServerConfig::new("http://h/v1", "m"));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_named() {
+        let told = |more: &str| {
+            read(&format!("url = \"http://h/v1\"\nmodel = \"m\"\n{more}")).unwrap_err()
+        };
+        assert!(told("tries = 3").contains("unknown field `tries`"));
+        assert!(told("attempts_max = 0").contains("teacher.attempts_max"));
+        assert!(told("silence_seconds_max = -1").contains("teacher.silence_seconds_max"));
+        assert!(told("budget = { cost_max = 1 }").contains("teacher.price"));
+        assert!(read("url = \"h\"\nmodel = \"m\"").unwrap_err().contains("teacher.url"));
+        let with_key = read("url = \"http://u:secret@h/v1\"\nmodel = \"m\"").unwrap_err();
+        assert!(with_key.contains("api_key_env") && !with_key.contains("secret"), "{with_key}");
+    }
+}

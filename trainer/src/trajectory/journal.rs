@@ -1,0 +1,166 @@
+//! Rows appended one by one, each durable before the next: a run that is cut off loses none.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A row that is found again by its key.
+pub trait Keyed {
+    /// Unique in its file.
+    fn key(&self) -> &str;
+}
+
+/// A file of rows, held by one process at a time.
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    /// Bytes of whole rows.
+    length: u64,
+}
+
+impl Journal {
+    /// Opens or makes the file and reads the rows of earlier runs. A last line that was cut off is
+    /// taken away.
+    ///
+    /// # Errors
+    /// When another process writes it, or a whole line is no row.
+    pub fn open<T: DeserializeOwned>(
+        path: &Path,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<(Self, Vec<T>)> {
+        let options =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+        let file =
+            options.open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                bail!("{}: another process is writing it; wait for that", path.display())
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("{} cannot be locked", path.display()));
+            }
+        }
+        let (rows, length) = whole_rows(&file, path, read)?;
+        let mut journal = Self { path: path.to_path_buf(), file, length };
+        journal.back_to_whole_rows().with_context(|| format!("{}", path.display()))?;
+        Ok((journal, rows))
+    }
+
+    /// Appends a row; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written, as on a full disk; the rows before it are as they were.
+    pub fn append<T: Serialize>(&mut self, row: &T) -> Result<()> {
+        let mut line = serde_json::to_vec(row)?;
+        line.push(b'\n');
+        let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            // Half a row is none.
+            let _ = self.back_to_whole_rows();
+            return Err(error).with_context(|| {
+                format!("{} cannot be written; what it holds is kept", self.path.display())
+            });
+        }
+        self.length += line.len() as u64;
+        Ok(())
+    }
+
+    fn back_to_whole_rows(&mut self) -> io::Result<()> {
+        self.file.set_len(self.length)?;
+        self.file.seek(SeekFrom::Start(self.length))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+impl Journal {
+    /// A file on a full disk.
+    pub fn full() -> Self {
+        // Reading it gives zeros without end, so it is not opened as a journal is.
+        let file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        Self { path: PathBuf::from("/dev/full"), file, length: 0 }
+    }
+}
+
+fn whole_rows<T>(
+    file: &File,
+    path: &Path,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<(Vec<T>, u64)> {
+    let (mut rows, mut length) = (Vec::new(), 0);
+    let mut source = BufReader::new(file);
+    for number in 1.. {
+        let mut line = Vec::new();
+        let bytes = source.read_until(b'\n', &mut line)?;
+        if bytes == 0 || line.last() != Some(&b'\n') {
+            break;
+        }
+        let text = String::from_utf8_lossy(&line);
+        if !text.trim().is_empty() {
+            let row = read(&text).map_err(|reason| {
+                anyhow::anyhow!(
+                    "{}:{number}: {reason}; mend it or name another file",
+                    path.display()
+                )
+            })?;
+            rows.push(row);
+        }
+        length += bytes as u64;
+    }
+    Ok((rows, length))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn open(path: &Path) -> Result<(Journal, Vec<u32>)> {
+        Journal::open(path, |text| serde_json::from_str(text).map_err(|error| error.to_string()))
+    }
+
+    #[test]
+    fn rows_of_earlier_runs_are_there_and_half_a_row_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let (mut journal, rows) = open(&path).unwrap();
+        assert!(rows.is_empty());
+        journal.append(&1).unwrap();
+        journal.append(&2).unwrap();
+        drop(journal);
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        text += "33";
+        std::fs::write(&path, text).unwrap();
+        let (mut journal, rows) = open(&path).unwrap();
+        assert_eq!(rows, [1, 2]);
+        journal.append(&4).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n2\n4\n");
+    }
+
+    #[test]
+    fn a_second_writer_and_a_broken_row_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let first = open(&path).unwrap();
+        let told = open(&path).err().unwrap().to_string();
+        assert!(told.contains("another process"), "{told}");
+        drop(first);
+        std::fs::write(&path, "1\nx\n").unwrap();
+        let told = open(&path).err().unwrap().to_string();
+        assert!(told.contains("rows.jsonl:2: "), "{told}");
+    }
+
+    #[test]
+    fn a_full_disk_costs_no_row() {
+        let mut journal = Journal::full();
+        let told = format!("{:#}", journal.append(&1).unwrap_err());
+        assert!(told.contains("what it holds is kept") && told.contains("space"), "{told}");
+        assert_eq!(journal.length, 0);
+    }
+}

@@ -1,0 +1,178 @@
+//! What stands beside a file of rows: from what it was made, by what, and how much there is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::durable::replace_file;
+use crate::remote::Spent;
+
+/// Version of [`Manifest`].
+pub const MANIFEST_FORMAT: u32 = 1;
+
+/// The manifest of a file of rows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`MANIFEST_FORMAT`] of the writer.
+    pub format: u32,
+    /// The command.
+    pub stage: String,
+    /// Version of this program.
+    pub program: String,
+    /// Everything the rows depend on: hashes of the inputs, seed, teacher, settings.
+    pub made_by: Map<String, Value>,
+    /// How many of what.
+    pub counts: Map<String, Value>,
+    /// What it took, all runs together.
+    #[serde(default)]
+    pub spent: Spent,
+    /// Nothing is missing.
+    pub complete: bool,
+    /// SHA-256 of the rows, once complete.
+    #[serde(default)]
+    pub sha256: Option<String>,
+}
+
+impl Manifest {
+    /// A manifest without figures.
+    #[must_use]
+    pub fn new(stage: &str, made_by: Map<String, Value>) -> Self {
+        Self {
+            format: MANIFEST_FORMAT,
+            stage: stage.to_owned(),
+            program: format!("retort-train {}", env!("CARGO_PKG_VERSION")),
+            made_by,
+            ..Self::default()
+        }
+    }
+
+    /// The manifest of an earlier run of the same stage, if there is one.
+    ///
+    /// # Errors
+    /// When it is none, is of a newer format, or the rows were made otherwise: each difference is
+    /// named.
+    pub fn earlier(&self, path: &Path) -> Result<Option<Self>> {
+        let Ok(text) = fs::read_to_string(path) else { return Ok(None) };
+        let earlier: Self = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no manifest", path.display()))?;
+        if earlier.format > MANIFEST_FORMAT {
+            bail!(
+                "{}: a manifest of format {}; this program reads up to {MANIFEST_FORMAT}: use a \
+                 newer retort-train",
+                path.display(),
+                earlier.format
+            );
+        }
+        let all = self.made_by.keys().chain(earlier.made_by.keys());
+        let mut differ: Vec<String> = all
+            .filter(|key| self.made_by.get(*key) != earlier.made_by.get(*key))
+            .map(|key| {
+                let shown = |m: &Map<String, Value>| m.get(key).map_or("none".to_owned(), short);
+                format!("{key} was {}, now {}", shown(&earlier.made_by), shown(&self.made_by))
+            })
+            .collect();
+        differ.sort();
+        differ.dedup();
+        if !differ.is_empty() {
+            bail!(
+                "{}: the rows there were made otherwise ({}); name another file with --out, or \
+                 remove these",
+                path.display(),
+                differ.join("; ")
+            );
+        }
+        Ok(Some(earlier))
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// What the file system reported.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        replace_file(path, |file| file.write_all(text.as_bytes()))
+            .with_context(|| format!("{} cannot be written", path.display()))
+    }
+}
+
+fn short(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+/// Where the manifest of `rows` stands: `x.manifest.json` beside `x.jsonl`.
+#[must_use]
+pub fn manifest_path(rows: &Path) -> PathBuf {
+    rows.with_extension("manifest.json")
+}
+
+/// SHA-256, lower-case hexadecimal.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256 of a file, lower-case hexadecimal.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn file_sha256(path: &Path) -> Result<String> {
+    let mut file =
+        fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut file, &mut HashWriter(&mut hasher))?;
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl std::io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn made_by(teacher: &str) -> Map<String, Value> {
+        json!({"teacher": teacher, "seed": 1}).as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn rows_made_otherwise_are_not_mixed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = manifest_path(&folder.path().join("rows.jsonl"));
+        let first = Manifest::new("collect", made_by("a"));
+        assert_eq!(first.earlier(&path).unwrap(), None);
+        first.write(&path).unwrap();
+        assert_eq!(first.earlier(&path).unwrap(), Some(first));
+        let told = Manifest::new("collect", made_by("b")).earlier(&path).unwrap_err().to_string();
+        assert!(told.contains("teacher was \"a\", now \"b\"") && !told.contains("seed"), "{told}");
+    }
+
+    #[test]
+    fn a_newer_manifest_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.manifest.json");
+        let newer = Manifest { format: 2, ..Manifest::new("collect", made_by("a")) };
+        newer.write(&path).unwrap();
+        let told = newer.earlier(&path).unwrap_err().to_string();
+        assert!(told.contains("format 2"), "{told}");
+    }
+}

@@ -1,0 +1,19 @@
+//! What teachers did, as files: one row a task, beside them a manifest.
+//!
+//! [`Trajectory`] is our row; `published` reads and writes the format of the published
+//! trajectories. A [`Journal`] appends rows durably and goes on where an earlier run stopped.
+
+mod import;
+mod journal;
+mod manifest;
+mod observed;
+mod published;
+mod read;
+mod row;
+
+pub use import::{ExportArgs, ImportArgs, export, import};
+pub use journal::{Journal, Keyed};
+pub use manifest::{MANIFEST_FORMAT, Manifest, file_sha256, manifest_path, sha256};
+pub use published::{PublishedError, from_published, to_published};
+pub use read::{ReadError, read_rows, read_trajectories, versioned, write_rows};
+pub use row::{Mode, TRAJECTORY_VERSION, Trajectory};

@@ -1,0 +1,106 @@
+//! Files of rows.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::row::{TRAJECTORY_VERSION, Trajectory};
+use crate::durable::replace_file;
+
+/// Why a file of rows cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A line is no row.
+    #[error("{}:{line}: {reason}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
+        /// What is wrong with it, and what was expected.
+        reason: String,
+    },
+    /// There is no row in it.
+    #[error("{}: holds no row; expected JSON Lines, one row each", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Lines of a JSON Lines file with their numbers from 1, blank ones passed over.
+///
+/// # Errors
+/// [`ReadError`] names file and line.
+pub fn read_rows<T>(
+    path: &Path,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, ReadError> {
+    let io = |source| ReadError::Io { path: path.to_path_buf(), source };
+    let file = BufReader::new(File::open(path).map_err(io)?);
+    let mut rows = Vec::new();
+    for (text, line) in file.lines().zip(1..) {
+        let text = text.map_err(io)?;
+        if text.trim().is_empty() {
+            continue;
+        }
+        let refused = |reason| ReadError::Line { path: path.to_path_buf(), line, reason };
+        rows.push(read(&text).map_err(refused)?);
+    }
+    if rows.is_empty() {
+        return Err(ReadError::Empty { path: path.to_path_buf() });
+    }
+    Ok(rows)
+}
+
+/// The trajectories of a file.
+///
+/// # Errors
+/// [`ReadError`]; a row of a newer version is named with its version.
+pub fn read_trajectories(path: &Path) -> Result<Vec<Trajectory>, ReadError> {
+    read_rows(path, |text| versioned(text, "version", TRAJECTORY_VERSION, "a trajectory"))
+}
+
+/// Reads a row after a look at its version.
+pub fn versioned<T: DeserializeOwned>(
+    text: &str,
+    field: &str,
+    newest: u32,
+    what: &str,
+) -> Result<T, String> {
+    let value: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| format!("{error}; expected {what} as JSON"))?;
+    let version = value.get(field).and_then(serde_json::Value::as_u64);
+    if let Some(version) = version.filter(|version| *version > u64::from(newest)) {
+        return Err(format!(
+            "{what} of format {version}; this program reads up to {newest}: use a newer \
+             retort-train"
+        ));
+    }
+    serde_json::from_value(value).map_err(|error| format!("{error}; expected {what}"))
+}
+
+/// Writes rows as JSON Lines: the whole new file or the old one.
+///
+/// # Errors
+/// What the file system reported.
+pub fn write_rows<T: Serialize>(path: &Path, rows: impl Iterator<Item = T>) -> std::io::Result<()> {
+    replace_file(path, |file| {
+        for row in rows {
+            serde_json::to_writer(&mut *file, &row)?;
+            file.write_all(b"\n")?;
+        }
+        Ok(())
+    })
+}
