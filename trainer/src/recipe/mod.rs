@@ -146,7 +146,7 @@ fn collected(recipe: &Recipe, dialect: &Dialect, dir: &Path) -> Result<Collected
     if let (Ok(train), Ok(held_out)) = (fs::read(&train), fs::read(&held_out)) {
         let train = serde_json::from_slice(&train)?;
         let held_out = serde_json::from_slice(&held_out)?;
-        return Ok(Collected { train, held_out, dropped: 0 });
+        return Ok(Collected { train, held_out, ..Collected::default() });
     }
     let style = ProgressStyle::with_template("collecting {bar:30} {pos}/{len} worlds {eta}")?;
     let bar = ProgressBar::new(recipe.collect.worlds as u64).with_style(style);
@@ -158,6 +158,7 @@ fn collected(recipe: &Recipe, dialect: &Dialect, dir: &Path) -> Result<Collected
         collected.held_out.len(),
         collected.dropped
     );
+    eprint!("{}", collected.tallies);
     write_json(&train, &collected.train)?;
     write_json(&held_out, &collected.held_out)?;
     Ok(collected)
