@@ -198,9 +198,18 @@ fn vocabulary(
     Ok(train_tokenizer(texts, &world::syllables(), recipe.vocabulary_max)?)
 }
 
+/// The sequences that a student's context holds; how many it does not is said.
 fn encode(encoder: &Encoder, rendered: &[Vec<Segment>]) -> Result<Vec<Sequence>> {
+    let context = Shape::small(0).context_tokens;
     let encoded = rendered.iter().map(|segments| encode_segments(encoder, segments));
-    Ok(encoded.collect::<Result<_, _>>()?)
+    let mut sequences = encoded.collect::<Result<Vec<_>, _>>()?;
+    let all = sequences.len();
+    sequences.retain(|sequence| sequence.ids.len() <= context);
+    if sequences.len() < all {
+        let longer = all - sequences.len();
+        eprintln!("{longer} of {all} left out: longer than the context of {context} tokens");
+    }
+    Ok(sequences)
 }
 
 fn train_config(recipe: &Recipe, vocabulary: &Vocabulary, dir: &Path) -> TrainConfig {

@@ -54,34 +54,47 @@ impl School {
     }
 }
 
-#[test]
-fn the_teacher_solves_its_tasks_through_the_loop_and_changes_its_query_when_a_search_misses() {
-    let mut missed = (0, 0);
-    for (domain, style) in [
-        (Domain::Gazetteer, Style::Plain),
-        (Domain::Gazetteer, Style::Full),
-        (Domain::Plant, Style::Full),
-        (Domain::Plant, Style::Unfamiliar),
-    ] {
-        let tallies = School::new(world(21, domain, style)).tallies(0.0);
-        println!("{domain:?} {style:?}\n{tallies}");
-        let all = tallies.all();
-        assert!(all.right * 100 >= all.tasks * 97, "{tallies}");
-        for tally in tallies.0.values() {
-            assert!(tally.right * 10 >= tally.tasks * 8, "{tallies}");
-        }
-        missed = (missed.0 + all.missed, missed.1 + all.missed_right);
+/// Tasks that the teacher must solve, in percent.
+const RIGHT_PERCENT_MIN: usize = 97;
+
+#[track_caller]
+fn check_teacher(domain: Domain, style: Style) {
+    let tallies = School::new(world(21, domain, style)).tallies(0.0);
+    let all = tallies.all();
+    assert!(all.right * 100 >= all.tasks * RIGHT_PERCENT_MIN, "{tallies}");
+    if style != Style::Plain {
+        // It must often enough be needed, and it must help.
+        assert!(all.missed >= 5 && all.missed_right * 2 > all.missed, "{tallies}");
     }
-    assert!(missed.0 >= 15, "{missed:?}");
-    assert!(missed.1 * 4 >= missed.0 * 3, "{missed:?}");
+}
+
+#[test]
+fn the_teacher_solves_a_plain_gazetteer_through_the_loop() {
+    check_teacher(Domain::Gazetteer, Style::Plain);
+}
+
+#[test]
+fn the_teacher_solves_a_gazetteer_and_changes_its_query_when_a_search_misses() {
+    check_teacher(Domain::Gazetteer, Style::Full);
+}
+
+#[test]
+fn the_teacher_solves_a_plant_and_changes_its_query_when_a_search_misses() {
+    check_teacher(Domain::Plant, Style::Full);
+}
+
+#[test]
+fn the_teacher_reads_an_author_it_has_not_met() {
+    check_teacher(Domain::Plant, Style::Unfamiliar);
 }
 
 #[test]
 fn a_teacher_that_slips_is_wrong_at_times_and_the_same_way_each_time() {
-    let school = School::new(world(5, Domain::Plant, Style::Full));
+    let small = WorldConfig { style: Style::Full, ..WorldConfig::new(5, Domain::Plant, 200, 60) };
+    let school = School::new(generate(&small).unwrap());
     let wrong = |tallies: &Tallies| tallies.all().tasks - tallies.all().right;
     let often = school.tallies(0.3);
-    assert!((20..150).contains(&wrong(&often)), "{often}");
+    assert!((6..50).contains(&wrong(&often)), "{often}");
     assert_eq!(school.tallies(0.3), often);
     assert!(wrong(&school.tallies(0.05)) < wrong(&often) / 2);
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Serialize;
 
-use super::{Domain, Style, WorldConfig, generate};
+use super::{Domain, Family, Style, World, WorldConfig, generate, training_world};
 
 /// Generates a world: documents, and questions whose answers stand in them.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,6 +30,10 @@ pub struct WorldArgs {
     /// How they are written and what is asked about them
     #[arg(long, value_enum, default_value_t = Style::default())]
     pub style: Style,
+    /// Write the eight test families instead, each into a folder of its name, and the training world
+    /// they differ from: gazetteers of the full style
+    #[arg(long)]
+    pub families: bool,
     /// Folder for corpus.jsonl, test.jsonl, train.jsonl and, for `retort bench corpus`,
     /// queries.jsonl; made if it is missing
     #[arg(long)]
@@ -41,6 +45,9 @@ pub struct WorldArgs {
 /// # Errors
 /// When there is no such world, or the files cannot be written.
 pub fn run(args: &WorldArgs) -> anyhow::Result<()> {
+    if args.families {
+        return families(args);
+    }
     let config = WorldConfig {
         seed: args.seed,
         domain: args.domain,
@@ -49,8 +56,22 @@ pub fn run(args: &WorldArgs) -> anyhow::Result<()> {
         test_tasks: args.tasks,
         train_tasks: args.train_tasks.unwrap_or(args.tasks),
     };
-    let world = generate(&config)?;
-    let out = &args.out;
+    write(&generate(&config)?, &args.out)
+}
+
+fn families(args: &WorldArgs) -> anyhow::Result<()> {
+    let tasks = args.train_tasks.unwrap_or(args.tasks);
+    write(&training_world(args.seed, args.documents, tasks)?, &args.out.join("training"))?;
+    for family in Family::ALL {
+        let world = family.draw(args.seed, args.documents, args.tasks)?;
+        let name = clap::ValueEnum::to_possible_value(&family);
+        let name = name.as_ref().map_or("family", |name| name.get_name());
+        write(&world, &args.out.join(name))?;
+    }
+    Ok(())
+}
+
+fn write(world: &World, out: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(out).with_context(|| format!("{}: cannot be made", out.display()))?;
     write_rows(&out.join("corpus.jsonl"), &world.documents)?;
     write_rows(&out.join("test.jsonl"), &world.test)?;
@@ -96,6 +117,7 @@ mod tests {
             train_tasks: Some(20),
             domain: Domain::Gazetteer,
             style: Style::Plain,
+            families: false,
             out: folder.path().join("new").join("world"),
         };
         run(&args).unwrap();

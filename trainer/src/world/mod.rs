@@ -9,11 +9,12 @@
 //!
 //! Facts: `kind`, `relation`, `wording`, `value`. Populations: `populate`, `gazetteer`, `plant`.
 //! Documents: `page`, `filler`. Questions: `task`, `draw`, `plan`, `routes`, `questions`,
-//! `measure`, `arithmetic`.
+//! `measure`, `arithmetic`. For comparing students: [`Family`].
 
 mod arithmetic;
 mod command;
 mod draw;
+mod family;
 mod filler;
 mod gazetteer;
 mod kind;
@@ -39,6 +40,7 @@ use serde::{Deserialize, Serialize};
 
 pub use command::{WorldArgs, run};
 pub use draw::reads;
+pub use family::{Family, training_world};
 pub use kind::EntityKind;
 pub use names::{Split, split_of, syllables};
 pub use plan::{Finish, NOT_IN_CORPUS, Need, Order, Plan, Read, Scale, Subject};

@@ -50,8 +50,8 @@ const LONG_PAGE_WORDS: std::ops::RangeInclusive<usize> = 420..=520;
 /// Words of a page of which a search shows a part.
 const MIDDLE_PAGE_WORDS: std::ops::RangeInclusive<usize> = 180..=260;
 /// Pages of these lengths, in percent.
-const LONG_PERCENT: u32 = 15;
-const MIDDLE_PERCENT: u32 = 6;
+const LONG_PERCENT: u32 = 10;
+const MIDDLE_PERCENT: u32 = 4;
 /// Pages that mention the same fact of something else, in percent.
 const NEIGHBOUR_PERCENT: u32 = 15;
 

@@ -7,7 +7,7 @@ pub const AREA: Words = Words {
     evidence: "has a floor area of {v} square metres",
     value: ValueKind::Number,
     unit: " square metres",
-    search: "area floor square metres covers large",
+    search: "floor area square metres covers",
     sentences: &[
         "{X} covers {v} square metres",
         "The floor area of {x} is {v} square metres",

@@ -87,7 +87,7 @@ pub const EMPLOYEES: Words = Words {
     evidence: "has a staff of {v}",
     value: ValueKind::Number,
     unit: "",
-    search: "employees staff people employs work",
+    search: "staff employees employs people",
     sentences: &[
         "{X} has {v} employees",
         "The staff of {x} is {v} strong",
