@@ -245,3 +245,34 @@ fn export(
     gguf::export(&path, model, vocabulary, &labels, Weights::Q8_0)?;
     Ok(path)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::world::{Domain, Style};
+
+    fn recipe(name: &str) -> Recipe {
+        let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+        Recipe::read(&recipes.join(name)).unwrap()
+    }
+
+    #[test]
+    fn what_a_recipe_leaves_out_is_no_part_of_its_key() {
+        let student = Recipe { measure: None, ..recipe("student.toml") };
+        let written = toml::to_string(&student).unwrap();
+        for key in ["style", "domains", "slips"] {
+            assert!(!written.contains(key), "{written}");
+        }
+        let slipping = CollectConfig { slips: 0.1, ..student.collect.clone() };
+        let slipping = Recipe { collect: slipping, ..student.clone() };
+        assert_ne!(slipping.key().unwrap(), student.key().unwrap());
+    }
+
+    #[test]
+    fn a_recipe_names_style_and_domains() {
+        let CollectConfig { style, domains, .. } = recipe("worlds.toml").collect;
+        assert_eq!(style, Style::Full);
+        assert_eq!(domains, [Domain::Gazetteer, Domain::Plant]);
+    }
+}

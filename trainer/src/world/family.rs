@@ -28,7 +28,8 @@ use super::{Domain, Style, World, WorldConfig, WorldError, generate_with};
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
-    /// One or two hops about the entities of a training world.
+    /// One or two hops about the entities of a training world; a question may by chance be one of
+    /// those that were learnt.
     FactsKnown,
     /// One or two hops in a world of names that no training world has.
     FactsUnseen,
@@ -82,11 +83,11 @@ impl Family {
             _ => return Ok(self.arithmetic(seed, count)),
         };
         if self == Self::FactsKnown {
-            let mut world = facts(seed, documents, [0, count], KNOWN)?;
+            let mut world = facts(seed, documents, [0, count], KNOWN, 1)?;
             world.test = std::mem::take(&mut world.train);
             return Ok(world);
         }
-        facts(seed.wrapping_add(UNSEEN_SEEDS), documents, [count, 0], shares)
+        facts(seed.wrapping_add(UNSEEN_SEEDS), documents, [count, 0], shares, 0)
     }
 
     fn arithmetic(self, seed: u64, count: usize) -> World {
@@ -110,7 +111,7 @@ impl Family {
 /// # Errors
 /// When the documents do not allow so many questions.
 pub fn training_world(seed: u64, documents: usize, tasks: usize) -> Result<World, WorldError> {
-    let mut world = facts(seed, documents, [0, tasks], KNOWN)?;
+    let mut world = facts(seed, documents, [0, tasks], KNOWN, 0)?;
     let config = StoryConfig { steps: STEPS, number_max: 99, other_words: false };
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(u64::MAX);
@@ -123,6 +124,7 @@ fn facts(
     documents: usize,
     [test_tasks, train_tasks]: [usize; 2],
     shares: &[(TaskKind, usize)],
+    draw: u64,
 ) -> Result<World, WorldError> {
     let config = WorldConfig {
         seed,
@@ -132,7 +134,7 @@ fn facts(
         test_tasks,
         train_tasks,
     };
-    generate_with(&config, [shares, shares])
+    generate_with(&config, [shares, shares], draw)
 }
 
 fn stories(config: &StoryConfig, id: &str, count: usize, rng: &mut ChaCha8Rng) -> Vec<Task> {
@@ -177,6 +179,9 @@ mod tests {
         assert_eq!(training.train.len(), 90);
         let known = Family::FactsKnown.draw(5, 200, 60).unwrap();
         assert_eq!(known.documents, training.documents);
+        let learnt: BTreeSet<&str> = training.train.iter().map(|t| t.question.as_str()).collect();
+        let repeated = known.test.iter().filter(|t| learnt.contains(t.question.as_str())).count();
+        assert!(repeated < 6, "{repeated} of 60");
         let unseen = Family::FactsUnseen.draw(5, 200, 60).unwrap();
         assert!(titles(&unseen).is_disjoint(&titles(&training)));
     }

@@ -189,16 +189,18 @@ pub enum WorldError {
 /// # Errors
 /// When it has too few documents.
 pub fn generate(config: &WorldConfig) -> Result<World, WorldError> {
-    generate_with(config, [TaskKind::shares(config.style); 2])
+    generate_with(config, [TaskKind::shares(config.style); 2], 0)
 }
 
 /// Makes the world of `config` with these shares of kinds among its test and its training tasks.
+/// Worlds that differ in `draw` alone have the same documents and other questions about them.
 ///
 /// # Errors
 /// When it has too few documents.
 pub fn generate_with(
     config: &WorldConfig,
     [test_shares, train_shares]: [&[(TaskKind, usize)]; 2],
+    draw: u64,
 ) -> Result<World, WorldError> {
     let [test_documents, train_documents] = split_documents(config)?;
     let &WorldConfig { seed, domain, style, .. } = config;
@@ -212,6 +214,9 @@ pub fn generate_with(
     }
     entities.shuffle(&mut rng);
     let documents = documents(config, &entities, &mut rng);
+    if draw > 0 {
+        rng.set_stream(draw);
+    }
     let mut tasks = |split, shares, count, name| {
         let id_prefix = format!("world-{seed}-{name}");
         let about = TaskSource { domain, style, split, entities: &entities, id_prefix };
