@@ -1,6 +1,8 @@
 //! Trajectories: the teacher acts in generated worlds through the runtime's own loop, sandbox and
 //! corpus, so every observation is real. What it answered rightly is kept.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,15 +18,15 @@ use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::{Dialect, Transcript};
 use serde::{Deserialize, Serialize};
 
-use crate::teach::TeacherEngine;
-use crate::world::{self, Task, World, WorldConfig};
+use crate::teach::{Slips, TeacherEngine, first_search_missed};
+use crate::world::{self, Domain, Style, Task, TaskKind, World, WorldConfig};
 
 /// Passages a search returns, drawn per task: mostly the runtime's default, but a student that
 /// has seen only one number fails on others.
 const PASSAGES: [usize; 6] = [3, 3, 3, 2, 4, 3];
 
 /// What to collect.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CollectConfig {
     /// Seed of the first world; the others follow.
@@ -39,6 +41,99 @@ pub struct CollectConfig {
     pub held_out_tasks: usize,
     /// Threads; no part of the result.
     pub threads: usize,
+    /// How documents are written, and what is asked about them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub style: Style,
+    /// What the worlds are about, in turn.
+    #[serde(default = "gazetteer", skip_serializing_if = "is_gazetteer")]
+    pub domains: Vec<Domain>,
+    /// Share of the teacher's actions that are wrong, 0..=1.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub slips: f64,
+}
+
+/// The domains of recipes that name none.
+pub fn gazetteer() -> Vec<Domain> {
+    vec![Domain::Gazetteer]
+}
+
+// What a recipe does not say is not written either, so that its key stays as it was.
+fn is_gazetteer(domains: &[Domain]) -> bool {
+    domains == gazetteer()
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// How the teacher did in one kind of question.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Tasks.
+    pub tasks: usize,
+    /// Answered rightly.
+    pub right: usize,
+    /// Tasks whose first search did not show what it was for, though the corpus holds it.
+    pub missed: usize,
+    /// Of these, answered rightly.
+    pub missed_right: usize,
+}
+
+/// How the teacher did, by kind of question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tallies(pub BTreeMap<TaskKind, Tally>);
+
+impl Tallies {
+    /// All kinds together.
+    #[must_use]
+    pub fn all(&self) -> Tally {
+        self.0.values().fold(Tally::default(), |mut all, tally| {
+            all.add(tally);
+            all
+        })
+    }
+
+    /// Counts one task.
+    pub fn count(&mut self, kind: TaskKind, is_right: bool, missed: bool) {
+        let one = Tally {
+            tasks: 1,
+            right: usize::from(is_right),
+            missed: usize::from(missed),
+            missed_right: usize::from(missed && is_right),
+        };
+        self.0.entry(kind).or_default().add(&one);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (kind, tally) in &other.0 {
+            self.0.entry(*kind).or_default().add(tally);
+        }
+    }
+}
+
+impl Tally {
+    fn add(&mut self, other: &Self) {
+        self.tasks += other.tasks;
+        self.right += other.right;
+        self.missed += other.missed;
+        self.missed_right += other.missed_right;
+    }
+}
+
+impl fmt::Display for Tallies {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<12} {:>6} {:>6} {:>12} {:>6}",
+            "kind", "tasks", "right", "first missed", "right"
+        )?;
+        let rows = self.0.iter().map(|(kind, tally)| (format!("{kind:?}"), *tally));
+        for (kind, tally) in rows.chain([("all".to_owned(), self.all())]) {
+            let Tally { tasks, right, missed, missed_right } = tally;
+            writeln!(f, "{kind:<12} {tasks:>6} {right:>6} {missed:>12} {missed_right:>6}")?;
+        }
+        Ok(())
+    }
 }
 
 /// Kept trajectories, in order of worlds and tasks.
@@ -50,6 +145,8 @@ pub struct Collected {
     pub held_out: Vec<Transcript>,
     /// Tasks the teacher did not answer rightly.
     pub dropped: usize,
+    /// How it did.
+    pub tallies: Tallies,
 }
 
 /// Stands still: what a teacher's Python does must not depend on when.
@@ -70,8 +167,12 @@ impl Clock for StillClock {
 /// # Errors
 /// When the generator cannot make it.
 pub fn world(config: &CollectConfig, index: usize) -> Result<World> {
+    let domain = config.domains.get(index % config.domains.len().max(1)).copied();
+    let domain = domain.context("collect.domains is empty: name gazetteer, plant or both")?;
     let config = WorldConfig {
         seed: config.seed.wrapping_add(index as u64),
+        domain,
+        style: config.style,
         documents: config.documents,
         test_tasks: config.held_out_tasks,
         train_tasks: config.tasks,
@@ -114,6 +215,7 @@ pub fn collect(
         all.train.extend(collected.train);
         all.held_out.extend(collected.held_out);
         all.dropped += collected.dropped;
+        all.tallies.merge(&collected.tallies);
     }
     Ok(all)
 }
@@ -130,17 +232,22 @@ fn collect_world(
     let mut random = ChaCha8Rng::seed_from_u64(config.seed);
     random.set_stream(index as u64);
     let mut collected = Collected::default();
-    for task in &world.train {
-        let passages = PASSAGES.get(random.random_range(0..PASSAGES.len())).copied().unwrap_or(3);
-        match teach(task, dialect, sandbox, &corpus, passages) {
-            Some(transcript) => collected.train.push(transcript),
-            None => collected.dropped += 1,
-        }
-    }
-    for task in &world.test {
-        match teach(task, dialect, sandbox, &corpus, 3) {
-            Some(transcript) => collected.held_out.push(transcript),
-            None => collected.dropped += 1,
+    let mut classroom = Classroom { dialect, sandbox, corpus: &corpus };
+    let tasks = world.train.iter().map(|task| (task, true));
+    for (number, (task, is_training)) in
+        tasks.chain(world.test.iter().map(|task| (task, false))).enumerate()
+    {
+        let passages = match is_training {
+            true => PASSAGES.get(random.random_range(0..PASSAGES.len())).copied().unwrap_or(3),
+            false => 3,
+        };
+        let seed = ((config.seed.wrapping_add(index as u64)) << 20) | number as u64;
+        let lesson = classroom.teach(task, passages, Slips { rate: config.slips, seed })?;
+        collected.tallies.count(task.kind, lesson.is_right, lesson.missed);
+        match (lesson.is_right, is_training) {
+            (false, _) => collected.dropped += 1,
+            (true, true) => collected.train.push(lesson.transcript),
+            (true, false) => collected.held_out.push(lesson.transcript),
         }
     }
     Ok(collected)
@@ -166,28 +273,51 @@ pub fn index_world(world: &World, dir: &Path) -> Result<Corpus> {
     Ok(Corpus::open(&folder)?)
 }
 
-/// The teacher's trajectory, if its answer is right.
-fn teach(
-    task: &Task,
-    dialect: &Dialect,
-    sandbox: &Sandbox,
-    corpus: &Corpus,
-    passages: usize,
-) -> Option<Transcript> {
-    let mut engine = TeacherEngine::new(task.plan.as_ref()?, dialect);
-    let mut agent = Agent {
-        engine: &mut engine,
-        sandbox,
-        retriever: corpus,
-        toolbox: &Toolbox::default(),
-        dialect,
-        clock: &StillClock,
-        settings: Settings { passages_per_search: passages, ..Settings::default() },
-        cancel: Cancel::default(),
-    };
-    let run = agent.run(&task.question, &mut ());
-    let is_right = run.status == Status::Answered
-        && !run.forced
-        && run.answer.as_deref() == Some(task.answer.as_str());
-    is_right.then_some(run.transcript)
+/// Where the teacher acts.
+pub struct Classroom<'a> {
+    /// How replies are written.
+    pub dialect: &'a Dialect,
+    /// Runs them.
+    pub sandbox: &'a Sandbox,
+    /// Is searched.
+    pub corpus: &'a Corpus,
+}
+
+/// What the teacher did with one task.
+pub struct Lesson {
+    /// All it did.
+    pub transcript: Transcript,
+    /// Its answer.
+    pub answer: Option<String>,
+    /// Whether that is the right one.
+    pub is_right: bool,
+    /// Whether the first search did not show what it was for, though the corpus holds it.
+    pub missed: bool,
+}
+
+impl Classroom<'_> {
+    /// The teacher's way through `task` with this many passages a search.
+    ///
+    /// # Errors
+    /// When the task has no plan.
+    pub fn teach(&mut self, task: &Task, passages: usize, slips: Slips) -> Result<Lesson> {
+        let plan = task.plan.as_ref().with_context(|| format!("{}: no plan", task.id))?;
+        let mut engine = TeacherEngine::new(plan, self.dialect, slips);
+        let mut agent = Agent {
+            engine: &mut engine,
+            sandbox: self.sandbox,
+            retriever: self.corpus,
+            toolbox: &Toolbox::default(),
+            dialect: self.dialect,
+            clock: &StillClock,
+            settings: Settings { passages_per_search: passages, ..Settings::default() },
+            cancel: Cancel::default(),
+        };
+        let run = agent.run(&task.question, &mut ());
+        let is_right = run.status == Status::Answered
+            && !run.forced
+            && run.answer.as_deref() == Some(task.answer.as_str());
+        let missed = task.kind != TaskKind::Absent && first_search_missed(plan, &run.transcript);
+        Ok(Lesson { transcript: run.transcript, answer: run.answer, is_right, missed })
+    }
 }

@@ -17,9 +17,10 @@ use retort_transcript::Dialect;
 use serde::{Deserialize, Serialize};
 
 use super::Recipe;
-use crate::collect::index_world;
+use crate::collect::{self, index_world};
 use crate::durable::replace_file;
-use crate::world::{self, WorldConfig};
+use crate::teach::first_search_missed;
+use crate::world::{self, Domain, Style, TaskKind, WorldConfig};
 
 /// What to measure on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,12 @@ pub struct MeasureConfig {
     pub documents: usize,
     /// Its questions.
     pub tasks: usize,
+    /// How documents are written, and what is asked about them.
+    #[serde(default)]
+    pub style: Style,
+    /// What the worlds are about, one for each.
+    #[serde(default = "collect::gazetteer")]
+    pub domains: Vec<Domain>,
 }
 
 /// Measures the student at `gguf`, unless the manifest beside it has its figures already, and
@@ -55,8 +62,13 @@ pub fn measure(recipe: &Recipe, dialect: &Dialect, gguf: &Path) -> Result<()> {
         ..Manifest::default()
     };
     if let Some(config) = &recipe.measure {
-        let (summary, lines) = answer(config, dialect, file)?;
+        let mut report = Report::default();
+        for domain in &config.domains {
+            answer(config, *domain, dialect, ModelFile::open(gguf)?, &mut report)?;
+        }
+        let Report { summary, lines, after_miss: (right, missed) } = report;
         eprint!("{summary}");
+        eprintln!("{right} of {missed} right after a first search that missed");
         let rows = gguf.with_extension("eval.jsonl");
         write(&rows, &(lines + &summary.json().to_string() + "\n"))?;
         manifest.exact_match = shares(&summary);
@@ -64,13 +76,27 @@ pub fn measure(recipe: &Recipe, dialect: &Dialect, gguf: &Path) -> Result<()> {
     write(&path, &toml::to_string(&manifest)?)
 }
 
-/// Answers the questions of the world, greedily; returns the figures and a JSON line each.
-fn answer(config: &MeasureConfig, dialect: &Dialect, file: ModelFile) -> Result<(Summary, String)> {
+/// How the student did.
+#[derive(Default)]
+struct Report {
+    summary: Summary,
+    /// A JSON line for each question.
+    lines: String,
+    /// Runs whose first search did not show what it was for: right ones, and all.
+    after_miss: (usize, usize),
+}
+
+/// Answers the questions of the world of a domain, greedily.
+fn answer(
+    config: &MeasureConfig,
+    domain: Domain,
+    dialect: &Dialect,
+    file: ModelFile,
+    report: &mut Report,
+) -> Result<()> {
     let world = world::generate(&WorldConfig {
-        seed: config.seed,
-        documents: config.documents,
-        test_tasks: config.tasks,
-        train_tasks: 0,
+        style: config.style,
+        ..WorldConfig::new(config.seed, domain, config.documents, config.tasks)
     })?;
     let folder = tempfile::tempdir().context("a temporary folder")?;
     let corpus = index_world(&world, folder.path())?;
@@ -80,7 +106,6 @@ fn answer(config: &MeasureConfig, dialect: &Dialect, file: ModelFile) -> Result<
     let mut engine = WorkerEngine::load(file, worker, Cancel::default())?;
     let style = ProgressStyle::with_template("measuring {bar:30} {pos}/{len} questions {eta}")?;
     let bar = ProgressBar::new(world.test.len() as u64).with_style(style);
-    let (mut summary, mut lines) = (Summary::default(), String::new());
     for task in &world.test {
         let mut agent = Agent {
             engine: &mut engine,
@@ -93,14 +118,18 @@ fn answer(config: &MeasureConfig, dialect: &Dialect, file: ModelFile) -> Result<
             cancel: Cancel::default(),
         };
         let run = agent.run(&task.question, &mut ());
+        let missed = |plan| first_search_missed(plan, &run.transcript);
+        let missed = task.kind != TaskKind::Absent && task.plan.as_ref().is_some_and(missed);
         let task: Task = serde_json::from_value(serde_json::to_value(task)?)?;
         let score = task.score(&run);
-        summary.add(&task, &run, score);
-        lines += &(task.report(&run, score, None).to_string() + "\n");
+        report.after_miss.0 += usize::from(missed && score.exact_match);
+        report.after_miss.1 += usize::from(missed);
+        report.summary.add(&task, &run, score);
+        report.lines += &(task.report(&run, score, None).to_string() + "\n");
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok((summary, lines))
+    Ok(())
 }
 
 /// Shares answered exactly, by kind and over `all`, to three places.

@@ -157,7 +157,7 @@ fn collected(recipe: &Recipe, dialect: &Dialect, dir: &Path) -> Result<Collected
     if let (Ok(train), Ok(held_out)) = (fs::read(&train), fs::read(&held_out)) {
         let train = serde_json::from_slice(&train)?;
         let held_out = serde_json::from_slice(&held_out)?;
-        return Ok(Collected { train, held_out, dropped: 0 });
+        return Ok(Collected { train, held_out, ..Collected::default() });
     }
     let style = ProgressStyle::with_template("collecting {bar:30} {pos}/{len} worlds {eta}")?;
     let bar = ProgressBar::new(recipe.collect.worlds as u64).with_style(style);
@@ -169,6 +169,7 @@ fn collected(recipe: &Recipe, dialect: &Dialect, dir: &Path) -> Result<Collected
         collected.held_out.len(),
         collected.dropped
     );
+    eprint!("{}", collected.tallies);
     write_json(&train, &collected.train)?;
     write_json(&held_out, &collected.held_out)?;
     Ok(collected)
@@ -208,9 +209,18 @@ fn vocabulary(
     Ok(train_tokenizer(texts, &world::syllables(), recipe.vocabulary_max)?)
 }
 
+/// The sequences that a student's context holds; how many it does not is said.
 fn encode(encoder: &Encoder, rendered: &[Vec<Segment>]) -> Result<Vec<Sequence>> {
+    let context = Shape::small(0).context_tokens;
     let encoded = rendered.iter().map(|segments| encode_segments(encoder, segments));
-    Ok(encoded.collect::<Result<_, _>>()?)
+    let mut sequences = encoded.collect::<Result<Vec<_>, _>>()?;
+    let all = sequences.len();
+    sequences.retain(|sequence| sequence.ids.len() <= context);
+    if sequences.len() < all {
+        let longer = all - sequences.len();
+        eprintln!("{longer} of {all} left out: longer than the context of {context} tokens");
+    }
+    Ok(sequences)
 }
 
 fn train_config(recipe: &Recipe, vocabulary: &Vocabulary, dir: &Path) -> TrainConfig {
@@ -245,4 +255,35 @@ fn export(
     let path = out.join(format!("{}.gguf", recipe.name));
     gguf::export(&path, model, vocabulary, &labels, Weights::Q8_0)?;
     Ok(path)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::world::{Domain, Style};
+
+    fn recipe(name: &str) -> Recipe {
+        let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+        Recipe::read(&recipes.join(name)).unwrap()
+    }
+
+    #[test]
+    fn what_a_recipe_leaves_out_is_no_part_of_its_key() {
+        let student = Recipe { measure: None, ..recipe("student.toml") };
+        let written = toml::to_string(&student).unwrap();
+        for key in ["style", "domains", "slips"] {
+            assert!(!written.contains(key), "{written}");
+        }
+        let slipping = CollectConfig { slips: 0.1, ..student.collect.clone() };
+        let slipping = Recipe { collect: slipping, ..student.clone() };
+        assert_ne!(slipping.key().unwrap(), student.key().unwrap());
+    }
+
+    #[test]
+    fn a_recipe_names_style_and_domains() {
+        let CollectConfig { style, domains, .. } = recipe("worlds.toml").collect;
+        assert_eq!(style, Style::Full);
+        assert_eq!(domains, [Domain::Gazetteer, Domain::Plant]);
+    }
 }

@@ -6,8 +6,9 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use retort_transcript::{Dialect, Observation, Passage, Segment, Source, Step, Transcript};
 
-use super::policy::{next_action, said};
-use crate::world::{Entity, Fact, Plan, World};
+use super::policy::{missed, next_action, said};
+use super::reading;
+use crate::world::{Entity, Plan, Relation, World};
 
 /// A skill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,11 @@ pub enum Drill {
 const FACTS_PER_PASSAGE_MAX: usize = 3;
 /// Passages are all of one kind this often, in percent: only these teach which passage is which.
 const SAME_KIND_PERCENT: u32 = 90;
+
+/// A passage is asked for a fact that it does not state this often, in percent.
+const ABSENT_PERCENT: u32 = 50;
+/// Words of a passage of a longer page.
+const PASSAGE_WORDS: usize = 110;
 
 /// Makes drills about the entities of a world.
 pub struct DrillSource<'a> {
@@ -83,28 +89,46 @@ impl<'a> DrillSource<'a> {
     fn lookup(&self, rng: &mut ChaCha8Rng) -> Vec<Segment> {
         let chosen = self.passages(rng);
         let passages: Vec<Passage> = chosen.iter().map(|(_, passage)| passage.clone()).collect();
-        let mut asked: Vec<(usize, &Entity, &Fact)> = Vec::new();
-        for (index, (entity, _)) in chosen.iter().enumerate() {
-            let facts = entity.facts.sample(rng, FACTS_PER_PASSAGE_MAX);
-            asked.extend(facts.map(|fact| (index + 1, *entity, fact)));
+        let Some((first, _)) = chosen.first() else {
+            return Vec::new();
+        };
+        let logs = self.dialect.render_passages(&first.title, &passages);
+        let mut asked: Vec<Asked> = Vec::new();
+        for (entity, _) in &chosen {
+            let relations = self.relations(entity);
+            let facts = relations
+                .iter()
+                .map(|relation| (*relation, reading::find(&logs, &entity.title, *relation)));
+            let (said, unsaid): (Vec<_>, Vec<_>) = facts.partition(|(_, found)| found.is_some());
+            let absent = usize::from(rng.random_ratio(ABSENT_PERCENT, 100));
+            let said = said.sample(rng, FACTS_PER_PASSAGE_MAX).cloned().collect::<Vec<_>>();
+            let unsaid = unsaid.sample(rng, absent).cloned().collect::<Vec<_>>();
+            let of_entity = said.into_iter().chain(unsaid);
+            asked.extend(of_entity.map(|(relation, found)| Asked { entity, relation, found }));
         }
         asked.shuffle(rng);
-        let Some((_, entity, fact)) = asked.first() else {
+        let Some(Asked { entity, relation, .. }) = asked.first() else {
             return Vec::new();
         };
-        let plan = Plan::Lookup { title: entity.title.clone(), relation: fact.relation };
-        let Ok(action) = next_action(&plan, &[]) else {
+        let Ok(action) = next_action(&Plan::lookup(&entity.title, *relation), &[]) else {
             return Vec::new();
         };
-        let question = format!("{} {}", entity.title, fact.relation.words().key);
-        let logs = self.dialect.render_passages(&entity.title, &passages);
+        let question = format!("{} {}", entity.title, relation.words().key);
         let observation = Observation::Output { logs, value: None, assigned: None };
         let search =
             Step { reply: self.dialect.compose_reply(&action), observation: Some(observation) };
-        let reply = asked
-            .iter()
-            .flat_map(|(number, entity, fact)| question_and_fact(*number, entity, fact));
+        let reply = asked.iter().flat_map(question_and_fact);
         self.exercise(&question, vec![search], reply.collect())
+    }
+
+    /// What can be said of such an entity: what some entity of its kind has.
+    fn relations(&self, entity: &Entity) -> Vec<Relation> {
+        let alike = self.world.entities.iter().filter(|other| other.kind == entity.kind);
+        let mut relations: Vec<Relation> =
+            alike.flat_map(|other| other.facts.iter().map(|fact| fact.relation)).collect();
+        relations.sort_unstable();
+        relations.dedup();
+        relations
     }
 
     /// One to four documents, mostly of one kind, in random order.
@@ -117,13 +141,21 @@ impl<'a> DrillSource<'a> {
                 is_mixed || self.world.entities.get(*index).map(|entity| entity.kind) == kind
             })
             .collect();
-        let chosen = fitting.sample(rng, count).filter_map(|index| {
-            let document = self.world.documents.get(*index)?;
-            let passage =
-                Passage { title: document.title.clone(), text: document.text.clone(), score: 0.0 };
-            Some((self.world.entities.get(*index)?, passage))
-        });
-        let mut chosen: Vec<_> = chosen.collect();
+        let mut chosen: Vec<_> = Vec::new();
+        for index in fitting.sample(rng, count) {
+            if let Some((entity, document)) =
+                self.world.entities.get(*index).zip(self.world.documents.get(*index))
+            {
+                chosen.push((entity, &document.title, &document.text));
+            }
+        }
+        let mut chosen: Vec<_> = chosen
+            .into_iter()
+            .map(|(entity, title, text)| {
+                let text = part(text, rng);
+                (entity, Passage { title: title.clone(), text, score: 0.0 })
+            })
+            .collect();
         chosen.shuffle(rng);
         chosen
     }
@@ -143,18 +175,51 @@ impl<'a> DrillSource<'a> {
     }
 }
 
-/// `I need the birth year of X. X [1] was born in the year 1790. `, learned: number and value.
-fn question_and_fact(number: usize, entity: &Entity, fact: &Fact) -> Vec<Piece> {
-    let said = said(fact.relation, "\n");
+/// A fact that a drill asks for, and what the observation says of it.
+struct Asked<'a> {
+    entity: &'a Entity,
+    relation: Relation,
+    found: Option<reading::Found>,
+}
+
+/// `I need the birth year of X. X [1] was born in the year 1790. `, learned: number and value; or
+/// `X [0] has no birth year here. `, learned: the number.
+fn question_and_fact(asked: &Asked) -> Vec<Piece> {
+    let Asked { entity: Entity { title, .. }, relation, found } = asked;
+    let opening = format!("I need the {} of {title}. {title} [", relation.words().key);
+    let Some(found) = found else {
+        let missed = missed(title, &[*relation]);
+        let rest = missed.split_once("[0]").map_or("", |(_, rest)| rest).to_owned();
+        return vec![(opening, false), ("0]".to_owned(), true), (rest, false)];
+    };
+    let said = said(*relation, "\n");
     let (before, after) = said.split_once('\n').unwrap_or((&said, ""));
-    let title = &entity.title;
     vec![
-        (format!("I need the {} of {title}. {title} [", fact.relation.words().key), false),
-        (format!("{number}]"), true),
+        (opening, false),
+        (format!("{}]", found.passage), true),
         (format!(" {before}"), false),
-        (fact.value.clone(), true),
+        (found.value.clone(), true),
         (format!("{after}. "), false),
     ]
+}
+
+/// A page as a search shows it: of a long one, sentences that stand together.
+fn part(text: &str, rng: &mut ChaCha8Rng) -> String {
+    let sentences: Vec<&str> = text.split_inclusive(". ").collect();
+    let words = |sentence: &&str| sentence.split(' ').count();
+    if sentences.iter().map(words).sum::<usize>() <= PASSAGE_WORDS {
+        return text.to_owned();
+    }
+    let start = rng.random_range(0..sentences.len());
+    let mut room = PASSAGE_WORDS;
+    let fits = |sentence: &&&str| {
+        let count = words(sentence);
+        let fits = count <= room;
+        room = room.saturating_sub(count);
+        fits
+    };
+    let part: Vec<&str> = sentences.iter().skip(start).take_while(fits).copied().collect();
+    part.concat().trim_end().to_owned()
 }
 
 /// The pieces as segments, without the blank at the very end.

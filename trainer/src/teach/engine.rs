@@ -1,18 +1,32 @@
 //! The teacher in the place of a model.
 
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use retort::engine::{
     Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, Stop,
 };
-use retort_transcript::{Dialect, Segment, Source};
+use retort_transcript::{Action, Dialect, Segment, Source};
 
 use super::policy::next_action;
+use super::slip::Slip;
 use crate::world::Plan;
 
+/// How often a teacher is wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Slips {
+    /// Share of actions with a slip, 0..=1.
+    pub rate: f64,
+    /// Equal seeds slip alike. Candidates of one turn slip each for itself.
+    pub seed: u64,
+}
+
 /// Answers one task by its plan. Like a model it sees nothing but the prompt: the observations are
-/// taken from there.
+/// taken from there. What its broken Python brought is no observation of the corpus: it does the
+/// action again.
 pub struct TeacherEngine<'a> {
     plan: &'a Plan,
     dialect: &'a Dialect,
+    slips: Slips,
     info: ModelInfo,
     observations: Vec<String>,
 }
@@ -20,13 +34,23 @@ pub struct TeacherEngine<'a> {
 impl<'a> TeacherEngine<'a> {
     /// A teacher for the task with this plan, writing replies in `dialect` (one without a system
     /// prompt).
-    pub fn new(plan: &'a Plan, dialect: &'a Dialect) -> Self {
+    pub fn new(plan: &'a Plan, dialect: &'a Dialect, slips: Slips) -> Self {
         let info = ModelInfo {
             name: "teacher".to_owned(),
             sha256: String::new(),
             context_tokens: u32::MAX,
         };
-        Self { plan, dialect, info, observations: Vec::new() }
+        Self { plan, dialect, slips, info, observations: Vec::new() }
+    }
+
+    /// The action of candidate number `index`, with a slip or without.
+    fn slipped(&self, action: &Action, index: usize) -> Action {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.slips.seed);
+        rng.set_stream(((self.observations.len() as u64) << 32) | index as u64);
+        if !rng.random_bool(self.slips.rate.clamp(0.0, 1.0)) {
+            return action.clone();
+        }
+        Slip::draw(action, &mut rng).apply(action.clone(), &mut rng)
     }
 }
 
@@ -45,16 +69,18 @@ impl Engine for TeacherEngine<'_> {
         request: &SampleRequest,
         finished: &mut dyn FnMut(usize, &Candidate) -> Flow,
     ) -> Result<Vec<Candidate>, EngineError> {
-        let observations: Vec<&str> = self.observations.iter().map(String::as_str).collect();
-        let action = next_action(self.plan, &observations)
+        let read = self.observations.iter().map(String::as_str);
+        let read: Vec<&str> = read.filter(|text| !text.starts_with("Error")).collect();
+        let action = next_action(self.plan, &read)
             .map_err(|error| EngineError::WorkerFailed(error.to_string()))?;
-        let reply = Candidate {
-            text: self.dialect.compose_reply(&action),
-            tokens: 0,
-            mean_logprob: 0.0,
-            stop: Stop::End,
-        };
-        let mut replies = vec![reply; usize::from(request.candidates.max(1))];
+        let mut replies: Vec<Candidate> = (0..usize::from(request.candidates.max(1)))
+            .map(|index| Candidate {
+                text: self.dialect.compose_reply(&self.slipped(&action, index)),
+                tokens: 0,
+                mean_logprob: 0.0,
+                stop: Stop::End,
+            })
+            .collect();
         let mut flow = Flow::Continue;
         for (index, reply) in replies.iter_mut().enumerate() {
             match flow {

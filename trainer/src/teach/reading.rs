@@ -15,11 +15,19 @@ pub struct Found {
 /// `Title [n]: Sentence [n]. Sentence [n].`
 pub fn find(observation: &str, title: &str, relation: Relation) -> Option<Found> {
     observation.lines().filter_map(|line| passage(line, title)).find_map(|(passage, text)| {
-        let end = format!(" [{passage}].");
-        let mut sentences = text.split(end.as_str()).map(str::trim);
-        let value = sentences.find_map(|sentence| relation.read(title, sentence))?;
+        let value =
+            sentences(text, passage).find_map(|sentence| relation.read(title, &sentence))?;
         Some(Found { passage, value })
     })
+}
+
+/// The sentences of a passage, without final punctuation: each ends in the passage's number.
+fn sentences(text: &str, passage: u32) -> impl Iterator<Item = String> {
+    let pieces: Vec<String> = text
+        .split(format!(" [{passage}]").as_str())
+        .map(|piece| piece.trim_start_matches(['.', '!', '?', ' ']).to_owned())
+        .collect();
+    pieces.into_iter()
 }
 
 /// Number and text of the passage in `line` if it has this title.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Serialize;
 
-use super::{WorldConfig, generate};
+use super::{Domain, Family, Style, World, WorldConfig, generate, training_world};
 
 /// Generates a world: documents, and questions whose answers stand in them.
 #[derive(Clone, Debug, clap::Args)]
@@ -27,17 +27,17 @@ pub struct WorldArgs {
     /// What the documents are about
     #[arg(long, value_enum, default_value_t = Domain::Gazetteer)]
     pub domain: Domain,
+    /// How they are written and what is asked about them
+    #[arg(long, value_enum, default_value_t = Style::default())]
+    pub style: Style,
+    /// Write the eight test families instead, each into a folder of its name, and the training world
+    /// they differ from: gazetteers of the full style
+    #[arg(long)]
+    pub families: bool,
     /// Folder for corpus.jsonl, test.jsonl, train.jsonl and, for `retort bench corpus`,
     /// queries.jsonl; made if it is missing
     #[arg(long)]
     pub out: PathBuf,
-}
-
-/// What the documents of a world are about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Domain {
-    /// Persons, bridges, towns, rivers and museums.
-    Gazetteer,
 }
 
 /// Writes the world of `args`.
@@ -45,15 +45,33 @@ pub enum Domain {
 /// # Errors
 /// When there is no such world, or the files cannot be written.
 pub fn run(args: &WorldArgs) -> anyhow::Result<()> {
-    let Domain::Gazetteer = args.domain;
+    if args.families {
+        return families(args);
+    }
     let config = WorldConfig {
         seed: args.seed,
+        domain: args.domain,
+        style: args.style,
         documents: args.documents,
         test_tasks: args.tasks,
         train_tasks: args.train_tasks.unwrap_or(args.tasks),
     };
-    let world = generate(&config)?;
-    let out = &args.out;
+    write(&generate(&config)?, &args.out)
+}
+
+fn families(args: &WorldArgs) -> anyhow::Result<()> {
+    let tasks = args.train_tasks.unwrap_or(args.tasks);
+    write(&training_world(args.seed, args.documents, tasks)?, &args.out.join("training"))?;
+    for family in Family::ALL {
+        let world = family.draw(args.seed, args.documents, args.tasks)?;
+        let name = clap::ValueEnum::to_possible_value(&family);
+        let name = name.as_ref().map_or("family", |name| name.get_name());
+        write(&world, &args.out.join(name))?;
+    }
+    Ok(())
+}
+
+fn write(world: &World, out: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(out).with_context(|| format!("{}: cannot be made", out.display()))?;
     write_rows(&out.join("corpus.jsonl"), &world.documents)?;
     write_rows(&out.join("test.jsonl"), &world.test)?;
@@ -98,6 +116,8 @@ mod tests {
             tasks: 30,
             train_tasks: Some(20),
             domain: Domain::Gazetteer,
+            style: Style::Plain,
+            families: false,
             out: folder.path().join("new").join("world"),
         };
         run(&args).unwrap();
@@ -108,7 +128,7 @@ mod tests {
         let files = ["corpus.jsonl", "test.jsonl", "train.jsonl", "queries.jsonl"];
         assert_eq!(files.map(|name| rows(name).len()), [120, 30, 20, 30]);
         let gold = |row: &serde_json::Value| row["gold"].as_array().unwrap().len();
-        assert!(rows("queries.jsonl").iter().all(|row| (1..=2).contains(&gold(row))));
+        assert!(rows("queries.jsonl").iter().all(|row| (1..=3).contains(&gold(row))));
         let keys: Vec<String> =
             rows("test.jsonl")[0].as_object().unwrap().keys().cloned().collect();
         assert_eq!(keys, ["id", "question", "answer", "kind"]);

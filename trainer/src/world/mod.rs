@@ -1,17 +1,34 @@
 //! Worlds: documents about entities that never existed, and questions whose answers stand in them.
 //!
-//! [`generate`] is a pure function of a [`WorldConfig`]. A world has persons, bridges, towns,
-//! rivers and museums; every document states two to four facts in one of several wordings, links
-//! to others, and has neighbours of its own kind with similar names. Each [`Task`] carries the
-//! [`Plan`] that answers it, for the teacher; the plan names only what the question names.
-//! This module knows nothing about agents, prompts or tokens.
+//! [`generate`] is a pure function of a [`WorldConfig`]. A world is a gazetteer (persons, bridges,
+//! towns, rivers, museums) or a plant (machines, parts, halls, people, suppliers, fault codes); its
+//! documents state facts in wordings that vary, link to others, and have neighbours of their own
+//! kind with similar names. Each [`Task`] carries the [`Plan`] that answers it, for the teacher;
+//! the plan names only what the question names. This module knows nothing about agents, prompts or
+//! tokens.
+//!
+//! Facts: `kind`, `relation`, `wording`, `value`. Populations: `populate`, `gazetteer`, `plant`.
+//! Documents: `page`, `filler`. Questions: `task`, `draw`, `plan`, `routes`, `questions`,
+//! `measure`, `arithmetic`. For comparing students: [`Family`].
 
+mod arithmetic;
 mod command;
+mod draw;
+mod family;
+mod filler;
+mod gazetteer;
+mod kind;
+mod measure;
 mod names;
+mod page;
+mod plan;
+mod plant;
 mod populate;
 mod questions;
 mod relation;
+mod routes;
 mod task;
+mod value;
 mod wording;
 
 use std::collections::BTreeMap;
@@ -21,29 +38,70 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-pub use command::{Domain, WorldArgs, run};
+pub use command::{WorldArgs, run};
+pub use draw::reads;
+pub use family::{Family, training_world};
+pub use kind::EntityKind;
 pub use names::{Split, split_of, syllables};
+pub use plan::{Finish, NOT_IN_CORPUS, Need, Order, Plan, Read, Scale, Subject};
 pub use populate::{Entity, Fact};
-pub use questions::Operation;
-pub use relation::{EntityKind, Relation};
-pub use task::{Plan, Task, TaskKind};
+pub use relation::{Relation, ValueKind};
+pub use task::{Task, TaskKind};
+pub use value::{date_parts, items};
 
 use names::NameSource;
+use task::TaskSource;
 
 /// Fewer documents cannot hold every kind of question.
 pub const DOCUMENTS_MIN: usize = 40;
+
+/// What the documents of a world are about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Domain {
+    /// Persons, bridges, towns, rivers and museums.
+    #[default]
+    Gazetteer,
+    /// Machines, parts, halls, people, suppliers and fault codes.
+    Plant,
+}
+
+/// How documents are written, and what is asked about them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Style {
+    /// One sentence for each fact and nothing else; seven kinds of question.
+    #[default]
+    Plain,
+    /// Three authors, long and short pages, asides; every kind of question.
+    Full,
+    /// As full, but by an author whose manner no training page has.
+    Unfamiliar,
+}
 
 /// What determines a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorldConfig {
     /// Equal configurations give equal worlds.
     pub seed: u64,
+    /// What the documents are about.
+    pub domain: Domain,
+    /// How they are written.
+    pub style: Style,
     /// Documents in the corpus, at least [`DOCUMENTS_MIN`].
     pub documents: usize,
     /// Questions about entities whose names are in the test split.
     pub test_tasks: usize,
     /// Questions about the others. Without test tasks, no name of the test split occurs.
     pub train_tasks: usize,
+}
+
+impl WorldConfig {
+    /// A full world with test questions only.
+    #[must_use]
+    pub fn new(seed: u64, domain: Domain, documents: usize, test_tasks: usize) -> Self {
+        Self { seed, domain, style: Style::Full, documents, test_tasks, train_tasks: 0 }
+    }
 }
 
 /// A generated world.
@@ -66,7 +124,7 @@ pub struct Document {
     pub id: String,
     /// Name of the entity.
     pub title: String,
-    /// Two to four sentences.
+    /// What is said of it.
     pub text: String,
 }
 
@@ -80,25 +138,22 @@ pub struct Query {
 }
 
 impl World {
-    /// The test questions, each with the documents that its plan reads.
+    /// The test questions that need documents, each with those that its plan reads.
     #[must_use]
     pub fn queries(&self) -> Vec<Query> {
         let ids: BTreeMap<&str, &str> =
             self.documents.iter().map(|row| (row.title.as_str(), row.id.as_str())).collect();
-        let value = |title: &str, relation| {
-            let entity = self.entities.iter().find(|entity| entity.title == title);
-            entity.and_then(|entity| entity.value(relation)).map(str::to_owned)
-        };
         let query = |task: &Task| {
-            let titles = match task.plan.as_ref()? {
-                Plan::Lookup { title, .. } | Plan::Span { title, .. } => vec![title.clone()],
-                Plan::Hop { title, via, .. } => vec![title.clone(), value(title, *via)?],
-                Plan::Age { title, maker } => vec![title.clone(), value(title, *maker)?],
-                Plan::Pair { titles, .. } => titles.to_vec(),
-            };
-            let gold = titles.iter().filter_map(|title| ids.get(title.as_str()));
-            let gold = gold.map(|id| (*id).to_owned()).collect();
-            Some(Query { question: task.question.clone(), gold })
+            let (reads, _) = reads(task.plan.as_ref()?, &self.entities);
+            let mut gold: Vec<String> = Vec::new();
+            for read in reads {
+                let id = (*ids.get(read.title.as_str())?).to_owned();
+                if !gold.contains(&id) {
+                    gold.push(id);
+                }
+            }
+            let question = task.question.clone();
+            (!gold.is_empty()).then_some(Query { question, gold })
         };
         self.test.iter().filter_map(query).collect()
     }
@@ -134,23 +189,41 @@ pub enum WorldError {
 /// # Errors
 /// When it has too few documents.
 pub fn generate(config: &WorldConfig) -> Result<World, WorldError> {
+    generate_with(config, [TaskKind::shares(config.style); 2], 0)
+}
+
+/// Makes the world of `config` with these shares of kinds among its test and its training tasks.
+/// Worlds that differ in `draw` alone have the same documents and other questions about them.
+///
+/// # Errors
+/// When it has too few documents.
+pub fn generate_with(
+    config: &WorldConfig,
+    [test_shares, train_shares]: [&[(TaskKind, usize)]; 2],
+    draw: u64,
+) -> Result<World, WorldError> {
     let [test_documents, train_documents] = split_documents(config)?;
-    let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+    let &WorldConfig { seed, domain, style, .. } = config;
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut names = NameSource::default();
     let mut entities = Vec::with_capacity(config.documents);
     for (split, count) in [(Split::Test, test_documents), (Split::Train, train_documents)] {
         if count > 0 {
-            entities.extend(populate::populate(split, count, &mut names, &mut rng));
+            entities.extend(populate::populate(domain, style, split, count, &mut names, &mut rng));
         }
     }
     entities.shuffle(&mut rng);
-    let documents = documents(config.seed, &entities, &mut rng);
-    let mut tasks = |split, count, name| {
-        let id_prefix = format!("world-{}-{name}", config.seed);
-        task::tasks(&entities, split, count, &id_prefix, &mut rng)
+    let documents = documents(config, &entities, &mut rng);
+    if draw > 0 {
+        rng.set_stream(draw);
+    }
+    let mut tasks = |split, shares, count, name| {
+        let id_prefix = format!("world-{seed}-{name}");
+        let about = TaskSource { domain, style, split, entities: &entities, id_prefix };
+        task::tasks(&about, shares, count, &mut names, &mut rng)
     };
-    let test = tasks(Split::Test, config.test_tasks, "test")?;
-    let train = tasks(Split::Train, config.train_tasks, "train")?;
+    let test = tasks(Split::Test, test_shares, config.test_tasks, "test")?;
+    let train = tasks(Split::Train, train_shares, config.train_tasks, "train")?;
     Ok(World { documents, entities, test, train })
 }
 
@@ -170,11 +243,11 @@ fn split_documents(config: &WorldConfig) -> Result<[usize; 2], WorldError> {
     Ok([test, documents - test])
 }
 
-fn documents(seed: u64, entities: &[Entity], rng: &mut ChaCha8Rng) -> Vec<Document> {
+fn documents(config: &WorldConfig, entities: &[Entity], rng: &mut ChaCha8Rng) -> Vec<Document> {
     let document = |(index, entity): (usize, &Entity)| Document {
-        id: format!("world-{seed}-{index:05}"),
+        id: format!("world-{}-{index:05}", config.seed),
         title: entity.title.clone(),
-        text: populate::document_text(entity, rng),
+        text: page::write(entity, entities, config.style, rng),
     };
     entities.iter().enumerate().map(document).collect()
 }

@@ -79,6 +79,17 @@ impl NameSource {
     }
 }
 
+/// A new fault code of `split`: a letter and three digits.
+pub fn fault_code(names: &mut NameSource, split: Split, rng: &mut ChaCha8Rng) -> String {
+    loop {
+        let letter = char::from(rng.random_range(b'A'..=b'Z'));
+        let code = format!("{letter}{}", rng.random_range(100..=999));
+        if split_of(&code) == split && names.used.insert(code.clone()) {
+            return code;
+        }
+    }
+}
+
 /// `text` with its first letter in upper case.
 pub fn capitalised(text: &str) -> String {
     let mut letters = text.chars();

@@ -1,104 +1,23 @@
-//! What entities are and what can be said of them, in which words.
+//! What can be said of entities, in which words.
 
+use super::kind::EntityKind;
 use super::names::capitalised;
-use super::wording;
+use super::value;
+use super::wording::{gazetteer, machine, site, stores};
 
-/// What an entity is.
+/// What the value of a fact is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EntityKind {
-    /// Somebody, named by two words.
-    Person,
-    /// Titled `NAME Bridge`.
-    Bridge,
-    /// Named by one word.
-    Town,
-    /// Titled `NAME River`.
-    River,
-    /// Titled `NAME Museum`.
-    Museum,
-}
-
-impl EntityKind {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Person, Self::Bridge, Self::Town, Self::River, Self::Museum];
-
-    /// The word that follows the name in a title.
-    pub fn title_word(self) -> Option<&'static str> {
-        match self {
-            Self::Person | Self::Town => None,
-            Self::Bridge => Some("Bridge"),
-            Self::River => Some("River"),
-            Self::Museum => Some("Museum"),
-        }
-    }
-
-    /// The kind of the entity with this title.
-    pub fn of_title(title: &str) -> Self {
-        let titled = |kind: &Self| {
-            kind.title_word().is_some_and(|word| title.split(' ').next_back() == Some(word))
-        };
-        let kind = Self::ALL.into_iter().find(titled);
-        kind.unwrap_or(if title.contains(' ') { Self::Person } else { Self::Town })
-    }
-
-    /// How running text names the entity: `the Heahi Bridge`, `Bokaru Temi`.
-    pub fn in_text(self, title: &str) -> String {
-        if self.title_word().is_some() { format!("the {title}") } else { title.to_owned() }
-    }
-
-    /// How later sentences of its own document may name it: `the bridge`, the last name.
-    pub fn short(self, title: &str) -> String {
-        match self {
-            Self::Person => title.split(' ').next_back().unwrap_or(title).to_owned(),
-            Self::Bridge => "the bridge".to_owned(),
-            Self::Town => "the town".to_owned(),
-            Self::River => "the river".to_owned(),
-            Self::Museum => "the museum".to_owned(),
-        }
-    }
-}
-
-/// A fact about an entity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Relation {
-    /// Person: year.
-    BirthYear,
-    /// Person: town.
-    BirthTown,
-    /// Person: year.
-    DeathYear,
-    /// Person: an older person.
-    Teacher,
-    /// Bridge: person.
-    Designer,
-    /// Bridge or museum: year.
-    OpeningYear,
-    /// Bridge: year.
-    RebuildingYear,
-    /// Bridge: metres.
-    BridgeLength,
-    /// Bridge: river.
-    Crosses,
-    /// Town: year.
-    FoundingYear,
-    /// Town: people.
-    Population,
-    /// Town: year.
-    RailwayYear,
-    /// Town: river.
-    OnRiver,
-    /// River: kilometres.
-    RiverLength,
-    /// River: metres.
-    Depth,
-    /// River: town.
-    Mouth,
-    /// Museum: person.
-    Founder,
-    /// Museum: count.
-    Rooms,
-    /// Museum: town.
-    InTown,
+pub enum ValueKind {
+    /// Digits.
+    Number,
+    /// Title of another entity of the world.
+    Title,
+    /// A day: `3 May 1902`.
+    Date,
+    /// Titles: `A, B and C`.
+    List,
+    /// A few words of [`CAUSES`](super::value::CAUSES).
+    Phrase,
 }
 
 /// The words for one relation. `{x}` stands for the entity, `{X}` for it at the start of a
@@ -108,110 +27,231 @@ pub struct Words {
     pub key: &'static str,
     /// What a thought says after title and document number.
     pub evidence: &'static str,
+    /// What the value is.
+    pub value: ValueKind,
+    /// What follows the value in a data sheet, with the blank before it.
+    pub unit: &'static str,
+    /// Words of all its sentences: what to search for when the title alone did not do.
+    pub search: &'static str,
     /// Sentences of documents, without the full stop.
     pub sentences: &'static [&'static str],
     /// Questions for the fact.
     pub questions: &'static [&'static str],
 }
 
-impl Relation {
-    /// All of them.
-    pub const ALL: [Self; 19] = [
-        Self::BirthYear,
-        Self::BirthTown,
-        Self::DeathYear,
-        Self::Teacher,
-        Self::Designer,
-        Self::OpeningYear,
-        Self::RebuildingYear,
-        Self::BridgeLength,
-        Self::Crosses,
-        Self::FoundingYear,
-        Self::Population,
-        Self::RailwayYear,
-        Self::OnRiver,
-        Self::RiverLength,
-        Self::Depth,
-        Self::Mouth,
-        Self::Founder,
-        Self::Rooms,
-        Self::InTown,
-    ];
-
-    /// Whether the value is a number; else it is the title of another entity.
-    pub fn is_number(self) -> bool {
-        !matches!(
-            self,
-            Self::BirthTown
-                | Self::Teacher
-                | Self::Designer
-                | Self::Crosses
-                | Self::OnRiver
-                | Self::Mouth
-                | Self::Founder
-                | Self::InTown
-        )
-    }
-
-    /// Its words.
-    pub fn words(self) -> &'static Words {
-        match self {
-            Self::BirthYear => &wording::BIRTH_YEAR,
-            Self::BirthTown => &wording::BIRTH_TOWN,
-            Self::DeathYear => &wording::DEATH_YEAR,
-            Self::Teacher => &wording::TEACHER,
-            Self::Designer => &wording::DESIGNER,
-            Self::OpeningYear => &wording::OPENING_YEAR,
-            Self::RebuildingYear => &wording::REBUILDING_YEAR,
-            Self::BridgeLength => &wording::BRIDGE_LENGTH,
-            Self::Crosses => &wording::CROSSES,
-            Self::FoundingYear => &wording::FOUNDING_YEAR,
-            Self::Population => &wording::POPULATION,
-            Self::RailwayYear => &wording::RAILWAY_YEAR,
-            Self::OnRiver => &wording::ON_RIVER,
-            Self::RiverLength => &wording::RIVER_LENGTH,
-            Self::Depth => &wording::DEPTH,
-            Self::Mouth => &wording::MOUTH,
-            Self::Founder => &wording::FOUNDER,
-            Self::Rooms => &wording::ROOMS,
-            Self::InTown => &wording::IN_TOWN,
+/// Declares the relations with their words.
+macro_rules! relations {
+    ($($(#[$doc:meta])* $name:ident: $words:path,)*) => {
+        /// A fact about an entity.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Relation {
+            $($(#[$doc])* $name,)*
         }
+
+        impl Relation {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Its words.
+            #[must_use]
+            pub fn words(self) -> &'static Words {
+                match self {
+                    $(Self::$name => &$words,)*
+                }
+            }
+        }
+    };
+}
+
+relations! {
+    /// Person: year.
+    BirthYear: gazetteer::BIRTH_YEAR,
+    /// Person: town.
+    BirthTown: gazetteer::BIRTH_TOWN,
+    /// Person: year.
+    DeathYear: gazetteer::DEATH_YEAR,
+    /// Person: an older person.
+    Teacher: gazetteer::TEACHER,
+    /// Bridge: person.
+    Designer: gazetteer::DESIGNER,
+    /// Bridge or museum: year.
+    OpeningYear: gazetteer::OPENING_YEAR,
+    /// Bridge: year.
+    RebuildingYear: gazetteer::REBUILDING_YEAR,
+    /// Bridge: metres.
+    BridgeLength: gazetteer::BRIDGE_LENGTH,
+    /// Bridge: river.
+    Crosses: gazetteer::CROSSES,
+    /// Town: year.
+    FoundingYear: gazetteer::FOUNDING_YEAR,
+    /// Town: people.
+    Population: gazetteer::POPULATION,
+    /// Town: year.
+    RailwayYear: gazetteer::RAILWAY_YEAR,
+    /// Town: river.
+    OnRiver: gazetteer::ON_RIVER,
+    /// River: kilometres.
+    RiverLength: gazetteer::RIVER_LENGTH,
+    /// River: metres.
+    Depth: gazetteer::DEPTH,
+    /// River: town.
+    Mouth: gazetteer::MOUTH,
+    /// Museum: person.
+    Founder: gazetteer::FOUNDER,
+    /// Museum: count.
+    Rooms: gazetteer::ROOMS,
+    /// Museum: town.
+    InTown: gazetteer::IN_TOWN,
+    /// Bridge or museum: day.
+    FirstStone: gazetteer::FIRST_STONE,
+    /// Bridge or museum: day.
+    Handover: gazetteer::HANDOVER,
+    /// River: all its bridges.
+    Bridges: gazetteer::BRIDGES,
+    /// Machine: year.
+    CommissionYear: machine::COMMISSION_YEAR,
+    /// Machine: year.
+    OverhaulYear: machine::OVERHAUL_YEAR,
+    /// Machine: bar.
+    Pressure: machine::PRESSURE,
+    /// Machine: kilowatts.
+    Power: machine::POWER,
+    /// Machine: hours.
+    Interval: machine::INTERVAL,
+    /// Machine: day.
+    LastService: machine::LAST_SERVICE,
+    /// Machine: day.
+    NextService: machine::NEXT_SERVICE,
+    /// Machine: hall.
+    InHall: machine::IN_HALL,
+    /// Machine: person.
+    ServicedBy: machine::SERVICED_BY,
+    /// Machine: all its parts.
+    Parts: machine::PARTS,
+    /// Part: number.
+    PartNumber: stores::PART_NUMBER,
+    /// Part: grams.
+    Weight: stores::WEIGHT,
+    /// Part: hours.
+    Lifetime: stores::LIFETIME,
+    /// Part: works.
+    Supplier: stores::SUPPLIER,
+    /// Works: people.
+    Employees: stores::EMPLOYEES,
+    /// Works: number.
+    Phone: stores::PHONE,
+    /// Works: year.
+    WorksYear: stores::WORKS_YEAR,
+    /// Hall: square metres.
+    Area: site::AREA,
+    /// Hall: year.
+    BuildYear: site::BUILD_YEAR,
+    /// Hall: person.
+    Foreman: site::FOREMAN,
+    /// Person of a plant: year.
+    HireYear: site::HIRE_YEAR,
+    /// Person of a plant: number.
+    Extension: site::EXTENSION,
+    /// Person of a plant: hall.
+    Workshop: site::WORKSHOP,
+    /// Person of a plant: an older person.
+    Instructor: site::INSTRUCTOR,
+    /// Fault: machine.
+    FaultMachine: site::FAULT_MACHINE,
+    /// Fault: a phrase.
+    FaultCause: site::FAULT_CAUSE,
+    /// Fault: part.
+    FaultPart: site::FAULT_PART,
+}
+
+impl Relation {
+    /// Whether the value is a number.
+    #[must_use]
+    pub fn is_number(self) -> bool {
+        self.words().value == ValueKind::Number
     }
 
     /// The sentence number `wording` for the entity called `subject`, without the full stop.
+    #[must_use]
     pub fn sentence(self, wording: usize, subject: &str, value: &str) -> String {
         let sentences = self.words().sentences;
         let template = sentences.get(wording % sentences.len()).copied().unwrap_or_default();
         fill(template, subject, value)
     }
 
-    /// The value that `sentence` (without the full stop) gives for this relation of the entity
-    /// with this title, if it is a sentence about it.
-    pub fn read(self, title: &str, sentence: &str) -> Option<String> {
-        let kind = EntityKind::of_title(title);
-        let subjects = [kind.in_text(title), kind.short(title)];
-        let forms = self.words().sentences.iter().flat_map(|template| {
-            subjects.iter().map(move |subject| fill(template, subject, "{v}"))
-        });
-        forms.filter_map(|form| value_in(&form, sentence)).find(|value| self.allows(value))
+    /// Whether the sentence number `wording` starts with the entity.
+    #[must_use]
+    pub fn names_subject_first(self, wording: usize) -> bool {
+        let sentences = self.words().sentences;
+        sentences.get(wording % sentences.len()).is_some_and(|words| words.starts_with("{X}"))
     }
 
-    fn allows(self, value: &str) -> bool {
-        if self.is_number() {
-            !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit())
+    /// The sentence as it stands after opening words.
+    #[must_use]
+    pub fn clause(self, wording: usize, subject: &str, value: &str) -> String {
+        let sentences = self.words().sentences;
+        let template = sentences.get(wording % sentences.len()).copied().unwrap_or_default();
+        if template.starts_with("{X}") {
+            fill(&template.replace("{X}", "{x}"), subject, value)
         } else {
-            value.split(' ').all(|word| word.starts_with(|c: char| c.is_ascii_uppercase()))
+            value::decapitalised(&fill(template, subject, value))
         }
+    }
+
+    /// The entry of a data sheet, without the full stop.
+    #[must_use]
+    pub fn entry(self, value: &str) -> String {
+        let Words { key, unit, .. } = self.words();
+        format!("{}: {value}{unit}", capitalised(key))
+    }
+
+    /// The value that `sentence` (without the full stop) gives for this relation of the entity
+    /// with this title, if it says so: in one of the relation's sentences, alone, after some
+    /// opening words or as a second half that begins with `and`, or as an entry of a data sheet.
+    #[must_use]
+    pub fn read(self, title: &str, sentence: &str) -> Option<String> {
+        let words = self.words();
+        let kind = EntityKind::of_title(title);
+        let mut subjects = vec![kind.in_text(title), kind.short(title)];
+        subjects.extend(kind.pronouns().iter().map(|pronoun| (*pronoun).to_owned()));
+        let forms = words.sentences.iter().flat_map(|template| {
+            let named = subjects.iter().map(move |subject| fill(template, subject, "{v}"));
+            let joined = template.strip_prefix("{X} ").map(|rest| format!("and {rest}"));
+            named.chain(joined)
+        });
+        let sheet = std::iter::once(self.entry("{v}"));
+        forms.chain(sheet).find_map(|form| value_in(&form, sentence, words.value))
     }
 }
 
+/// `template` with its blanks filled.
 fn fill(template: &str, subject: &str, value: &str) -> String {
     template.replace("{X}", &capitalised(subject)).replace("{x}", subject).replace("{v}", value)
 }
 
-fn value_in(form: &str, sentence: &str) -> Option<String> {
+/// What stands in `sentence` where `form` has `{v}`.
+fn value_in(form: &str, sentence: &str, kind: ValueKind) -> Option<String> {
     let (before, after) = form.split_once("{v}")?;
-    Some(sentence.strip_prefix(before)?.strip_suffix(after)?.to_owned())
+    let lower = value::decapitalised(before);
+    let starts = [before, lower.as_str()].into_iter().flat_map(|before| {
+        sentence.match_indices(before).map(move |(start, _)| (start, start + before.len()))
+    });
+    starts.filter(|(start, _)| begins_clause(sentence, *start, before)).find_map(|(_, end)| {
+        let rest = sentence.get(end..)?;
+        let found = value::at_start(kind, rest)?;
+        let ends = rest.get(found.len()..)?.starts_with(after);
+        ends.then(|| found.to_owned())
+    })
+}
+
+/// Whether a clause that starts with `before` may start at `at`: at the start of the sentence,
+/// after a comma or `that`; a second half, after any word.
+fn begins_clause(sentence: &str, at: usize, before: &str) -> bool {
+    let earlier = sentence.get(..at).unwrap_or_default();
+    if before.starts_with("and ") {
+        return earlier.ends_with(' ');
+    }
+    earlier.is_empty() || earlier.ends_with(", ") || earlier.ends_with("that ")
 }
 
 #[cfg(test)]
@@ -219,18 +259,27 @@ fn value_in(form: &str, sentence: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn sample(kind: ValueKind) -> &'static str {
+        match kind {
+            ValueKind::Number => "1836",
+            ValueKind::Title => "Zokeni",
+            ValueKind::Date => "3 May 1902",
+            ValueKind::List => "Lu Seal, Pa Filter and Zo Bearing",
+            ValueKind::Phrase => "low oil pressure",
+        }
+    }
+
     #[test]
     fn every_relation_has_four_wordings_of_fact_and_question() {
         for relation in Relation::ALL {
             let words = relation.words();
             assert!(words.sentences.len() >= 4, "{relation:?}");
             assert!(words.questions.len() >= 4, "{relation:?}");
-            assert!(
-                words
-                    .sentences
-                    .iter()
-                    .all(|s| s.contains("{v}") && s.to_lowercase().contains("{x}"))
-            );
+            for sentence in words.sentences {
+                let (before, _) = sentence.split_once("{v}").unwrap();
+                let names = before.to_lowercase().contains("{x}") || sentence.contains("{x}");
+                assert!(names, "{sentence}");
+            }
             assert!(words.questions.iter().all(|s| s.contains("{x}") && s.ends_with('?')));
             assert!(words.evidence.contains("{v}"));
         }
@@ -239,9 +288,9 @@ mod tests {
     #[test]
     fn a_sentence_is_read_back_and_as_nothing_else() {
         for relation in Relation::ALL {
-            let value = if relation.is_number() { "1836" } else { "Zokeni" };
+            let value = sample(relation.words().value);
             for wording in 0..relation.words().sentences.len() {
-                for title in ["Bokaru Temi", "Heahi Bridge", "Lu Museum", "Tomu River", "Vaze"] {
+                for title in ["Bokaru Temi", "Heahi Bridge", "Lu Museum", "Fault E417", "Vaze"] {
                     let kind = EntityKind::of_title(title);
                     for subject in [kind.in_text(title), kind.short(title)] {
                         let sentence = relation.sentence(wording, &subject, value);
@@ -254,14 +303,14 @@ mod tests {
     }
 
     #[test]
-    fn titles_tell_their_kind() {
-        for (title, kind) in [
-            ("Heahi Bridge", EntityKind::Bridge),
-            ("Heahi", EntityKind::Town),
-            ("Bokaru Temi", EntityKind::Person),
-            ("Tomu River", EntityKind::River),
-        ] {
-            assert_eq!(EntityKind::of_title(title), kind);
-        }
+    fn a_clause_is_found_in_its_sentence() {
+        let read = |sentence| Relation::OpeningYear.read("Lu Bridge", sentence);
+        let year = Some("1836".to_owned());
+        assert_eq!(read("As a plate says, the Lu Bridge was opened in 1836, to much joy"), year);
+        assert_eq!(read("It leads over the Tomu River and was opened in 1836"), year);
+        assert_eq!(read("People say that it has been open since 1836"), year);
+        assert_eq!(read("Opening year: 1836"), year);
+        assert_eq!(read("The Vo Bridge was opened in 1836"), None);
+        assert_eq!(read("The old Lu Bridge was opened in 18366th place"), None);
     }
 }

@@ -1,10 +1,13 @@
-//! The words for every relation: data, no logic.
+//! The words for what is said in a gazetteer: data, no logic.
 
-use super::relation::Words;
+use super::super::relation::{ValueKind, Words};
 
 pub const BIRTH_YEAR: Words = Words {
     key: "birth year",
     evidence: "was born in the year {v}",
+    value: ValueKind::Number,
+    unit: "",
+    search: "born birth year came world first saw light",
     sentences: &[
         "{X} was born in {v}",
         "{X} came into the world in {v}",
@@ -23,6 +26,9 @@ pub const BIRTH_YEAR: Words = Words {
 pub const BIRTH_TOWN: Words = Words {
     key: "birth town",
     evidence: "was born in the town {v}",
+    value: ValueKind::Title,
+    unit: "",
+    search: "born birthplace native town came child",
     sentences: &[
         "{X} was born in the town of {v}",
         "{X} was a native of {v}",
@@ -41,6 +47,9 @@ pub const BIRTH_TOWN: Words = Words {
 pub const DEATH_YEAR: Words = Words {
     key: "death year",
     evidence: "died in the year {v}",
+    value: ValueKind::Number,
+    unit: "",
+    search: "died death passed away life ended",
     sentences: &[
         "{X} died in {v}",
         "{X} passed away in {v}",
@@ -58,6 +67,9 @@ pub const DEATH_YEAR: Words = Words {
 pub const TEACHER: Words = Words {
     key: "teacher",
     evidence: "was taught by {v}",
+    value: ValueKind::Title,
+    unit: "",
+    search: "taught teacher pupil learned trade",
     sentences: &[
         "{X} was taught by {v}",
         "{X} was a pupil of {v}",
@@ -75,6 +87,9 @@ pub const TEACHER: Words = Words {
 pub const DESIGNER: Words = Words {
     key: "architect",
     evidence: "was designed by {v}",
+    value: ValueKind::Title,
+    unit: "",
+    search: "designed architect plans drawn work",
     sentences: &[
         "{X} was designed by {v}",
         "The architect of {x} was {v}",
@@ -92,6 +107,9 @@ pub const DESIGNER: Words = Words {
 pub const OPENING_YEAR: Words = Words {
     key: "opening year",
     evidence: "was opened in the year {v}",
+    value: ValueKind::Number,
+    unit: "",
+    search: "opened opening open since public",
     sentences: &[
         "{X} was opened in {v}",
         "The opening of {x} took place in {v}",
@@ -109,6 +127,9 @@ pub const OPENING_YEAR: Words = Words {
 pub const REBUILDING_YEAR: Words = Words {
     key: "rebuilding year",
     evidence: "was rebuilt in the year {v}",
+    value: ValueKind::Number,
+    unit: "",
+    search: "rebuilt rebuilding renewed",
     sentences: &[
         "{X} was rebuilt in {v}",
         "{X} had to be rebuilt in {v}",
@@ -126,6 +147,9 @@ pub const REBUILDING_YEAR: Words = Words {
 pub const BRIDGE_LENGTH: Words = Words {
     key: "length",
     evidence: "has a length of {v} metres",
+    value: ValueKind::Number,
+    unit: " metres",
+    search: "metres long length stretches measures",
     sentences: &[
         "{X} is {v} metres long",
         "The length of {x} is {v} metres",
@@ -143,6 +167,9 @@ pub const BRIDGE_LENGTH: Words = Words {
 pub const CROSSES: Words = Words {
     key: "river",
     evidence: "crosses the {v}",
+    value: ValueKind::Title,
+    unit: "",
+    search: "crosses spans leads river water under",
     sentences: &[
         "{X} crosses the {v}",
         "{X} spans the {v}",
@@ -160,6 +187,9 @@ pub const CROSSES: Words = Words {
 pub const FOUNDING_YEAR: Words = Words {
     key: "founding year",
     evidence: "was founded in the year {v}",
+    value: ValueKind::Number,
+    unit: "",
+    search: "founded founding existed since charter",
     sentences: &[
         "{X} was founded in {v}",
         "The founding of {x} dates from {v}",
@@ -177,6 +207,9 @@ pub const FOUNDING_YEAR: Words = Words {
 pub const POPULATION: Words = Words {
     key: "population",
     evidence: "has a population of {v}",
+    value: ValueKind::Number,
+    unit: "",
+    search: "inhabitants population people residents",
     sentences: &[
         "{X} has {v} inhabitants",
         "The population of {x} is {v}",
@@ -194,6 +227,9 @@ pub const POPULATION: Words = Words {
 pub const RAILWAY_YEAR: Words = Words {
     key: "railway year",
     evidence: "got its railway in the year {v}",
+    value: ValueKind::Number,
+    unit: "",
+    search: "railway trains station",
     sentences: &[
         "{X} got its railway in {v}",
         "The railway reached {x} in {v}",
@@ -211,6 +247,9 @@ pub const RAILWAY_YEAR: Words = Words {
 pub const ON_RIVER: Words = Words {
     key: "river",
     evidence: "lies on the {v}",
+    value: ValueKind::Title,
+    unit: "",
+    search: "lies river banks beside stands",
     sentences: &[
         "{X} lies on the {v}",
         "{X} stands on the banks of the {v}",
@@ -228,6 +267,9 @@ pub const ON_RIVER: Words = Words {
 pub const RIVER_LENGTH: Words = Words {
     key: "length",
     evidence: "has a length of {v} kilometres",
+    value: ValueKind::Number,
+    unit: " kilometres",
+    search: "kilometres long length runs source measures",
     sentences: &[
         "{X} is {v} kilometres long",
         "The length of {x} is {v} kilometres",
@@ -245,6 +287,9 @@ pub const RIVER_LENGTH: Words = Words {
 pub const DEPTH: Words = Words {
     key: "depth",
     evidence: "has a depth of {v} metres",
+    value: ValueKind::Number,
+    unit: " metres",
+    search: "metres deep depth deepest",
     sentences: &[
         "{X} is {v} metres deep",
         "The depth of {x} is {v} metres",
@@ -262,6 +307,9 @@ pub const DEPTH: Words = Words {
 pub const MOUTH: Words = Words {
     key: "mouth",
     evidence: "ends at {v}",
+    value: ValueKind::Title,
+    unit: "",
+    search: "mouth ends flows sea meets",
     sentences: &[
         "{X} ends at {v}",
         "The mouth of {x} is at {v}",
@@ -279,6 +327,9 @@ pub const MOUTH: Words = Words {
 pub const FOUNDER: Words = Words {
     key: "founder",
     evidence: "was founded by {v}",
+    value: ValueKind::Title,
+    unit: "",
+    search: "founded founder set up existence owes",
     sentences: &[
         "{X} was founded by {v}",
         "The founder of {x} was {v}",
@@ -296,6 +347,9 @@ pub const FOUNDER: Words = Words {
 pub const ROOMS: Words = Words {
     key: "rooms",
     evidence: "has a number of rooms of {v}",
+    value: ValueKind::Number,
+    unit: "",
+    search: "rooms number consists visitors",
     sentences: &[
         "{X} has {v} rooms",
         "The number of rooms of {x} is {v}",
@@ -313,6 +367,9 @@ pub const ROOMS: Words = Words {
 pub const IN_TOWN: Words = Words {
     key: "town",
     evidence: "stands in {v}",
+    value: ValueKind::Title,
+    unit: "",
+    search: "stands located home visited town",
     sentences: &[
         "{X} stands in {v}",
         "{X} is located in {v}",
@@ -324,5 +381,65 @@ pub const IN_TOWN: Words = Words {
         "Where is {x} located?",
         "Which town is the home of {x}?",
         "In which town can {x} be visited?",
+    ],
+};
+
+pub const FIRST_STONE: Words = Words {
+    key: "first stone",
+    evidence: "had its first stone on {v}",
+    value: ValueKind::Date,
+    unit: "",
+    search: "first stone laid building began work started",
+    sentences: &[
+        "The first stone of {x} was laid on {v}",
+        "The building of {x} began on {v}",
+        "Work on {x} started on {v}",
+        "The builders of {x} set to work on {v}",
+    ],
+    questions: &[
+        "On which day was the first stone of {x} laid?",
+        "When did the building of {x} begin, to the day?",
+        "On what date did work on {x} start?",
+        "What is the date of the first stone of {x}?",
+    ],
+};
+
+pub const HANDOVER: Words = Words {
+    key: "handover",
+    evidence: "was handed over on {v}",
+    value: ValueKind::Date,
+    unit: "",
+    search: "handed over handover ready builders left complete",
+    sentences: &[
+        "{X} was handed over on {v}",
+        "The handover of {x} was on {v}",
+        "{X} was complete on {v}",
+        "The builders left {x} on {v}",
+    ],
+    questions: &[
+        "On which day was {x} handed over?",
+        "On what date was {x} complete?",
+        "What is the date of the handover of {x}?",
+        "On which day did the builders leave {x}?",
+    ],
+};
+
+pub const BRIDGES: Words = Words {
+    key: "bridges",
+    evidence: "has the bridges {v}",
+    value: ValueKind::List,
+    unit: "",
+    search: "bridges over crossed spanned can cross",
+    sentences: &[
+        "The bridges over {x} are {v}",
+        "{X} is crossed by {v}",
+        "{X} is spanned by {v}",
+        "Those who want to cross {x} take {v}",
+    ],
+    questions: &[
+        "Which bridges cross {x}?",
+        "Which bridges lead over {x}?",
+        "What are the bridges over {x}?",
+        "By which bridges is {x} crossed?",
     ],
 };
