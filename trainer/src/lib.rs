@@ -4,10 +4,9 @@
 //! [`tokenizer`] cuts text into tokens, [`dataset`] turns rendered transcripts into sequences,
 //! [`train`] is the loop, [`checkpoint`] makes it resumable, and [`gguf`] writes what the runtime
 //! reads. [`world`] makes documents and questions, [`teach`] answers them through the agent loop.
-//! [`report`] compares runs, [`bench`] measures the speed.
 //! Any other teacher: [`remote`] speaks to a server, [`questions`] has questions written about
 //! documents, [`gather`] collects what a teacher does, [`trajectory`] keeps it in files, [`filter`]
-//! says what is worth learning from.
+//! says what is worth learning from. [`report`] compares runs, [`bench`] measures the speed.
 
 pub mod bench;
 pub mod checkpoint;
@@ -23,8 +22,8 @@ pub mod optimise;
 pub mod parallel;
 pub mod questions;
 pub mod recipe;
-pub mod report;
 pub mod remote;
+pub mod report;
 pub mod teach;
 pub mod tokenizer;
 pub mod train;

@@ -1,9 +1,7 @@
 //! The `retort-train` program.
 
 use clap::{Parser, Subcommand};
-use retort_train::{
-    bench, distil, filter, gather, questions, recipe, report, trajectory, world,
-};
+use retort_train::{bench, distil, filter, gather, questions, recipe, report, trajectory, world};
 
 /// Makes small agents: generates worlds, teaches, trains, exports, measures.
 #[derive(Parser)]

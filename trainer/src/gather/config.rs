@@ -9,6 +9,7 @@ use crate::filter::FilterConfig;
 use crate::questions::QuestionsConfig;
 use crate::remote::ServerConfig;
 use crate::trajectory::Mode;
+use crate::world::{Domain, Style};
 
 /// A file for all stages of teaching. Each command reads its own part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,6 +100,12 @@ pub struct WorldTasks {
     pub documents: usize,
     /// Its tasks.
     pub tasks: usize,
+    /// What its documents are about.
+    #[serde(default)]
+    pub domain: Domain,
+    /// How they are written, and what is asked.
+    #[serde(default)]
+    pub style: Style,
 }
 
 /// How trajectories are collected.

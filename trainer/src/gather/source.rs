@@ -57,6 +57,8 @@ impl Source {
     fn of_world(wanted: &WorldTasks) -> Result<Self> {
         let world = world::generate(&WorldConfig {
             seed: wanted.seed,
+            domain: wanted.domain,
+            style: wanted.style,
             documents: wanted.documents,
             test_tasks: 0,
             train_tasks: wanted.tasks,

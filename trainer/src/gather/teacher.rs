@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::config::{GgufConfig, TeacherConfig};
 use super::tasks::GatherTask;
 use crate::remote::{Client, Pace, RemoteEngine, Spent};
-use crate::teach::TeacherEngine;
+use crate::teach::{Slips, TeacherEngine};
 use crate::trajectory::file_sha256;
 
 /// Who teaches, shared by all threads.
@@ -153,7 +153,7 @@ impl Seat<'_> {
                     "the programmatic teacher answers only the tasks of a generated world, by \
                      acting; name a server or a GGUF as the teacher",
                 )?;
-                let mut engine = TeacherEngine::new(plan, dialect);
+                let mut engine = TeacherEngine::new(plan, dialect, Slips::default());
                 Ok((work(&mut engine), None))
             }
         }

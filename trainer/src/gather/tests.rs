@@ -13,6 +13,7 @@ use super::*;
 use crate::filter::{FilterConfig, Table};
 use crate::remote::{BudgetConfig, Price, ServerConfig, SystemPace};
 use crate::trajectory::{Journal, Manifest, Mode, Trajectory, manifest_path, read_trajectories};
+use crate::world::{Domain, Style};
 
 const PAGES: [(&str, &str); 3] = [
     ("Heahi Bridge", "The Heahi Bridge was opened in 1836 by Ada Lum."),
@@ -317,7 +318,8 @@ fn replies_without_code_are_rows_that_the_filter_drops() {
 #[test]
 fn the_programmatic_teacher_is_behind_the_same_collection() {
     let folder = tempfile::tempdir().unwrap();
-    let world = WorldTasks { seed: 5, documents: 120, tasks: 6 };
+    let (domain, style) = (Domain::default(), Style::default());
+    let world = WorldTasks { seed: 5, documents: 120, tasks: 6, domain, style };
     let config = DistilConfig {
         seed: 1,
         teacher: TeacherConfig::Program(ProgramConfig { concurrent_max: 2 }),
