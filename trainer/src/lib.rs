@@ -6,7 +6,7 @@
 //! reads. [`world`] makes documents and questions, [`teach`] answers them through the agent loop.
 //! Any other teacher: [`remote`] speaks to a server, [`questions`] has questions written about
 //! documents, [`gather`] collects what a teacher does, [`trajectory`] keeps it in files, [`filter`]
-//! says what is worth learning from. [`report`] compares runs, [`bench`] measures the speed.
+//! says what is worth learning from. [`report`] compares runs, [`mod@bench`] measures the speed.
 
 pub mod bench;
 pub mod checkpoint;

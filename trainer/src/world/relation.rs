@@ -16,7 +16,7 @@ pub enum ValueKind {
     Date,
     /// Titles: `A, B and C`.
     List,
-    /// A few words of [`CAUSES`](super::value::CAUSES).
+    /// A few words of `CAUSES` of the values.
     Phrase,
 }
 
