@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::Dialect;
 use serde_json::{Map, Value, json};
@@ -79,9 +78,7 @@ pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<
     let probe = Teacher::open(&config.teacher, config.seed, Spent::default(), Arc::clone(&pace))?;
     let mut manifest = Manifest::new("collect", made_by(config, &source, &probe)?);
     let earlier = manifest.earlier(&path)?;
-    // The rows know what they took, the manifest what failures took too; a run that was killed
-    // wrote only rows.
-    let before = larger(earlier.map(|m| m.spent).unwrap_or_default(), sum(&rows));
+    let before = earlier.map(|earlier| earlier.spent).unwrap_or_default().larger(sum(&rows));
     let teacher = Teacher::open(&config.teacher, config.seed, before, pace)?;
     manifest.spent = before;
     manifest.write(&path)?;
@@ -98,7 +95,14 @@ pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<
         teacher.name(),
         is_program,
     )?;
-    let done = work(&teacher, config, &lesson, &missing, &mut journal, &source, rows.len())?;
+    let pool = Pool { teacher: &teacher, failures_max: config.collect.failures_max };
+    let done = pool.run_shown(
+        ("collecting", "tasks", source.tasks.len()),
+        &missing,
+        &mut journal,
+        &|seat, task| lesson.teach(seat, task),
+        &|task| task.id.clone(),
+    )?;
     drop(journal);
     finish(out, manifest, config, &source, &teacher, &done, before)
 }
@@ -127,36 +131,6 @@ fn made_by(
     Ok(made_by)
 }
 
-fn work(
-    teacher: &Teacher,
-    config: &DistilConfig,
-    lesson: &Lesson<'_>,
-    missing: &[&GatherTask],
-    journal: &mut Journal,
-    source: &Source,
-    known: usize,
-) -> Result<Done> {
-    let template = "collecting {bar:30} {pos}/{len} tasks {msg} {eta}";
-    let bar = ProgressBar::new(source.tasks.len() as u64)
-        .with_style(ProgressStyle::with_template(template)?);
-    bar.inc(known as u64);
-    let pool = Pool { teacher, failures_max: config.collect.failures_max };
-    let done = pool.run(
-        missing,
-        journal,
-        &|seat, task| lesson.teach(seat, task),
-        &|task| task.id.clone(),
-        &|done| {
-            bar.inc(1);
-            let spent = teacher.spent().unwrap_or_default();
-            let (tokens, cost) = (spent.tokens(), spent.cost);
-            bar.set_message(format!("{} failed, {tokens} tokens, cost {cost:.4}", done.failed));
-        },
-    );
-    bar.finish_and_clear();
-    done
-}
-
 /// Puts the rows in the order of the tasks and writes the manifest.
 fn finish(
     out: &Path,
@@ -176,7 +150,7 @@ fn finish(
     rows.sort_by_key(|row| places.get(row.id.as_str()).copied().unwrap_or(usize::MAX));
     let have = rows.iter().filter(|row| places.contains_key(row.id.as_str())).count();
     manifest.complete = have == source.tasks.len();
-    manifest.spent = teacher.spent().unwrap_or_else(|| larger(before, sum(&rows)));
+    manifest.spent = teacher.spent().unwrap_or_else(|| before.larger(sum(&rows)));
     manifest.counts = counts(source.tasks.len(), &rows, done);
     if manifest.complete {
         write_rows(out, rows.iter())
@@ -221,12 +195,5 @@ fn counts(tasks: usize, rows: &[Trajectory], done: &Done) -> Map<String, Value> 
 }
 
 fn sum(rows: &[Trajectory]) -> Spent {
-    rows.iter().fold(Spent::default(), |mut sum, row| {
-        sum.add(&row.spent);
-        sum
-    })
-}
-
-fn larger(one: Spent, other: Spent) -> Spent {
-    if one.tokens() >= other.tokens() { one } else { other }
+    rows.iter().map(|row| &row.spent).sum()
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::teacher::{Seat, Teacher};
@@ -100,6 +101,33 @@ impl Pool<'_> {
             }
             _ => Ok(done),
         }
+    }
+
+    /// As [`run`](Self::run), behind a bar on standard error: `doing` what with which `items`, and
+    /// how many there are with those that earlier runs did.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_shown<I: Sync, R: Serialize>(
+        &self,
+        (doing, kind, all): (&str, &str, usize),
+        items: &[I],
+        journal: &mut Journal,
+        work: &(dyn Fn(&mut Seat<'_>, &I) -> Result<R> + Sync),
+        name: &(dyn Fn(&I) -> String + Sync),
+    ) -> Result<Done> {
+        let template = format!("{doing} {{bar:30}} {{pos}}/{{len}} {kind} {{msg}} {{eta}}");
+        let style = ProgressStyle::with_template(&template)?;
+        let bar = ProgressBar::new(all as u64).with_style(style);
+        bar.inc(all.saturating_sub(items.len()) as u64);
+        let done = self.run(items, journal, work, name, &|done| {
+            bar.inc(1);
+            let spent = self.teacher.spent().unwrap_or_default();
+            let (tokens, cost) = (spent.tokens(), spent.cost);
+            bar.set_message(format!("{} failed, {tokens} tokens, cost {cost:.4}", done.failed));
+        });
+        bar.finish_and_clear();
+        done
     }
 
     fn next<'i, I>(

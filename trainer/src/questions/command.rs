@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -70,14 +69,8 @@ pub fn write_questions(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -
     let path = manifest_path(&record);
     let probe = Teacher::open(&config.teacher, config.seed, Spent::default(), Arc::clone(&pace))?;
     let mut manifest = Manifest::new("questions", made_by(config, &corpus, &probe)?);
-    let mut before = manifest.earlier(&path)?.map(|earlier| earlier.spent).unwrap_or_default();
-    let in_rows = rows.iter().fold(Spent::default(), |mut sum, row| {
-        sum.add(&row.spent);
-        sum
-    });
-    if in_rows.tokens() > before.tokens() {
-        before = in_rows;
-    }
+    let earlier = manifest.earlier(&path)?.map(|earlier| earlier.spent).unwrap_or_default();
+    let before = earlier.larger(rows.iter().map(|row| &row.spent).sum());
     let teacher = Teacher::open(&config.teacher, config.seed, before, pace)?;
     manifest.spent = before;
     manifest.write(&path)?;
@@ -129,24 +122,14 @@ fn read_passages(
     all: usize,
 ) -> Result<Done> {
     let asking = Asking::new(&config.questions, config.seed, corpus)?;
-    let template = "writing questions {bar:30} {pos}/{len} passages {msg} {eta}";
-    let bar = ProgressBar::new(all as u64).with_style(ProgressStyle::with_template(template)?);
-    bar.inc((all - missing.len()) as u64);
     let pool = Pool { teacher, failures_max: config.questions.failures_max };
-    let done = pool.run(
+    pool.run_shown(
+        ("writing questions", "passages", all),
         missing,
         journal,
         &|seat, hit| asking.passage(seat, hit),
         &|hit| key(hit),
-        &|done| {
-            bar.inc(1);
-            let spent = teacher.spent().unwrap_or_default();
-            let (tokens, cost) = (spent.tokens(), spent.cost);
-            bar.set_message(format!("{} failed, {tokens} tokens, cost {cost:.4}", done.failed));
-        },
-    );
-    bar.finish_and_clear();
-    done
+    )
 }
 
 /// Selects among all rows and writes the tasks, the test, and the manifest.

@@ -40,6 +40,22 @@ impl Spent {
     pub fn tokens(&self) -> u64 {
         self.prompt_tokens + self.completion_tokens
     }
+
+    /// The one with more tokens. Rows know what they took, manifests what failures took too; a run
+    /// that was killed wrote only rows.
+    #[must_use]
+    pub fn larger(self, other: Self) -> Self {
+        if self.tokens() >= other.tokens() { self } else { other }
+    }
+}
+
+impl<'a> std::iter::Sum<&'a Spent> for Spent {
+    fn sum<I: Iterator<Item = &'a Spent>>(parts: I) -> Self {
+        parts.fold(Self::default(), |mut sum, part| {
+            sum.add(part);
+            sum
+        })
+    }
 }
 
 /// Tokens of a text whose tokenizer is unknown.
