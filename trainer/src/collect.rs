@@ -11,14 +11,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use retort::agent::{Agent, Clock, Settings, Status, Toolbox};
+use retort::agent::{Agent, Clock, Retriever, Settings, Status, Toolbox};
 use retort::cancel::Cancel;
 use retort::corpus::{Corpus, IngestOptions, ingest};
 use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::{Dialect, Transcript};
 use serde::{Deserialize, Serialize};
 
-use crate::teach::{Slips, TeacherEngine, first_search_missed};
+use crate::teach::{Manner, Slips, TeacherEngine, first_search_missed};
 use crate::world::{self, Domain, Style, Task, TaskKind, World, WorldConfig};
 
 /// Passages a search returns, drawn per task: mostly the runtime's default, but a student that
@@ -232,7 +232,7 @@ fn collect_world(
     let mut random = ChaCha8Rng::seed_from_u64(config.seed);
     random.set_stream(index as u64);
     let mut collected = Collected::default();
-    let mut classroom = Classroom { dialect, sandbox, corpus: &corpus };
+    let classroom = Classroom { dialect, sandbox, corpus: &corpus, manner: Manner::default() };
     let tasks = world.train.iter().map(|task| (task, true));
     for (number, (task, is_training)) in
         tasks.chain(world.test.iter().map(|task| (task, false))).enumerate()
@@ -280,7 +280,9 @@ pub struct Classroom<'a> {
     /// Runs them.
     pub sandbox: &'a Sandbox,
     /// Is searched.
-    pub corpus: &'a Corpus,
+    pub corpus: &'a dyn Retriever,
+    /// How the teacher thinks.
+    pub manner: Manner,
 }
 
 /// What the teacher did with one task.
@@ -300,9 +302,9 @@ impl Classroom<'_> {
     ///
     /// # Errors
     /// When the task has no plan.
-    pub fn teach(&mut self, task: &Task, passages: usize, slips: Slips) -> Result<Lesson> {
+    pub fn teach(&self, task: &Task, passages: usize, slips: Slips) -> Result<Lesson> {
         let plan = task.plan.as_ref().with_context(|| format!("{}: no plan", task.id))?;
-        let mut engine = TeacherEngine::new(plan, self.dialect, slips);
+        let mut engine = TeacherEngine::new(plan, self.dialect, self.manner, slips);
         let mut agent = Agent {
             engine: &mut engine,
             sandbox: self.sandbox,

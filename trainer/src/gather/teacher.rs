@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::config::{GgufConfig, TeacherConfig};
 use super::tasks::GatherTask;
 use crate::remote::{Client, Pace, RemoteEngine, Spent};
-use crate::teach::{Slips, TeacherEngine};
+use crate::teach::{Manner, Slips, TeacherEngine};
 use crate::trajectory::file_sha256;
 
 /// Who teaches, shared by all threads.
@@ -153,7 +153,8 @@ impl Seat<'_> {
                     "the programmatic teacher answers only the tasks of a generated world, by \
                      acting; name a server or a GGUF as the teacher",
                 )?;
-                let mut engine = TeacherEngine::new(plan, dialect, Slips::default());
+                let mut engine =
+                    TeacherEngine::new(plan, dialect, Manner::default(), Slips::default());
                 Ok((work(&mut engine), None))
             }
         }

@@ -97,14 +97,18 @@ impl Recipe {
     }
 }
 
-/// Shares of trajectories and of each drill in the first and the second half of the budget, as
-/// measured for a student of 0.8 M parameters.
-const TRACE_SHARES: [f32; 2] = [0.50, 0.72];
-const DRILLS: [(Drill, &str, [f32; 2]); 3] = [
+/// Shares of trajectories and of each drill in the first and the second half of the budget.
+const TRACE_SHARES: [f32; 2] = [0.35, 0.65];
+const DRILLS: [(Drill, &str, [f32; 2]); 4] = [
     (Drill::Copy, "copy", [0.05, 0.015]),
     (Drill::Recall, "recall", [0.05, 0.015]),
-    (Drill::Lookup, "lookup", [0.40, 0.25]),
+    (Drill::Lookup, "lookup", [0.30, 0.17]),
+    (Drill::Brief, "brief", [0.25, 0.15]),
 ];
+/// Held-out trajectories that are judged during training, and how often in a whole run: more would
+/// cost as much as the training.
+const HELD_OUT_MAX: usize = 250;
+const EVALUATIONS: u64 = 40;
 
 /// Runs the command.
 ///
@@ -134,8 +138,10 @@ pub fn run(args: &RecipeArgs) -> Result<()> {
         let sequences = encode(&encoder, segments)?;
         data.sources.push(MixtureSource { name: name.to_owned(), sequences, shares });
     }
+    let every = collected.held_out.len().div_ceil(HELD_OUT_MAX).max(1);
+    let judged = collected.held_out.iter().step_by(every);
     let held_out: Vec<Vec<Segment>> =
-        collected.held_out.iter().map(|transcript| dialect.render_training(transcript)).collect();
+        judged.map(|transcript| dialect.render_training(transcript)).collect();
     data.held_out = encode(&encoder, &held_out)?;
 
     let config = train_config(&recipe, &vocabulary, &dir);
@@ -186,8 +192,10 @@ fn drills(recipe: &Recipe, dialect: &Dialect) -> Result<Vec<Vec<Vec<Segment>>>> 
     let mut random = ChaCha8Rng::seed_from_u64(recipe.seed);
     let mut all = vec![Vec::new(); DRILLS.len()];
     let per_world = recipe.drills.div_ceil(recipe.collect.worlds.max(1));
-    for index in 0..recipe.collect.worlds {
-        let world = collect::world(&recipe.collect, index)?;
+    // Other questions than those of the trajectories, and no name of the test split.
+    let worlds = CollectConfig { tasks: per_world, held_out_tasks: 0, ..recipe.collect.clone() };
+    for index in 0..worlds.worlds {
+        let world = collect::world(&worlds, index)?;
         let source = DrillSource::new(&world, dialect);
         for (drills, (drill, _, _)) in all.iter_mut().zip(DRILLS) {
             drills.extend((0..per_world).map(|_| source.draw(drill, &mut random)));
@@ -234,7 +242,13 @@ fn train_config(recipe: &Recipe, vocabulary: &Vocabulary, dir: &Path) -> TrainCo
         feed_forward: recipe.feed_forward,
         ..small.shape
     };
-    TrainConfig { shape, checkpoint: Some(dir.join("checkpoint")), ..small }
+    TrainConfig {
+        shape,
+        checkpoint: Some(dir.join("checkpoint")),
+        evaluate_every_tokens: (recipe.tokens_budget / EVALUATIONS)
+            .max(small.evaluate_every_tokens),
+        ..small
+    }
 }
 
 fn export(

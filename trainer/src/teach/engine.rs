@@ -7,7 +7,7 @@ use retort::engine::{
 };
 use retort_transcript::{Action, Dialect, Segment, Source};
 
-use super::policy::next_action;
+use super::policy::{Manner, next_action};
 use super::slip::Slip;
 use crate::world::Plan;
 
@@ -26,6 +26,7 @@ pub struct Slips {
 pub struct TeacherEngine<'a> {
     plan: &'a Plan,
     dialect: &'a Dialect,
+    manner: Manner,
     slips: Slips,
     info: ModelInfo,
     observations: Vec<String>,
@@ -34,13 +35,13 @@ pub struct TeacherEngine<'a> {
 impl<'a> TeacherEngine<'a> {
     /// A teacher for the task with this plan, writing replies in `dialect` (one without a system
     /// prompt).
-    pub fn new(plan: &'a Plan, dialect: &'a Dialect, slips: Slips) -> Self {
+    pub fn new(plan: &'a Plan, dialect: &'a Dialect, manner: Manner, slips: Slips) -> Self {
         let info = ModelInfo {
             name: "teacher".to_owned(),
             sha256: String::new(),
             context_tokens: u32::MAX,
         };
-        Self { plan, dialect, slips, info, observations: Vec::new() }
+        Self { plan, dialect, manner, slips, info, observations: Vec::new() }
     }
 
     /// The action of candidate number `index`, with a slip or without.
@@ -71,7 +72,7 @@ impl Engine for TeacherEngine<'_> {
     ) -> Result<Vec<Candidate>, EngineError> {
         let read = self.observations.iter().map(String::as_str);
         let read: Vec<&str> = read.filter(|text| !text.starts_with("Error")).collect();
-        let action = next_action(self.plan, &read)
+        let action = next_action(self.plan, self.manner, &read)
             .map_err(|error| EngineError::WorkerFailed(error.to_string()))?;
         let mut replies: Vec<Candidate> = (0..usize::from(request.candidates.max(1)))
             .map(|index| Candidate {

@@ -1,13 +1,13 @@
-//! Chain of thought: the solution of a task as prose that ends in the answer, for students that do
-//! not act.
+//! Chain of thought: the solution of a task in paragraphs, the last of which is the answer, for
+//! students that do not act.
 
 use retort_transcript::{Dialect, Passage, Step, Transcript};
 
-use super::policy::said;
+use super::policy::{outline, said};
 use crate::world::{Finish, NOT_IN_CORPUS, Order, Plan, Read};
 
-/// The prose for a plan that reads `reads` and has this answer: each fact, what becomes of them, and
-/// `The answer is ANSWER.`
+/// The prose for a plan that reads `reads` and has this answer: what is needed; each fact and what
+/// becomes of them; `Answer: ANSWER`.
 pub fn explain(plan: &Plan, reads: &[Read], answer: &str) -> String {
     let mut sentences: Vec<String> = reads
         .iter()
@@ -16,8 +16,8 @@ pub fn explain(plan: &Plan, reads: &[Read], answer: &str) -> String {
     if answer != NOT_IN_CORPUS {
         sentences.extend(working(plan, reads, answer));
     }
-    sentences.push(format!("The answer is {answer}."));
-    sentences.join(" ")
+    let paragraphs = [outline(plan), sentences.join(" "), format!("Answer: {answer}")];
+    paragraphs.join("\n\n")
 }
 
 /// A conversation in which the question is answered at once by `text`, with `passages` under the

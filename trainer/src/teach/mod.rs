@@ -21,4 +21,4 @@ mod tests;
 pub use drill::{Drill, DrillSource};
 pub use engine::{Slips, TeacherEngine};
 pub use explain::{explain, with_passages};
-pub use policy::{TeachError, first_search_missed, next_action};
+pub use policy::{Manner, TeachError, first_search_missed, next_action};

@@ -4,11 +4,24 @@ use retort_transcript::{Action, Observation, Transcript};
 
 use super::finish;
 use super::reading::{self, Found};
-use crate::world::{Plan, Relation, Subject};
+use crate::world::{Finish, Plan, Relation, Subject};
 
 /// Searches for one need before it counts as not in the corpus: by its title, then by its title and
 /// the words in which pages say such things.
 const SEARCHES_PER_NEED: usize = 2;
+
+/// How much a thought says beyond what is known and what is needed next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manner {
+    /// What comes afterwards too, each time anew, so that nothing must be copied from far away.
+    #[default]
+    Restating,
+    /// Nothing.
+    Bare,
+    /// As bare, but the first thought begins with the first paragraph of the chain of thought:
+    /// the first-thought prefix (arXiv 2505.17612).
+    Prefixed,
+}
 
 /// Why the teacher cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,13 +36,16 @@ pub enum TeachError {
 
 /// The next action of a run whose observations so far are `observations`, oldest first. What one
 /// observation gives is taken together, be it for two steps of the plan: a search is made only for
-/// what no passage says yet. What is needed later is restated in each thought, so that nothing must
-/// be copied from far away. When a search misses, the next one is in other words; when that misses
+/// what no passage says yet. When a search misses, the next one is in other words; when that misses
 /// too, the answer is that the corpus does not hold it.
 ///
 /// # Errors
 /// When the answer was given already.
-pub fn next_action(plan: &Plan, observations: &[&str]) -> Result<Action, TeachError> {
+pub fn next_action(
+    plan: &Plan,
+    manner: Manner,
+    observations: &[&str],
+) -> Result<Action, TeachError> {
     let mut progress = Progress::new(plan);
     let mut known = 0;
     for turn in 1..=observations.len() {
@@ -39,7 +55,33 @@ pub fn next_action(plan: &Plan, observations: &[&str]) -> Result<Action, TeachEr
         known = progress.evidence.len();
         progress.read(observations.get(..turn).unwrap_or_default());
     }
-    Ok(progress.action(known))
+    let mut action = progress.action(known, manner == Manner::Restating);
+    let outline = outline(plan);
+    if manner == Manner::Prefixed && observations.is_empty() && outline != action.thought {
+        action.thought = format!("{outline} {}", action.thought);
+    }
+    Ok(action)
+}
+
+/// What a plan needs, in one sentence: `I need the river of Nisa, then the length.`
+pub fn outline(plan: &Plan) -> String {
+    match &plan.finish {
+        Finish::Compute { working, .. } => format!("I need {}.", operations(working)),
+        _ => Progress::new(plan).action(0, true).thought,
+    }
+}
+
+/// `34 + 12, then that * 3` for `34 + 12 = 46` and `46 * 3 = 138`.
+fn operations(working: &[String]) -> String {
+    let mut result = None;
+    let mut operations = Vec::new();
+    for line in working {
+        let (operation, value) = line.split_once(" = ").unwrap_or((line, ""));
+        let rest = result.and_then(|result| operation.strip_prefix(result));
+        operations.push(rest.map_or(operation.to_owned(), |rest| format!("that{rest}")));
+        result = Some(value);
+    }
+    operations.join(", then ")
 }
 
 /// Whether the first search of a run did not show what its plan needs first.
@@ -117,7 +159,7 @@ impl<'a> Progress<'a> {
     }
 
     /// The action that says what was learned beyond the first `known` facts.
-    fn action(&self, known: usize) -> Action {
+    fn action(&self, known: usize, restates: bool) -> Action {
         let new = self.evidence.get(known..).unwrap_or_default();
         let cited: String = new.iter().map(cite).collect();
         let Some(current) = self.wanted() else {
@@ -136,7 +178,7 @@ impl<'a> Progress<'a> {
         }
         let wanted = if self.misses > 0 { &self.missing } else { &current.relations };
         let keys = keys(wanted, "the ", " and ");
-        let afterwards = self.afterwards();
+        let afterwards = if restates { self.afterwards() } else { String::new() };
         Action {
             thought: format!("{cited}{missed}I need {keys} of {}{afterwards}.", current.title),
             code: self.search(&current),

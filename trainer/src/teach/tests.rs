@@ -5,14 +5,18 @@ use rand_chacha::ChaCha8Rng;
 use retort::corpus::Corpus;
 use retort::engine::{Engine, Flow, SampleRequest, Sampling};
 use retort::sandbox::{Sandbox, SandboxOptions};
-use retort_transcript::{Dialect, Segment, Step};
+use retort_transcript::{Action, Dialect, Segment, Step};
 
 use super::*;
 use crate::collect::{Classroom, Lesson, Tallies, index_world};
 use crate::world::{
-    Domain, Finish, NOT_IN_CORPUS, Need, Order, Plan, Relation, Style, Task, TaskKind, World,
-    WorldConfig, generate, reads,
+    Domain, Finish, NOT_IN_CORPUS, Need, Order, Plan, Relation, Style, Subject, Task, TaskKind,
+    World, WorldConfig, generate, reads,
 };
+
+fn next(plan: &Plan, observations: &[&str]) -> Result<Action, TeachError> {
+    next_action(plan, Manner::default(), observations)
+}
 
 fn dialect() -> Dialect {
     Dialect::named("retort").unwrap()
@@ -20,6 +24,12 @@ fn dialect() -> Dialect {
 
 fn world(seed: u64, domain: Domain, style: Style) -> World {
     generate(&WorldConfig { style, ..WorldConfig::new(seed, domain, 400, 200) }).unwrap()
+}
+
+/// A world whose tasks are training tasks.
+fn training(seed: u64, domain: Domain, style: Style) -> World {
+    let config = WorldConfig { style, train_tasks: 200, ..WorldConfig::new(seed, domain, 400, 0) };
+    generate(&config).unwrap()
 }
 
 /// A world with its corpus and a sandbox: lessons are runs of the real loop.
@@ -41,7 +51,9 @@ impl School {
 
     fn lesson(&self, task: &Task, slips: Slips) -> Lesson {
         let (dialect, sandbox, corpus) = (&self.dialect, &self.sandbox, &self.corpus);
-        Classroom { dialect, sandbox, corpus }.teach(task, 3, slips).unwrap()
+        Classroom { dialect, sandbox, corpus, manner: Manner::default() }
+            .teach(task, 3, slips)
+            .unwrap()
     }
 
     fn tallies(&self, rate: f64) -> Tallies {
@@ -105,22 +117,22 @@ fn a_trace_cites_what_it_read_and_restates_what_is_needed() {
     let bridge = "Lu Bridge [1]: The Lu Bridge was opened in 1801 [1].\n\
         Heahi Bridge [2]: The plans for the Heahi Bridge were drawn by Bokaru Temi [2]. The bridge has been open since 1836 [2].";
     let person = "Bokaru Temi [1]: Temi came into the world in 1790 [1].";
-    let action = next_action(&plan, &[]).unwrap();
+    let action = next(&plan, &[]).unwrap();
     assert_eq!(
         action.thought,
         "I need the opening year and the architect of Heahi Bridge, then the birth year and the difference."
     );
     assert_eq!(action.code, "print(search(\"Heahi Bridge\"))");
-    let action = next_action(&plan, &[bridge]).unwrap();
+    let action = next(&plan, &[bridge]).unwrap();
     assert_eq!(
         action.thought,
         "Heahi Bridge [2] was opened in the year 1836. Heahi Bridge [2] was designed by Bokaru Temi. I need the birth year of Bokaru Temi, then the difference."
     );
     assert_eq!(action.code, "print(search(\"Bokaru Temi\"))");
-    let action = next_action(&plan, &[bridge, person]).unwrap();
+    let action = next(&plan, &[bridge, person]).unwrap();
     assert_eq!(action.thought, "Bokaru Temi [1] was born in the year 1790.");
     assert_eq!(action.code, "final_answer(abs(1836 - 1790))");
-    assert!(next_action(&plan, &[bridge, person, person]).is_err());
+    assert!(next(&plan, &[bridge, person, person]).is_err());
 }
 
 fn age(title: &str) -> Plan {
@@ -135,7 +147,7 @@ fn age(title: &str) -> Plan {
 fn what_is_there_already_is_not_searched_for() {
     let both = "Bokaru Temi [1]: Temi came into the world in 1790 [1].\n\
         Heahi Bridge [2]: The plans for the Heahi Bridge were drawn by Bokaru Temi [2]. It has been open since 1836 [2].";
-    let action = next_action(&age("Heahi Bridge"), &[both]).unwrap();
+    let action = next(&age("Heahi Bridge"), &[both]).unwrap();
     assert_eq!(
         action.thought,
         "Heahi Bridge [2] was opened in the year 1836. Heahi Bridge [2] was designed by Bokaru Temi. Bokaru Temi [1] was born in the year 1790."
@@ -148,7 +160,7 @@ fn computation_is_left_to_python() {
     let facts = ["A [1]: A has 1200 inhabitants [1].", "B [1]: B has 900 inhabitants [1]."];
     let code = |finish| {
         let plan = Plan::pair(["A", "B"], Relation::Population, finish);
-        next_action(&plan, &facts).unwrap().code
+        next(&plan, &facts).unwrap().code
     };
     assert_eq!(code(Finish::Sum), "final_answer(1200 + 900)");
     let titles = ["A".to_owned(), "B".to_owned()];
@@ -158,7 +170,7 @@ fn computation_is_left_to_python() {
     assert_eq!(code(check), "final_answer(\"yes\" if 1200 < 900 else \"no\")");
     let dates = "Lu Pump [1]: Last service: 3 May 2021 [1]. Next service: 9 June 2022 [1].";
     let needs = vec![Need::named("Lu Pump", &[Relation::NextService, Relation::LastService])];
-    let days = next_action(&Plan { needs, finish: Finish::Days }, &[dates]).unwrap();
+    let days = next(&Plan { needs, finish: Finish::Days }, &[dates]).unwrap();
     assert_eq!(
         days.code,
         "from datetime import date\nfinal_answer(abs(date(2022, 6, 9) - date(2021, 5, 3)).days)"
@@ -166,18 +178,44 @@ fn computation_is_left_to_python() {
 }
 
 #[test]
+fn a_first_thought_may_begin_with_the_outline() {
+    let needs = vec![
+        Need::named("Lu River", &[Relation::Mouth]),
+        Need { subject: Subject::Found, relations: vec![Relation::Population] },
+    ];
+    let hop = Plan { needs, finish: Finish::Value };
+    let thought = |plan, manner, seen: &[&str]| next_action(plan, manner, seen).unwrap().thought;
+    let bare = "I need the mouth of Lu River.";
+    assert_eq!(thought(&hop, Manner::Bare, &[]), bare);
+    let outline = "I need the mouth of Lu River, then the population.";
+    assert_eq!(thought(&hop, Manner::Restating, &[]), outline);
+    assert_eq!(thought(&hop, Manner::Prefixed, &[]), format!("{outline} {bare}"));
+    let seen = ["Other [1]: It is small [1]."];
+    assert_eq!(thought(&hop, Manner::Prefixed, &seen), thought(&hop, Manner::Bare, &seen));
+    let lookup = Plan::lookup("Lu River", Relation::Mouth);
+    assert_eq!(thought(&lookup, Manner::Prefixed, &[]), bare);
+    let working = ["34 + 12 = 46", "46 * 3 = 138"].map(str::to_owned).to_vec();
+    let (code, answer) = ("(34 + 12) * 3".to_owned(), "138".to_owned());
+    let story = Plan { needs: Vec::new(), finish: Finish::Compute { code, answer, working } };
+    assert_eq!(
+        thought(&story, Manner::Prefixed, &[]),
+        "I need 34 + 12, then that * 3. The question says all that is needed."
+    );
+}
+
+#[test]
 fn a_search_that_misses_is_changed_before_the_teacher_gives_up() {
     let plan = Plan::lookup("Vaze", Relation::Population);
     let nothing = "No results found for \"Vaze\". Search for other words.";
-    let action = next_action(&plan, &[nothing]).unwrap();
+    let action = next(&plan, &[nothing]).unwrap();
     assert_eq!(action.thought, "Vaze [0] has no population here. I need the population of Vaze.");
     assert_eq!(action.code, "print(search(\"Vaze inhabitants population people residents\"))");
     let found = "Lu [1]: Lu is small [1].\nVaze [2]: It is home to 1200 people [2].";
-    assert_eq!(next_action(&plan, &[nothing, found]).unwrap().code, "final_answer(1200)");
-    let action = next_action(&plan, &[nothing, nothing]).unwrap();
+    assert_eq!(next(&plan, &[nothing, found]).unwrap().code, "final_answer(1200)");
+    let action = next(&plan, &[nothing, nothing]).unwrap();
     assert_eq!(action.thought, "Vaze [0] has no population here.");
     assert_eq!(action.code, format!("final_answer(\"{NOT_IN_CORPUS}\")"));
-    assert!(next_action(&plan, &[nothing, nothing, found]).is_err());
+    assert!(next(&plan, &[nothing, nothing, found]).is_err());
 }
 
 #[test]
@@ -193,7 +231,8 @@ fn the_teacher_reads_its_observations_from_the_prompt() {
     for task in school.world.test.iter().take(30) {
         let transcript = school.lesson(task, Slips::default()).transcript;
         let plan = task.plan.as_ref().unwrap();
-        let mut engine = TeacherEngine::new(plan, &school.dialect, Slips::default());
+        let mut engine =
+            TeacherEngine::new(plan, &school.dialect, Manner::default(), Slips::default());
         for turn in 0..transcript.steps.len() {
             let mut before = transcript.clone();
             before.steps.truncate(turn);
@@ -211,7 +250,7 @@ fn prose_ends_in_the_answer_and_says_what_was_read() {
         let plan = task.plan.as_ref().unwrap();
         let (read, _) = reads(plan, &world.entities);
         let text = explain(plan, &read, &task.answer);
-        assert!(text.ends_with(&format!("The answer is {}.", task.answer)), "{text}");
+        assert!(text.ends_with(&format!("\n\nAnswer: {}", task.answer)), "{text}");
         assert!(read.iter().all(|fact| text.contains(&fact.value)), "{text}");
         let is_computed = matches!(task.kind, TaskKind::Difference | TaskKind::Total);
         assert!(!is_computed || text.contains(&format!("= {}", task.answer)), "{text}");
@@ -226,9 +265,9 @@ fn prose_may_stand_under_passages() {
         text: "It is old.".to_owned(),
         score: 0.5,
     };
-    let transcript = with_passages(&dialect, "How old?", &[passage], "The answer is 3.");
+    let transcript = with_passages(&dialect, "How old?", &[passage], "Answer: 3");
     assert_eq!(transcript.question, "How old?\nLu Pump [1]: It is old [1].");
-    let reply = Step { reply: "The answer is 3.".to_owned(), observation: None };
+    let reply = Step { reply: "Answer: 3".to_owned(), observation: None };
     assert_eq!(transcript.steps, [reply]);
     assert_eq!(with_passages(&dialect, "How old?", &[], "x").question, "How old?");
 }
@@ -237,15 +276,39 @@ fn prose_may_stand_under_passages() {
 fn drills_are_rendered_as_traces_are() {
     let dialect = dialect();
     for style in [Style::Plain, Style::Full] {
-        let world = world(9, Domain::Plant, style);
+        let world = training(9, Domain::Plant, style);
         let source = DrillSource::new(&world, &dialect);
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        for drill in [Drill::Copy, Drill::Recall, Drill::Lookup].repeat(20) {
+        for drill in [Drill::Copy, Drill::Recall, Drill::Lookup, Drill::Brief].repeat(20) {
             let segments = source.draw(drill, &mut rng);
             let text: String = segments.iter().map(|segment| segment.text.as_str()).collect();
             assert!(segments.iter().filter(|segment| segment.learned).count() > 1, "{text}");
             assert!(text.starts_with("<|im_start|>user\n") && text.ends_with("<|im_end|>\n"));
         }
+    }
+}
+
+#[test]
+fn a_brief_drill_ends_in_the_answer_of_a_training_task() {
+    let dialect = dialect();
+    for domain in [Domain::Gazetteer, Domain::Plant] {
+        let world = training(9, domain, Style::Full);
+        let source = DrillSource::new(&world, &dialect);
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let (mut right, mut literal, mut tokens) = (0, 0, 0);
+        for _ in 0..100 {
+            let text: String =
+                source.draw(Drill::Brief, &mut rng).iter().map(|s| s.text.as_str()).collect();
+            tokens += text.len();
+            let task = world.train.iter().find(|task| text.contains(&task.question)).unwrap();
+            let called = text.rsplit_once("final_answer(").unwrap().1;
+            if called.starts_with('"') && !called.contains(" if ") {
+                literal += 1;
+                right += usize::from(called.contains(&format!("\"{}\"", task.answer)));
+            }
+        }
+        assert!(literal > 10 && right * 100 >= literal * 95, "{right} of {literal}");
+        assert!(tokens < 100 * 1500, "{tokens}");
     }
 }
 

@@ -111,6 +111,12 @@ impl Plan {
         Self { needs, finish }
     }
 
+    /// All facts that must be read, of whatever entity.
+    #[must_use]
+    pub fn relations(&self) -> Vec<Relation> {
+        self.needs.iter().flat_map(|need| need.relations.iter().copied()).collect()
+    }
+
     /// What the entities say, in the order of the plan, up to the first fact that none states; and
     /// whether that was all.
     pub fn resolve<'a>(&self, entity: impl Fn(&str) -> Option<&'a Entity>) -> (Vec<Read>, bool) {
