@@ -6,7 +6,7 @@
 //! reads. [`world`] makes documents and questions, [`teach`] answers them through the agent loop.
 //! Any other teacher: [`remote`] speaks to a server, [`questions`] has questions written about
 //! documents, [`gather`] collects what a teacher does, [`trajectory`] keeps it in files, [`filter`]
-//! says what is worth learning from. [`report`] compares runs, [`mod@bench`] measures the speed.
+//! says what is worth learning from. [`paper`] compares ways of learning, [`report`] compares runs, [`mod@bench`] measures the speed.
 
 pub mod bench;
 pub mod checkpoint;
@@ -19,6 +19,7 @@ pub mod gather;
 pub mod gguf;
 pub mod model;
 pub mod optimise;
+pub mod paper;
 pub mod parallel;
 pub mod questions;
 pub mod recipe;

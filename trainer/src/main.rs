@@ -1,7 +1,9 @@
 //! The `retort-train` program.
 
 use clap::{Parser, Subcommand};
-use retort_train::{bench, distil, filter, gather, questions, recipe, report, trajectory, world};
+use retort_train::{
+    bench, distil, filter, gather, paper, questions, recipe, report, trajectory, world,
+};
 
 /// Makes small agents: generates worlds, teaches, trains, exports, measures.
 #[derive(Parser)]
@@ -16,6 +18,7 @@ enum Command {
     World(world::WorldArgs),
     Run(recipe::RecipeArgs),
     Report(report::ReportArgs),
+    Table(paper::TableArgs),
     Bench(bench::BenchArgs),
     Distil(distil::DistilArgs),
     Questions(questions::QuestionsArgs),
@@ -32,6 +35,7 @@ fn main() -> anyhow::Result<()> {
         Command::World(args) => world::run(&args),
         Command::Run(args) => recipe::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Table(args) => paper::table(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Distil(args) => distil::run(&args),
         Command::Questions(args) => questions::run(&args),

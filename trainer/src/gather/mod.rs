@@ -28,6 +28,7 @@ pub use config::{
 pub use corpus::{cache_dir, fingerprint, open_corpus};
 pub use cot::{Draw, ask};
 pub use pool::{Done, Halt, Pool};
+pub use source::NoCorpus;
 pub use tasks::{GatherTask, read_gather_tasks};
 pub use teacher::{Seat, Teacher};
-pub use words::instructed;
+pub use words::{chain_answer, instructed};

@@ -93,7 +93,7 @@ impl Source {
 }
 
 /// Nothing to search, as for mathematics.
-struct NoCorpus;
+pub struct NoCorpus;
 
 impl Retriever for NoCorpus {
     fn retrieve(&self, _query: &str, _limit: usize) -> Result<Vec<Retrieved>, RetrieverError> {

@@ -1,33 +1,32 @@
 //! `retort-train run recipe.toml`: data -> train -> export -> measure, resumable by stage. What a
 //! stage wrote is not made again while what the recipe says of it stays the same.
 
+pub mod curriculum;
 mod data;
 mod measure;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use retort_transcript::{Dialect, Segment, Source, TRANSCRIPT_ROW_VERSION, Transcript};
+use retort_transcript::{Dialect, TRANSCRIPT_ROW_VERSION, Transcript};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use curriculum::{Drills, Rendered};
 pub use data::DataConfig;
 pub use measure::MeasureConfig;
 
 use crate::collect::{self, CollectConfig, Collected};
-use crate::dataset::{Sequence, encode_segments};
 use crate::durable::replace_file;
 use crate::gguf::{self, Labels, Weights};
 use crate::model::{Model, Shape};
-use crate::teach::{Drill, DrillSource};
-use crate::tokenizer::{Encoder, MESSAGE_END, Vocabulary, train_tokenizer};
-use crate::train::{Console, MixtureSource, TrainConfig, TrainData, train};
-use crate::world;
+use crate::paper::{self, PaperRecipe};
+use crate::teach::Drill;
+use crate::tokenizer::{MESSAGE_END, Vocabulary};
+use crate::train::{Console, TrainConfig, TrainData, train};
 
 /// Run a recipe: collect trajectories, train, export, measure.
 #[derive(Debug, Args)]
@@ -37,6 +36,9 @@ pub struct RecipeArgs {
     /// Folder of everything it makes.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Make the smaller table of this name, of a recipe of kind paper.
+    #[arg(long, value_name = "NAME")]
+    scale: Option<String>,
 }
 
 /// A recipe as it is written.
@@ -97,14 +99,6 @@ impl Recipe {
     }
 }
 
-/// Shares of trajectories and of each drill in the first and the second half of the budget.
-const TRACE_SHARES: [f32; 2] = [0.35, 0.65];
-const DRILLS: [(Drill, &str, [f32; 2]); 4] = [
-    (Drill::Copy, "copy", [0.05, 0.015]),
-    (Drill::Recall, "recall", [0.05, 0.015]),
-    (Drill::Lookup, "lookup", [0.30, 0.17]),
-    (Drill::Brief, "brief", [0.25, 0.15]),
-];
 /// Held-out trajectories that are judged during training, and how often in a whole run: more would
 /// cost as much as the training.
 const HELD_OUT_MAX: usize = 250;
@@ -115,6 +109,9 @@ const EVALUATIONS: u64 = 40;
 /// # Errors
 /// A recipe that is refused, or a stage that failed.
 pub fn run(args: &RecipeArgs) -> Result<()> {
+    if let Some(recipe) = paper(args)? {
+        return paper::run(&recipe, &args.out);
+    }
     let recipe = Recipe::read(&args.recipe)?;
     let dir = args.out.join(recipe.key()?.get(..16).unwrap_or("stages"));
     fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
@@ -123,26 +120,20 @@ pub fn run(args: &RecipeArgs) -> Result<()> {
     if let Some(data) = &recipe.data {
         data.add_to(&mut collected, &dialect)?;
     }
-    let rendered: Vec<Vec<Segment>> =
+    let rendered: Vec<Rendered> =
         collected.train.iter().map(|transcript| dialect.render_training(transcript)).collect();
     let drills = drills(&recipe, &dialect)?;
-    let vocabulary = vocabulary(&recipe, &rendered, &drills)?;
+    let vocabulary = curriculum::vocabulary(rendered.iter(), &drills, recipe.vocabulary_max)?;
     let encoder = vocabulary.encoder()?;
-    let mut data = TrainData { turn_end: vocabulary.id(MESSAGE_END), ..TrainData::default() };
-    data.sources.push(MixtureSource {
-        name: "trajectories".to_owned(),
-        sequences: encode(&encoder, &rendered)?,
-        shares: TRACE_SHARES,
-    });
-    for (segments, (_, name, shares)) in drills.iter().zip(DRILLS) {
-        let sequences = encode(&encoder, segments)?;
-        data.sources.push(MixtureSource { name: name.to_owned(), sequences, shares });
-    }
     let every = collected.held_out.len().div_ceil(HELD_OUT_MAX).max(1);
     let judged = collected.held_out.iter().step_by(every);
-    let held_out: Vec<Vec<Segment>> =
+    let held_out: Vec<Rendered> =
         judged.map(|transcript| dialect.render_training(transcript)).collect();
-    data.held_out = encode(&encoder, &held_out)?;
+    let data = TrainData {
+        sources: curriculum::sources(&encoder, &rendered, &drills)?,
+        held_out: curriculum::encode(&encoder, &held_out)?,
+        turn_end: vocabulary.id(MESSAGE_END),
+    };
 
     let config = train_config(&recipe, &vocabulary, &dir);
     let mut console = Console::new(Some(&dir.join("metrics.jsonl")))?;
@@ -151,6 +142,24 @@ pub fn run(args: &RecipeArgs) -> Result<()> {
     measure::measure(&recipe, &dialect, &path)?;
     println!("{}", path.display());
     Ok(())
+}
+
+/// The recipe if it says `kind = "paper"`; those of students say nothing.
+fn paper(args: &RecipeArgs) -> Result<Option<PaperRecipe>> {
+    let refused = || format!("{} is no recipe", args.recipe.display());
+    let text = fs::read_to_string(&args.recipe)
+        .with_context(|| format!("{} cannot be read", args.recipe.display()))?;
+    let table: toml::Table = toml::from_str(&text).with_context(refused)?;
+    match table.get("kind").map(|kind| kind.as_str()) {
+        Some(Some("paper")) => {
+            Ok(Some(PaperRecipe::parse(&text, args.scale.as_deref()).with_context(refused)?))
+        }
+        Some(_) => bail!("{}: kind, expected \"paper\" or nothing", args.recipe.display()),
+        None if args.scale.is_some() => {
+            bail!("{} is the recipe of a student: --scale is for tables", args.recipe.display())
+        }
+        None => Ok(None),
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -188,47 +197,13 @@ fn write_json(path: &Path, transcripts: &[Transcript]) -> Result<()> {
     .with_context(|| format!("{} cannot be written", path.display()))
 }
 
-fn drills(recipe: &Recipe, dialect: &Dialect) -> Result<Vec<Vec<Vec<Segment>>>> {
-    let mut random = ChaCha8Rng::seed_from_u64(recipe.seed);
-    let mut all = vec![Vec::new(); DRILLS.len()];
+fn drills(recipe: &Recipe, dialect: &Dialect) -> Result<Drills> {
     let per_world = recipe.drills.div_ceil(recipe.collect.worlds.max(1));
     // Other questions than those of the trajectories, and no name of the test split.
-    let worlds = CollectConfig { tasks: per_world, held_out_tasks: 0, ..recipe.collect.clone() };
-    for index in 0..worlds.worlds {
-        let world = collect::world(&worlds, index)?;
-        let source = DrillSource::new(&world, dialect);
-        for (drills, (drill, _, _)) in all.iter_mut().zip(DRILLS) {
-            drills.extend((0..per_world).map(|_| source.draw(drill, &mut random)));
-        }
-    }
-    Ok(all)
-}
-
-fn vocabulary(
-    recipe: &Recipe,
-    rendered: &[Vec<Segment>],
-    drills: &[Vec<Vec<Segment>>],
-) -> Result<Vocabulary> {
-    const TEXTS_MAX: usize = 4000;
-    let sample = rendered.iter().take(TEXTS_MAX);
-    let sample = sample.chain(drills.iter().flat_map(|drills| drills.iter().take(TEXTS_MAX / 4)));
-    let content = sample.flatten().filter(|segment| segment.source == Source::Content);
-    let texts: Vec<&str> = content.map(|segment| segment.text.as_str()).collect();
-    Ok(train_tokenizer(texts, &world::syllables(), recipe.vocabulary_max)?)
-}
-
-/// The sequences that a student's context holds; how many it does not is said.
-fn encode(encoder: &Encoder, rendered: &[Vec<Segment>]) -> Result<Vec<Sequence>> {
-    let context = Shape::small(0).context_tokens;
-    let encoded = rendered.iter().map(|segments| encode_segments(encoder, segments));
-    let mut sequences = encoded.collect::<Result<Vec<_>, _>>()?;
-    let all = sequences.len();
-    sequences.retain(|sequence| sequence.ids.len() <= context);
-    if sequences.len() < all {
-        let longer = all - sequences.len();
-        eprintln!("{longer} of {all} left out: longer than the context of {context} tokens");
-    }
-    Ok(sequences)
+    let config = CollectConfig { tasks: per_world, held_out_tasks: 0, ..recipe.collect.clone() };
+    let worlds = (0..config.worlds).map(|index| collect::world(&config, index));
+    let skills = [Drill::Copy, Drill::Recall, Drill::Lookup, Drill::Brief];
+    Drills::draw(worlds, &skills, per_world, recipe.seed, dialect)
 }
 
 fn train_config(recipe: &Recipe, vocabulary: &Vocabulary, dir: &Path) -> TrainConfig {

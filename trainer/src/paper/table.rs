@@ -1,0 +1,232 @@
+//! Rows as Markdown tables, with what they say of the paper's claims.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::rows::{Row, Student};
+use crate::world::Family;
+
+/// Families that are averaged together.
+const GROUPS: [(&str, &[Family]); 4] = [
+    ("All eight families", &Family::ALL),
+    (
+        "Facts of unseen worlds (one or two hops, three hops, comparison)",
+        &[Family::FactsUnseen, Family::FactsChained, Family::FactsCompared],
+    ),
+    ("Facts of the training worlds", &[Family::FactsKnown]),
+    (
+        "Arithmetic (as learnt, larger numbers, more steps, other words)",
+        &[
+            Family::ArithmeticKnown,
+            Family::ArithmeticLarge,
+            Family::ArithmeticSteps,
+            Family::ArithmeticWording,
+        ],
+    ),
+];
+
+/// Quantiles of Student's t for 95 % intervals, by degrees of freedom from 1.
+const T: [f64; 30] = [
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
+    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
+    2.052, 2.048, 2.045, 2.042,
+];
+const T_OF_MANY: f64 = 1.96;
+
+/// A mean with half the width of its 95 % interval, where there is more than one value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Estimate {
+    pub mean: f64,
+    pub half: Option<f64>,
+    values: usize,
+}
+
+impl Estimate {
+    /// `None` without values.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let half = (values.len() > 1).then(|| {
+            let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+            let t = T.get(values.len() - 2).copied().unwrap_or(T_OF_MANY);
+            t * (squares / (count - 1.0) / count).sqrt()
+        });
+        (!values.is_empty()).then_some(Self { mean, half, values: values.len() })
+    }
+
+    /// `61.2 ± 3.4`
+    fn shown(self) -> String {
+        match self.half {
+            Some(half) => format!("{:.1} ± {half:.1}", self.mean),
+            None => format!("{:.1}", self.mean),
+        }
+    }
+
+    /// Whether the interval says that more is better here.
+    fn verdict(self) -> &'static str {
+        match self.half {
+            Some(half) if self.mean - half > 0.0 => "holds",
+            Some(half) if self.mean + half < 0.0 => "does not hold",
+            _ => "undecided",
+        }
+    }
+}
+
+/// A student of one size and one seed.
+type Sitting = (Student, usize, u64);
+
+/// Parameters of the sizes, smallest first.
+pub(super) fn sizes(rows: &[Row]) -> Vec<usize> {
+    rows.iter().map(|row| row.parameters).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn seeds(rows: &[Row]) -> BTreeSet<u64> {
+    rows.iter().map(|row| row.seed).collect()
+}
+
+fn of(rows: &[Row], (student, parameters, seed): Sitting) -> impl Iterator<Item = &Row> {
+    rows.iter()
+        .filter(move |row| (row.student, row.parameters, row.seed) == (student, parameters, seed))
+}
+
+/// Percent answered rightly, averaged over `families`; `None` unless all are there.
+fn points(rows: &[Row], sitting: Sitting, families: &[Family]) -> Option<f64> {
+    let share = |row: &Row| 100.0 * row.right as f64 / row.tasks.max(1) as f64;
+    let shares: Vec<f64> =
+        of(rows, sitting).filter(|row| families.contains(&row.family)).map(share).collect();
+    (shares.len() == families.len()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)
+}
+
+/// The score of a student of one size over the seeds.
+pub(super) fn score(
+    rows: &[Row],
+    student: Student,
+    parameters: usize,
+    families: &[Family],
+) -> Option<Estimate> {
+    let seeds = seeds(rows);
+    let points: Vec<f64> = seeds
+        .iter()
+        .filter_map(|seed| points(rows, (student, parameters, *seed), families))
+        .collect();
+    Estimate::of(&points)
+}
+
+/// Percent of the steps of a sitting that `count` counts.
+fn share_of_steps(rows: &[Row], sitting: Sitting, count: fn(&Row) -> usize) -> Option<f64> {
+    let steps: usize = of(rows, sitting).map(|row| row.steps).sum();
+    let counted: usize = of(rows, sitting).map(count).sum();
+    (steps > 0).then(|| 100.0 * counted as f64 / steps as f64)
+}
+
+/// All tables.
+#[must_use]
+pub fn report(rows: &[Row]) -> String {
+    let mut text = String::new();
+    let sizes = sizes(rows);
+    for (title, families) in GROUPS {
+        let cell = |student, parameters| score(rows, student, parameters, families);
+        text += &table(&format!("{title}, % right"), &Student::ALL, &sizes, cell);
+    }
+    let acting = [Student::Agent, Student::AgentPrefix, Student::AgentPrefixVote];
+    let counts: [(&str, fn(&Row) -> usize); 2] = [
+        ("Replies without code, % of steps", |row| row.unparsed),
+        ("Actions that raised an error, % of steps", |row| row.failed),
+    ];
+    for (title, count) in counts {
+        let cell = |student, parameters| {
+            let seeds = seeds(rows);
+            let shares: Vec<f64> = seeds
+                .iter()
+                .filter_map(|seed| share_of_steps(rows, (student, parameters, *seed), count))
+                .collect();
+            Estimate::of(&shares)
+        };
+        text += &table(title, &acting, &sizes, cell);
+    }
+    text + &claims(rows)
+}
+
+fn table(
+    title: &str,
+    students: &[Student],
+    sizes: &[usize],
+    cell: impl Fn(Student, usize) -> Option<Estimate>,
+) -> String {
+    let millions = |size: &usize| format!("{:.2} M", *size as f64 / 1e6);
+    let head: Vec<String> = sizes.iter().map(millions).collect();
+    let mut text = format!("{title}\n\n| student | {} |\n", head.join(" | "));
+    let _ = writeln!(text, "|---|{}", "---|".repeat(sizes.len()));
+    for student in students {
+        let cells = sizes
+            .iter()
+            .map(|size| cell(*student, *size).map_or_else(|| "–".to_owned(), Estimate::shown));
+        let cells: Vec<String> = cells.collect();
+        let _ = writeln!(text, "| {} | {} |", student.name(), cells.join(" | "));
+    }
+    text + "\n"
+}
+
+/// Differences in points, paired by size and seed.
+fn claims(rows: &[Row]) -> String {
+    let mut text = "Claims of the paper, as differences in points with 95 % intervals\n\n\
+                    | claim | families | difference | pairs | |\n|---|---|---|---|---|\n"
+        .to_owned();
+    let sizes = sizes(rows);
+    let same: Vec<(usize, usize)> = sizes.iter().map(|size| (*size, *size)).collect();
+    let next: Vec<(usize, usize)> =
+        sizes.iter().copied().zip(sizes.iter().copied().skip(1)).collect();
+    let mut add = |claim: &str, group: &str, values: Vec<f64>| {
+        if let Some(estimate) = Estimate::of(&values) {
+            let _ = writeln!(
+                text,
+                "| {claim} | {group} | {} | {} | {} |",
+                estimate.shown(),
+                estimate.values,
+                estimate.verdict()
+            );
+        }
+    };
+    let compared = [
+        ("agent − CoT one size up", Student::Agent, Student::Cot, &next),
+        ("agent − CoT + passages one size up", Student::Agent, Student::CotPassages, &next),
+        ("prefix − no prefix", Student::AgentPrefix, Student::Agent, &same),
+        ("SAG − greedy", Student::AgentPrefixVote, Student::AgentPrefix, &same),
+    ];
+    let groups: [(&str, &[Family]); 3] = [
+        ("all", &Family::ALL),
+        ("unseen facts", GROUPS.get(1).map_or(&[], |(_, families)| families)),
+        ("arithmetic", GROUPS.get(3).map_or(&[], |(_, families)| families)),
+    ];
+    for (claim, one, other, pairs) in compared {
+        for (group, families) in groups {
+            let values = paired(rows, pairs, |a, b| {
+                let one = points(rows, (one, a.0, a.1), families)?;
+                Some(one - points(rows, (other, b.0, b.1), families)?)
+            });
+            add(claim, group, values);
+        }
+    }
+    let wrong = |row: &Row| row.unparsed + row.failed;
+    let fewer = paired(rows, &same, |a, b| {
+        let greedy = share_of_steps(rows, (Student::AgentPrefix, a.0, a.1), wrong)?;
+        Some(greedy - share_of_steps(rows, (Student::AgentPrefixVote, b.0, b.1), wrong)?)
+    });
+    add("SAG: fewer steps with an error, % of steps", "all", fewer);
+    text
+}
+
+fn paired(
+    rows: &[Row],
+    pairs: &[(usize, usize)],
+    difference: impl Fn((usize, u64), (usize, u64)) -> Option<f64>,
+) -> Vec<f64> {
+    let seeds = seeds(rows);
+    let differences = pairs.iter().flat_map(|(one, other)| {
+        seeds
+            .iter()
+            .filter_map(|seed| difference((*one, *seed), (*other, *seed)))
+            .collect::<Vec<_>>()
+    });
+    differences.collect()
+}

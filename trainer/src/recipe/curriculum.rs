@@ -1,0 +1,111 @@
+//! What a student trains on: rendered runs, and drills beside them in fixed shares.
+
+use anyhow::Result;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use retort_transcript::{Dialect, Segment, Source};
+
+use crate::dataset::{Sequence, encode_segments};
+use crate::model::Shape;
+use crate::teach::{Drill, DrillSource};
+use crate::tokenizer::{Encoder, Vocabulary, train_tokenizer};
+use crate::train::MixtureSource;
+use crate::world::{self, World};
+
+/// Shares of runs and of each drill in the first and the second half of the budget.
+const RUN_SHARES: [f32; 2] = [0.35, 0.65];
+const DRILLS: [(Drill, &str, [f32; 2]); 4] = [
+    (Drill::Copy, "copy", [0.05, 0.015]),
+    (Drill::Recall, "recall", [0.05, 0.015]),
+    (Drill::Lookup, "lookup", [0.30, 0.17]),
+    (Drill::Brief, "brief", [0.25, 0.15]),
+];
+/// Texts of runs that a vocabulary is learnt from, and a quarter as many of each drill.
+const TEXTS_MAX: usize = 4000;
+
+/// A conversation as the dialect writes it.
+pub type Rendered = Vec<Segment>;
+
+/// Exercises by skill.
+#[derive(Clone, Debug, Default)]
+pub struct Drills(Vec<(Drill, Vec<Rendered>)>);
+
+impl Drills {
+    /// `per_world` exercises of each of `skills` in each of `worlds`.
+    ///
+    /// # Errors
+    /// Those of `worlds`.
+    pub fn draw(
+        worlds: impl Iterator<Item = Result<World>>,
+        skills: &[Drill],
+        per_world: usize,
+        seed: u64,
+        dialect: &Dialect,
+    ) -> Result<Self> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut drills: Vec<_> = skills.iter().map(|skill| (*skill, Vec::new())).collect();
+        for world in worlds {
+            let world = world?;
+            let source = DrillSource::new(&world, dialect);
+            for (skill, drawn) in &mut drills {
+                drawn.extend((0..per_world).map(|_| source.draw(*skill, &mut random)));
+            }
+        }
+        Ok(Self(drills))
+    }
+}
+
+/// A vocabulary of at most `tokens_max` tokens for the first of `runs` and the first of `drills`.
+///
+/// # Errors
+/// When `tokens_max` has no room for what every vocabulary holds.
+pub fn vocabulary<'a>(
+    runs: impl Iterator<Item = &'a Rendered>,
+    drills: &'a Drills,
+    tokens_max: usize,
+) -> Result<Vocabulary> {
+    let of_drills = drills.0.iter().flat_map(|(_, drawn)| drawn.iter().take(TEXTS_MAX / 4));
+    let sample: Vec<&Rendered> = runs.take(TEXTS_MAX).chain(of_drills).collect();
+    let content = sample.into_iter().flatten().filter(|part| part.source == Source::Content);
+    let texts: Vec<&str> = content.map(|part| part.text.as_str()).collect();
+    Ok(train_tokenizer(texts, &world::syllables(), tokens_max)?)
+}
+
+/// Runs and drills as sequences, with their shares.
+///
+/// # Errors
+/// When a text cannot be encoded.
+pub fn sources(
+    encoder: &Encoder,
+    runs: &[Rendered],
+    drills: &Drills,
+) -> Result<Vec<MixtureSource>> {
+    let sequences = encode(encoder, runs)?;
+    let mut sources =
+        vec![MixtureSource { name: "trajectories".to_owned(), sequences, shares: RUN_SHARES }];
+    for (skill, drawn) in &drills.0 {
+        let fixed = DRILLS.into_iter().find(|(drill, _, _)| drill == skill);
+        if let Some((_, name, shares)) = fixed {
+            let sequences = encode(encoder, drawn)?;
+            sources.push(MixtureSource { name: name.to_owned(), sequences, shares });
+        }
+    }
+    Ok(sources)
+}
+
+/// The sequences that a student's context holds; how many it does not is said.
+///
+/// # Errors
+/// When a text cannot be encoded.
+pub fn encode(encoder: &Encoder, rendered: &[Rendered]) -> Result<Vec<Sequence>> {
+    let context = Shape::small(0).context_tokens;
+    let encoded = rendered.iter().map(|segments| encode_segments(encoder, segments));
+    let mut sequences = encoded.collect::<Result<Vec<_>, _>>()?;
+    let all = sequences.len();
+    sequences.retain(|sequence| sequence.ids.len() <= context);
+    if sequences.len() < all {
+        let longer = all - sequences.len();
+        eprintln!("{longer} of {all} left out: longer than the context of {context} tokens");
+    }
+    Ok(sequences)
+}
