@@ -4,7 +4,7 @@
 //! logarithm of each row's sum, which is all that is kept.
 
 use super::gemm::{Matrix, MatrixMut, multiply};
-use super::lanes::{dot, exp, exp_sum, largest, wide};
+use super::lanes::{dot, each_pair, exp, exp_sum, largest, wide};
 use super::shape::Shape;
 use super::workspace::fit;
 
@@ -199,10 +199,11 @@ wide! {
         for (row, ((scores, d_scores), (log_sum, along))) in rows {
             let (seen, unseen) = scores.split_at_mut(first + row + 1);
             let (d_seen, d_unseen) = d_scores.split_at_mut(first + row + 1);
-            for (weight, d) in seen.iter_mut().zip(d_seen) {
-                *weight = exp(*weight - log_sum);
-                *d = *weight * (*d - along);
-            }
+            let (log_sum, along) = (*log_sum, *along);
+            each_pair(seen, d_seen, |score, d| {
+                let weight = exp(score - log_sum);
+                (weight, weight * (d - along))
+            });
             unseen.fill(0.0);
             d_unseen.fill(0.0);
         }

@@ -1,6 +1,6 @@
 //! The row-wise parts of a block with their derivatives: RMSNorm, rotary positions, SwiGLU.
 
-use super::lanes::{dot, sigmoid, sum2, wide};
+use super::lanes::{dot, each_pair_with, sigmoid, sum2, wide};
 
 wide! {
     /// `out = input / rms(input) * gain` per row; `inverse` keeps `1 / rms` for the way back.
@@ -71,12 +71,11 @@ wide! {
     pub fn swiglu_backward(d_out: &[f32], inner: usize, gate_up: &mut [f32]) {
         for (row, d_out) in gate_up.chunks_exact_mut(2 * inner).zip(d_out.chunks_exact(inner)) {
             let (gate, up) = row.split_at_mut(inner);
-            for ((gate, up), d) in gate.iter_mut().zip(up).zip(d_out) {
-                let half = sigmoid(*gate);
-                let silu = *gate * half;
-                *gate = d * *up * (half + silu * (1.0 - half));
-                *up = d * silu;
-            }
+            each_pair_with(gate, up, d_out, |gate, up, d| {
+                let half = sigmoid(gate);
+                let silu = gate * half;
+                (d * up * (half + silu * (1.0 - half)), d * silu)
+            });
         }
     }
 }

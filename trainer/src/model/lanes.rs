@@ -77,6 +77,43 @@ fn add_lanes(lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
+/// Replaces the elements of two equally long slices pairwise by what `f` makes of them. In chunks:
+/// over plain iterators of two slices that are both written, nothing is vectorised.
+#[inline(always)]
+pub fn each_pair(a: &mut [f32], b: &mut [f32], f: impl Fn(f32, f32) -> (f32, f32)) {
+    let (a_lanes, a_rest) = a.as_chunks_mut::<LANES>();
+    let (b_lanes, b_rest) = b.as_chunks_mut::<LANES>();
+    for (a, b) in a_lanes.iter_mut().zip(b_lanes) {
+        for lane in 0..LANES {
+            (a[lane], b[lane]) = f(a[lane], b[lane]);
+        }
+    }
+    for (a, b) in a_rest.iter_mut().zip(b_rest) {
+        (*a, *b) = f(*a, *b);
+    }
+}
+
+/// The same with a third slice that is only read.
+#[inline(always)]
+pub fn each_pair_with(
+    a: &mut [f32],
+    b: &mut [f32],
+    c: &[f32],
+    f: impl Fn(f32, f32, f32) -> (f32, f32),
+) {
+    let (a_lanes, a_rest) = a.as_chunks_mut::<LANES>();
+    let (b_lanes, b_rest) = b.as_chunks_mut::<LANES>();
+    let (c_lanes, c_rest) = c.as_chunks::<LANES>();
+    for ((a, b), c) in a_lanes.iter_mut().zip(b_lanes).zip(c_lanes) {
+        for lane in 0..LANES {
+            (a[lane], b[lane]) = f(a[lane], b[lane], c[lane]);
+        }
+    }
+    for ((a, b), c) in a_rest.iter_mut().zip(b_rest).zip(c_rest) {
+        (*a, *b) = f(*a, *b, *c);
+    }
+}
+
 /// Sum of `f(a, b)` over two equally long slices.
 #[inline(always)]
 pub fn sum2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
