@@ -8,7 +8,7 @@ use retort_transcript::{Dialect, Observation, Passage, Segment, Source, Step, Tr
 
 use super::policy::{Manner, missed, next_action, said};
 use super::reading;
-use crate::world::{Entity, EntityKind, Plan, Relation, Task, World};
+use crate::world::{Entity, EntityKind, Plan, Relation, Task, World, reads};
 
 /// What is exercised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,9 @@ const PASSAGE_WORDS: usize = 110;
 const MISSED_PERCENT: u32 = 15;
 /// Sentences of a passage in a brief run, beside those that say what is needed.
 const ASIDES_MAX: usize = 2;
+/// What a brief run shows holds the next page that the plan leads to this often, in percent, as a
+/// search that follows links does: whether it is there must be looked up, not guessed.
+const LINKED_PERCENT: u32 = 40;
 
 /// Makes drills about the entities of a world.
 pub struct DrillSource<'a> {
@@ -162,28 +165,41 @@ impl<'a> DrillSource<'a> {
         self.dialect.render_training(&transcript)
     }
 
-    /// One to three passages: that of the entity that `query` names, if there is one and the search
-    /// does not miss, and others of its kind.
+    /// One to four passages: that of the entity that `query` names, if there is one and the search
+    /// does not miss, at times the next one that the plan leads to, and others of its kind.
     fn shown(&self, plan: &Plan, query: &str, misses: bool, rng: &mut ChaCha8Rng) -> Vec<Passage> {
         let World { entities, documents, .. } = self.world;
+        let entity = |index: usize| entities.get(index);
+        let titled = |title: &str| entities.iter().position(|entity| entity.title == title);
         let is_named = |title: &str| {
             query.strip_prefix(title).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
         };
-        let named = (0..entities.len())
-            .filter(|index| entities.get(*index).is_some_and(|entity| is_named(&entity.title)))
-            .max_by_key(|index| entities.get(*index).map_or(0, |entity| entity.title.len()));
-        let kind = EntityKind::of_title(query);
-        let kind = named.and_then(|index| entities.get(index)).map_or(kind, |entity| entity.kind);
+        let (read, _) = reads(plan, entities);
+        let mut titles: Vec<&str> = read.iter().map(|read| read.title.as_str()).collect();
+        titles.dedup();
+        let at = titles.iter().position(|title| is_named(title));
+        let named = at.and_then(|at| titles.get(at)).and_then(|title| titled(title));
+        let named = named.or_else(|| {
+            let fitting = (0..entities.len())
+                .filter(|index| entity(*index).is_some_and(|entity| is_named(&entity.title)));
+            fitting.max_by_key(|index| entity(*index).map_or(0, |entity| entity.title.len()))
+        });
+        let next = at.and_then(|at| titles.get(at + 1)).and_then(|title| titled(title));
+        let next = next.filter(|_| rng.random_ratio(LINKED_PERCENT, 100));
+        let kind = named.and_then(entity).map(|entity| entity.kind);
+        let kind = kind.unwrap_or_else(|| EntityKind::of_title(query));
         let others = (0..entities.len()).filter(|index| {
-            Some(*index) != named && entities.get(*index).is_some_and(|other| other.kind == kind)
+            ![named, next].contains(&Some(*index))
+                && entity(*index).is_some_and(|other| other.kind == kind)
         });
         let count = rng.random_range(0..=2) + usize::from(misses || named.is_none());
         let mut chosen = others.sample(rng, count);
-        chosen.extend(named.filter(|_| !misses));
+        chosen.extend([named, next].into_iter().flatten().filter(|_| !misses));
         chosen.shuffle(rng);
         let passage = |index: &usize| {
             let (entity, document) = entities.get(*index).zip(documents.get(*index))?;
-            let needed = if Some(*index) == named { plan.relations() } else { Vec::new() };
+            let is_needed = [named, next].contains(&Some(*index));
+            let needed = if is_needed { plan.relations() } else { Vec::new() };
             let text = sentences(entity, &document.text, &needed, rng);
             Some(Passage { title: document.title.clone(), text, score: 0.0 })
         };

@@ -31,7 +31,7 @@ pub struct WorldArgs {
     #[arg(long, value_enum, default_value_t = Style::default())]
     pub style: Style,
     /// Write the eight test families instead, each into a folder of its name, and the training world
-    /// they differ from: gazetteers of the full style
+    /// they differ from: gazetteers of the plain style
     #[arg(long)]
     pub families: bool,
     /// Folder for corpus.jsonl, test.jsonl, train.jsonl and, for `retort bench corpus`,
