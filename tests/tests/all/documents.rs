@@ -94,6 +94,11 @@ fn the_commands_of_the_readme_do_what_it_says() {
 }
 
 #[test]
+fn the_table_of_the_results_is_that_of_the_rows() {
+    check("docs/RESULTS.md");
+}
+
+#[test]
 fn dots_stand_for_anything() {
     assert!(fits("a … c", "a b c") && fits("a…", "abc") && fits("abc", "abc") && fits("…", ""));
     assert!(!fits("a … c", "a b") && !fits("ab", "abc") && !fits("b…", "abc"));

@@ -9,6 +9,7 @@ mod distil;
 mod documents;
 mod engine;
 mod layers;
+mod paper;
 mod poisoned;
 mod resume;
 mod smolagents;

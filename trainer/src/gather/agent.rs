@@ -14,7 +14,7 @@ use retort_transcript::{Dialect, Transcript};
 use super::config::GatherConfig;
 use super::cot::{Draw, ask, chain};
 use super::tasks::GatherTask;
-use super::teacher::Seat;
+use super::teacher::{Seat, known};
 use super::walk::{Walk, first_thought};
 use super::words::{CHAIN, instructed, teacher_dialect, thought_label};
 use crate::remote::Spent;
@@ -80,12 +80,18 @@ impl<'a> Lesson<'a> {
         let passages = self.config.cot_passages;
         let passages = (passages > 0).then_some((self.retriever as &dyn Retriever, passages));
         let mut spent = Spent::default();
-        let (thought, counted) = seat.with_engine(Some(task), &self.thinking, |engine| {
-            chain(engine, &self.thinking, task, passages, self.draw(), &mut spent)
+        let (transcript, generated) = chain(&self.thinking, task, passages, |question| {
+            if let Seat::Program = seat {
+                return Ok(known(Some(task))?.chain.clone());
+            }
+            let (reply, counted) = seat.with_engine(Some(task), &self.thinking, |engine| {
+                ask(engine, &self.thinking, question, self.draw(), &mut spent)
+            })?;
+            spent = counted.unwrap_or(spent);
+            reply
         })?;
-        let (transcript, generated) = thought?;
         let status = if generated.is_some() { "answered" } else { "budget_exhausted" };
-        let row = self.row(task, transcript, counted.unwrap_or(spent));
+        let row = self.row(task, transcript, spent);
         Ok(Trajectory { generated, status: status.to_owned(), ..row })
     }
 
@@ -135,7 +141,8 @@ impl<'a> Lesson<'a> {
     /// The first thought of the teacher's chain of thought about the bare question.
     fn prefix(&self, seat: &mut Seat<'_>, task: &GatherTask) -> Result<(Option<String>, Spent)> {
         let mut spent = Spent::default();
-        if !self.config.first_thought_prefix {
+        // The programmatic teacher begins its first thought with the prefix by itself.
+        if !self.config.first_thought_prefix || matches!(seat, Seat::Program) {
             return Ok((None, spent));
         }
         let (chain, counted) = seat.with_engine(Some(task), &self.thinking, |engine| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::Dialect;
@@ -63,12 +63,6 @@ pub fn run(args: &GatherArgs) -> Result<()> {
 /// As [`run`].
 pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<()> {
     let is_program = matches!(config.teacher, TeacherConfig::Program(_));
-    let writes = config.collect.mode == Mode::Cot || config.collect.first_thought_prefix;
-    ensure!(
-        !(is_program && writes),
-        "the programmatic teacher answers by acting and writes no chain of thought: use mode agent \
-         without first_thought_prefix, or another teacher"
-    );
     let source = Source::open(config, out)?;
     let (mut journal, rows) = Journal::open(out, |text| {
         crate::trajectory::versioned(text, "version", TRAJECTORY_VERSION, "a trajectory")

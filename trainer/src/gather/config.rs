@@ -124,7 +124,7 @@ pub struct GatherConfig {
     pub system_prompt: Option<PathBuf>,
     /// The first thought comes from a chain of thought about the bare question (arXiv 2505.17612).
     pub first_thought_prefix: bool,
-    /// Passages that stand before the question in chain-of-thought mode.
+    /// Passages that stand under the question in chain-of-thought mode.
     pub cot_passages: usize,
     /// Passages a search returns.
     pub passages_per_search: usize,

@@ -9,6 +9,7 @@ use super::tasks::GatherTask;
 use super::walk::Walk;
 use super::words::chain_answer;
 use crate::remote::Spent;
+use crate::teach::with_passages;
 
 /// How a single reply is drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,27 +51,22 @@ pub fn ask(
     }
 }
 
-/// A chain of thought as a student learns it: one reply, and its answer. With passages, they stand
-/// before the question, as a student of that kind will read them.
+/// A chain of thought as a student learns it: what `reply` says to the question, and its answer.
+/// Passages stand under the question, as a student of that kind will read them.
 pub fn chain(
-    engine: &mut dyn Engine,
     dialect: &Dialect,
     task: &GatherTask,
     passages: Option<(&dyn Retriever, usize)>,
-    draw: Draw,
-    spent: &mut Spent,
+    reply: impl FnOnce(&str) -> Result<String>,
 ) -> Result<(Transcript, Option<String>)> {
-    let question = match passages {
-        Some((retriever, count)) => {
-            let found = retriever.retrieve(&task.question, count)?;
-            let found: Vec<Passage> = found.into_iter().map(|hit| hit.passage).collect();
-            let shown = dialect.render_passages(&task.question, &found);
-            format!("{}\n\n{}", shown.trim(), task.question)
-        }
-        None => task.question.clone(),
+    let found = match passages {
+        Some((retriever, count)) => retriever.retrieve(&task.question, count)?,
+        None => Vec::new(),
     };
-    let reply = ask(engine, dialect, &question, draw, spent)?;
+    let found: Vec<Passage> = found.into_iter().map(|hit| hit.passage).collect();
+    let mut transcript = with_passages(dialect, &task.question, &found, "");
+    let reply = reply(&transcript.question)?;
     let answer = chain_answer(&reply);
-    let steps = vec![Step { reply, observation: None }];
-    Ok((Transcript { question, steps, answer_requested: false }, answer))
+    transcript.steps = vec![Step { reply, observation: None }];
+    Ok((transcript, answer))
 }

@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::config::{DistilConfig, TasksConfig, WorldTasks};
 use super::corpus::{fingerprint, open_corpus};
-use super::tasks::{GatherTask, read_gather_tasks};
+use super::tasks::{GatherTask, Solution, read_gather_tasks};
 use crate::collect::index_world;
+use crate::teach::{Manner, explain};
 use crate::trajectory::file_sha256;
-use crate::world::{self, WorldConfig};
+use crate::world::{self, WorldConfig, reads};
 
 /// Tasks with what is searched for them.
 pub struct Source {
@@ -34,9 +35,13 @@ impl Source {
         let tasks = config.collect.tasks.as_ref().context(
             "there are no tasks: name a file with --tasks or collect.tasks.file, or a world",
         )?;
+        let manner = match config.collect.first_thought_prefix {
+            true => Manner::Prefixed,
+            false => Manner::default(),
+        };
         let mut source = match tasks {
             TasksConfig::File(path) => Self::of_file(path, config, out)?,
-            TasksConfig::World(world) => Self::of_world(world)?,
+            TasksConfig::World(world) => Self::of_world(world, manner)?,
         };
         source.tasks.truncate(config.collect.limit.unwrap_or(usize::MAX));
         Ok(source)
@@ -54,7 +59,7 @@ impl Source {
         Ok(Self { tasks, corpus, identity, _scratch: None })
     }
 
-    fn of_world(wanted: &WorldTasks) -> Result<Self> {
+    fn of_world(wanted: &WorldTasks, manner: Manner) -> Result<Self> {
         let world = world::generate(&WorldConfig {
             seed: wanted.seed,
             domain: wanted.domain,
@@ -67,13 +72,18 @@ impl Source {
         let corpus = index_world(&world, scratch.path())?;
         let tasks = world.train.iter().map(|task| {
             let kind = serde_json::to_value(task.kind)?;
+            let solution = task.plan.as_ref().map(|plan| {
+                let (read, _) = reads(plan, &world.entities);
+                let chain = explain(plan, &read, &task.answer);
+                Solution { plan: plan.clone(), manner, chain }
+            });
             Ok(GatherTask {
                 id: task.id.clone(),
                 question: task.question.clone(),
                 answer: task.answer.clone(),
                 aliases: Vec::new(),
                 kind: kind.as_str().map(str::to_owned),
-                plan: task.plan.clone(),
+                solution,
             })
         });
         let tasks = tasks.collect::<Result<Vec<_>>>()?;

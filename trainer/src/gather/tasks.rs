@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::filter::boxed;
+use crate::teach::Manner;
 use crate::world::Plan;
 
 /// A question with its answer.
@@ -24,7 +25,18 @@ pub struct GatherTask {
     /// Kind of question.
     pub kind: Option<String>,
     /// How the programmatic teacher answers it; only tasks of generated worlds have one.
-    pub plan: Option<Plan>,
+    pub solution: Option<Solution>,
+}
+
+/// How the programmatic teacher answers a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Solution {
+    /// By acting.
+    pub plan: Plan,
+    /// What it says while acting.
+    pub manner: Manner,
+    /// In prose.
+    pub chain: String,
 }
 
 /// The tasks of a file: JSON Lines or a JSON array of objects.
@@ -94,7 +106,7 @@ fn task(row: &Value, number: usize) -> Result<GatherTask> {
         answer,
         aliases: aliases.into_iter().flatten().filter_map(text).collect(),
         kind: kind.or_else(|| row.get("kind").or_else(|| row.get("type")).and_then(text)),
-        plan: None,
+        solution: None,
     })
 }
 
@@ -121,7 +133,7 @@ fn math(row: &Value, number: usize) -> Result<GatherTask> {
         answer,
         aliases: Vec::new(),
         kind: Some(kind),
-        plan: None,
+        solution: None,
     })
 }
 

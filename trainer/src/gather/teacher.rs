@@ -11,9 +11,9 @@ use retort_transcript::Dialect;
 use serde_json::{Value, json};
 
 use super::config::{GgufConfig, TeacherConfig};
-use super::tasks::GatherTask;
+use super::tasks::{GatherTask, Solution};
 use crate::remote::{Client, Pace, RemoteEngine, Spent};
-use crate::teach::{Manner, Slips, TeacherEngine};
+use crate::teach::{Slips, TeacherEngine};
 use crate::trajectory::file_sha256;
 
 /// Who teaches, shared by all threads.
@@ -149,16 +149,23 @@ impl Seat<'_> {
             }
             Self::Gguf(engine) => Ok((work(engine.as_mut()), None)),
             Self::Program => {
-                let plan = task.and_then(|task| task.plan.as_ref()).context(
-                    "the programmatic teacher answers only the tasks of a generated world, by \
-                     acting; name a server or a GGUF as the teacher",
-                )?;
-                let mut engine =
-                    TeacherEngine::new(plan, dialect, Manner::default(), Slips::default());
+                let Solution { plan, manner, .. } = known(task)?;
+                let mut engine = TeacherEngine::new(plan, dialect, *manner, Slips::default());
                 Ok((work(&mut engine), None))
             }
         }
     }
+}
+
+/// How the programmatic teacher answers `task`.
+///
+/// # Errors
+/// When it does not know how: the task is of no generated world.
+pub fn known(task: Option<&GatherTask>) -> Result<&Solution> {
+    task.and_then(|task| task.solution.as_ref()).context(
+        "the programmatic teacher answers only the tasks of a generated world; name a server or a \
+         GGUF as the teacher",
+    )
 }
 
 fn load(gguf: &GgufConfig) -> Result<WorkerEngine> {

@@ -253,7 +253,7 @@ fn chains_of_thought_are_collected_with_passages_or_without() {
     let with = scene.gather().unwrap();
     let read = &with[0].transcript.question;
     assert!(
-        read.contains("opened in 1836") && read.ends_with("\n\nWhen was the Heahi Bridge opened?")
+        read.contains("opened in 1836") && read.starts_with("When was the Heahi Bridge opened?\n")
     );
     assert_eq!(with[0].generated.as_deref(), Some("1836"));
 }
@@ -334,11 +334,24 @@ fn the_programmatic_teacher_is_behind_the_same_collection() {
     assert_eq!(rows.len(), 6);
     assert!(rows.iter().filter(|row| row.generated.as_ref() == Some(&row.answer)).count() >= 5);
     assert!(rows.iter().all(|row| row.teacher == "program" && row.kind.is_some()));
-    let cot = GatherConfig { mode: Mode::Cot, ..config.collect.clone() };
+    let prefixed = GatherConfig { first_thought_prefix: true, ..config.collect.clone() };
+    let config = DistilConfig { collect: prefixed, ..config };
+    let out = folder.path().join("prefixed.jsonl");
+    gather(&config, &out, Arc::new(SystemPace::default())).unwrap();
+    let thoughts = |rows: &[Trajectory]| -> Vec<String> {
+        rows.iter().map(|row| row.transcript.steps[0].reply.clone()).collect()
+    };
+    let prefixed = thoughts(&read_trajectories(&out).unwrap());
+    let longer = thoughts(&rows).iter().zip(&prefixed).filter(|(a, b)| a.len() < b.len()).count();
+    assert!(longer > 0, "{prefixed:?}");
+
+    let cot = GatherConfig { mode: Mode::Cot, cot_passages: 2, ..config.collect.clone() };
     let config = DistilConfig { collect: cot, ..config };
     let out = folder.path().join("cot.jsonl");
-    let told = gather(&config, &out, Arc::new(SystemPace::default())).unwrap_err().to_string();
-    assert!(told.contains("by acting"), "{told}");
+    gather(&config, &out, Arc::new(SystemPace::default())).unwrap();
+    let rows = read_trajectories(&out).unwrap();
+    assert!(rows.iter().all(|row| row.generated.as_ref() == Some(&row.answer)));
+    assert!(rows.iter().all(|row| row.transcript.question.contains(" [1]: ")));
 }
 
 #[test]
