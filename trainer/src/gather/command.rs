@@ -69,8 +69,7 @@ pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<
     })?;
     let rows: Vec<Trajectory> = rows;
     let path = manifest_path(out);
-    let probe = Teacher::open(&config.teacher, config.seed, Spent::default(), Arc::clone(&pace))?;
-    let mut manifest = Manifest::new("collect", made_by(config, &source, &probe)?);
+    let mut manifest = Manifest::new("collect", made_by(config, &source)?);
     let earlier = manifest.earlier(&path)?;
     let before = earlier.map(|earlier| earlier.spent).unwrap_or_default().larger(sum(&rows));
     let teacher = Teacher::open(&config.teacher, config.seed, before, pace)?;
@@ -102,11 +101,7 @@ pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<
 }
 
 /// Everything the rows depend on.
-fn made_by(
-    config: &DistilConfig,
-    source: &Source,
-    teacher: &Teacher,
-) -> Result<Map<String, Value>> {
+fn made_by(config: &DistilConfig, source: &Source) -> Result<Map<String, Value>> {
     let mut made_by = source.identity.clone();
     let mut collect = json!(config.collect);
     if let Some(fields) = collect.as_object_mut() {
@@ -121,7 +116,7 @@ fn made_by(
     let thinking = instructed(&student, CHAIN)?;
     made_by.insert("words".to_owned(), json!([acting.hash(), thinking.hash()]));
     made_by.insert("seed".to_owned(), json!(config.seed));
-    made_by.insert("teacher".to_owned(), teacher.identity()?);
+    made_by.insert("teacher".to_owned(), config.teacher.identity()?);
     Ok(made_by)
 }
 

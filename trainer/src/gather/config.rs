@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::filter::FilterConfig;
 use crate::questions::QuestionsConfig;
 use crate::remote::ServerConfig;
-use crate::trajectory::Mode;
+use crate::trajectory::{Mode, file_sha256};
 use crate::world::{Domain, Style};
 
 /// A file for all stages of teaching. Each command reads its own part.
@@ -43,6 +44,20 @@ pub enum TeacherConfig {
     Gguf(GgufConfig),
     /// The programmatic teacher; only for the tasks of a generated world.
     Program(ProgramConfig),
+}
+
+impl TeacherConfig {
+    /// What rows depend on: which teacher, but not how fast or at what price it is asked.
+    ///
+    /// # Errors
+    /// When a model file cannot be read.
+    pub fn identity(&self) -> Result<Value> {
+        Ok(match self {
+            Self::Server(server) => json!({"model": server.model, "extra": server.extra}),
+            Self::Gguf(gguf) => json!({"gguf_sha256": file_sha256(&gguf.path)?}),
+            Self::Program(_) => json!("program"),
+        })
+    }
 }
 
 /// A model file as a teacher.

@@ -8,13 +8,11 @@ use anyhow::{Context as _, Result};
 use retort::cancel::Cancel;
 use retort::engine::{Engine, ModelFile, WorkerEngine, WorkerSettings};
 use retort_transcript::Dialect;
-use serde_json::{Value, json};
 
 use super::config::{GgufConfig, TeacherConfig};
 use super::tasks::{GatherTask, Solution};
 use crate::remote::{Client, Pace, RemoteEngine, Spent};
 use crate::teach::{Slips, TeacherEngine};
-use crate::trajectory::file_sha256;
 
 /// Who teaches, shared by all threads.
 pub enum Teacher {
@@ -68,21 +66,6 @@ impl Teacher {
             }
             Self::Program(_) => "program".to_owned(),
         }
-    }
-
-    /// What rows depend on: which teacher, but not how fast or at what price it is asked.
-    ///
-    /// # Errors
-    /// When a model file cannot be read.
-    pub fn identity(&self) -> Result<Value> {
-        Ok(match self {
-            Self::Server(client, _) => {
-                let config = client.config();
-                json!({"model": config.model, "extra": config.extra})
-            }
-            Self::Gguf(gguf) => json!({"gguf_sha256": file_sha256(&gguf.path)?}),
-            Self::Program(_) => json!("program"),
-        })
     }
 
     /// Threads that are of use.

@@ -18,7 +18,7 @@ use super::row::{PASSAGE_ROW_VERSION, PassageRow, Verdict};
 use super::select::{Question, select};
 use super::write::instruction;
 use crate::gather::{CorpusConfig, DistilConfig, Done, Pool, Teacher, fingerprint, open_corpus};
-use crate::remote::{Pace, Spent, SystemPace};
+use crate::remote::{Pace, SystemPace};
 use crate::trajectory::{
     Journal, Keyed as _, Manifest, file_sha256, manifest_path, sha256, versioned, write_rows,
 };
@@ -67,8 +67,7 @@ pub fn write_questions(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -
         versioned::<PassageRow>(text, "version", PASSAGE_ROW_VERSION, "a row of a passage")
     })?;
     let path = manifest_path(&record);
-    let probe = Teacher::open(&config.teacher, config.seed, Spent::default(), Arc::clone(&pace))?;
-    let mut manifest = Manifest::new("questions", made_by(config, &corpus, &probe)?);
+    let mut manifest = Manifest::new("questions", made_by(config, &corpus)?);
     let earlier = manifest.earlier(&path)?.map(|earlier| earlier.spent).unwrap_or_default();
     let before = earlier.larger(rows.iter().map(|row| &row.spent).sum());
     let teacher = Teacher::open(&config.teacher, config.seed, before, pace)?;
@@ -97,16 +96,12 @@ fn passages(corpus: &Corpus, config: &DistilConfig) -> Result<Vec<Hit>> {
     Ok(passages)
 }
 
-fn made_by(
-    config: &DistilConfig,
-    corpus: &Corpus,
-    teacher: &Teacher,
-) -> Result<Map<String, Value>> {
+fn made_by(config: &DistilConfig, corpus: &Corpus) -> Result<Map<String, Value>> {
     let questions = &config.questions;
     Ok(Map::from_iter([
         ("corpus".to_owned(), json!(fingerprint(corpus)?)),
         ("seed".to_owned(), json!(config.seed)),
-        ("teacher".to_owned(), teacher.identity()?),
+        ("teacher".to_owned(), config.teacher.identity()?),
         ("words".to_owned(), json!(sha256(instruction(questions.per_passage).as_bytes()))),
         ("answer_words_max".to_owned(), json!(questions.answer_words_max)),
         ("pairs_share".to_owned(), json!(questions.pairs_share)),

@@ -2,13 +2,14 @@
 //! looking facts up in an observation, and whole runs over passages of a sentence or two.
 
 use rand::RngExt;
-use rand::seq::{IndexedRandom, IteratorRandom, SliceRandom};
+use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use retort_transcript::{Dialect, Observation, Passage, Segment, Source, Step, Transcript};
 
+use super::brief;
 use super::policy::{Manner, missed, next_action, said};
 use super::reading;
-use crate::world::{Entity, EntityKind, Plan, Relation, Task, World, reads};
+use crate::world::{Entity, Plan, Relation, World};
 
 /// What is exercised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +20,7 @@ pub enum Drill {
     Recall,
     /// Read facts from one to four passages of the same kind.
     Lookup,
-    /// Answer a question as the teacher would over passages cut to a few sentences: more questions
-    /// for as many tokens.
+    /// Answer a training task as the teacher would, over passages of a sentence or two.
     Brief,
 }
 
@@ -33,14 +33,6 @@ const SAME_KIND_PERCENT: u32 = 90;
 const ABSENT_PERCENT: u32 = 50;
 /// Words of a passage of a longer page.
 const PASSAGE_WORDS: usize = 110;
-/// The first search of a brief run shows nothing of what it is for this often, in percent.
-const MISSED_PERCENT: u32 = 15;
-/// Sentences of a passage in a brief run, beside those that say what is needed.
-const ASIDES_MAX: usize = 2;
-/// What a brief run shows holds the next page that the plan leads to this often, in percent, as a
-/// search that follows links does: whether it is there must be looked up, not guessed.
-const LINKED_PERCENT: u32 = 40;
-
 /// Makes drills about the entities of a world.
 pub struct DrillSource<'a> {
     world: &'a World,
@@ -134,76 +126,10 @@ impl<'a> DrillSource<'a> {
         self.exercise(&question, vec![search], reply.collect())
     }
 
-    /// The teacher's way through a training task of the world.
     fn brief(&self, rng: &mut ChaCha8Rng) -> Vec<Segment> {
-        let Some((task, plan)) =
-            self.world.train.choose(rng).and_then(|task| Some((task, task.plan.as_ref()?)))
-        else {
-            return Vec::new();
-        };
-        let mut misses = rng.random_ratio(MISSED_PERCENT, 100);
-        let (mut steps, mut seen) = (Vec::new(), Vec::<String>::new());
-        while let Ok(action) = next_action(
-            plan,
-            Manner::default(),
-            &seen.iter().map(String::as_str).collect::<Vec<_>>(),
-        ) {
-            let reply = self.dialect.compose_reply(&action);
-            let query = action.code.strip_prefix("print(search(\"");
-            let Some(query) = query.and_then(|rest| rest.strip_suffix("\"))")) else {
-                steps.push(Step { reply, observation: None });
-                break;
-            };
-            let passages = self.shown(plan, query, std::mem::take(&mut misses), rng);
-            let logs = self.dialect.render_passages(query, &passages);
-            seen.push(logs.clone());
-            let observation = Observation::Output { logs, value: None, assigned: None };
-            steps.push(Step { reply, observation: Some(observation) });
-        }
-        let Task { question, .. } = task;
-        let transcript = Transcript { question: question.clone(), steps, answer_requested: false };
-        self.dialect.render_training(&transcript)
-    }
-
-    /// One to four passages: that of the entity that `query` names, if there is one and the search
-    /// does not miss, at times the next one that the plan leads to, and others of its kind.
-    fn shown(&self, plan: &Plan, query: &str, misses: bool, rng: &mut ChaCha8Rng) -> Vec<Passage> {
-        let World { entities, documents, .. } = self.world;
-        let entity = |index: usize| entities.get(index);
-        let titled = |title: &str| entities.iter().position(|entity| entity.title == title);
-        let is_named = |title: &str| {
-            query.strip_prefix(title).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
-        };
-        let (read, _) = reads(plan, entities);
-        let mut titles: Vec<&str> = read.iter().map(|read| read.title.as_str()).collect();
-        titles.dedup();
-        let at = titles.iter().position(|title| is_named(title));
-        let named = at.and_then(|at| titles.get(at)).and_then(|title| titled(title));
-        let named = named.or_else(|| {
-            let fitting = (0..entities.len())
-                .filter(|index| entity(*index).is_some_and(|entity| is_named(&entity.title)));
-            fitting.max_by_key(|index| entity(*index).map_or(0, |entity| entity.title.len()))
-        });
-        let next = at.and_then(|at| titles.get(at + 1)).and_then(|title| titled(title));
-        let next = next.filter(|_| rng.random_ratio(LINKED_PERCENT, 100));
-        let kind = named.and_then(entity).map(|entity| entity.kind);
-        let kind = kind.unwrap_or_else(|| EntityKind::of_title(query));
-        let others = (0..entities.len()).filter(|index| {
-            ![named, next].contains(&Some(*index))
-                && entity(*index).is_some_and(|other| other.kind == kind)
-        });
-        let count = rng.random_range(0..=2) + usize::from(misses || named.is_none());
-        let mut chosen = others.sample(rng, count);
-        chosen.extend([named, next].into_iter().flatten().filter(|_| !misses));
-        chosen.shuffle(rng);
-        let passage = |index: &usize| {
-            let (entity, document) = entities.get(*index).zip(documents.get(*index))?;
-            let is_needed = [named, next].contains(&Some(*index));
-            let needed = if is_needed { plan.relations() } else { Vec::new() };
-            let text = sentences(entity, &document.text, &needed, rng);
-            Some(Passage { title: document.title.clone(), text, score: 0.0 })
-        };
-        chosen.iter().filter_map(passage).collect()
+        let task = self.world.train.choose(rng);
+        let run = task.and_then(|task| brief::run(self.world, self.dialect, task, rng));
+        run.map_or_else(Vec::new, |run| self.dialect.render_training(&run))
     }
 
     /// What can be said of such an entity: what some entity of its kind has.
@@ -305,20 +231,6 @@ fn part(text: &str, rng: &mut ChaCha8Rng) -> String {
     };
     let part: Vec<&str> = sentences.iter().skip(start).take_while(fits).copied().collect();
     part.concat().trim_end().to_owned()
-}
-
-/// The sentences of a page that state `needed`, with a few others, in their order.
-fn sentences(entity: &Entity, text: &str, needed: &[Relation], rng: &mut ChaCha8Rng) -> String {
-    let all: Vec<&str> = text.split_inclusive(". ").collect();
-    let says = |sentence: &str| {
-        let sentence = sentence.trim_end().trim_end_matches(['.', '!', '?']);
-        needed.iter().any(|relation| relation.read(&entity.title, sentence).is_some())
-    };
-    let count = rng.random_range(1..=ASIDES_MAX);
-    let asides = (0..all.len()).sample(rng, count);
-    let kept =
-        all.iter().enumerate().filter(|(index, sentence)| asides.contains(index) || says(sentence));
-    kept.map(|(_, sentence)| *sentence).collect::<String>().trim_end().to_owned()
 }
 
 /// The pieces as segments, without the blank at the very end.

@@ -7,6 +7,7 @@
 //! it wrong at a stated rate, [`explain`] solves a task in prose without acting, and drills are short
 //! exercises for the skills that a trace asks for.
 
+mod brief;
 mod drill;
 mod engine;
 mod explain;

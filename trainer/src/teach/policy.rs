@@ -46,21 +46,19 @@ pub fn next_action(
     manner: Manner,
     observations: &[&str],
 ) -> Result<Action, TeachError> {
-    let mut progress = Progress::new(plan);
-    let mut known = 0;
-    for turn in 1..=observations.len() {
-        if progress.current().is_none() {
-            return Err(TeachError::Finished { observations: observations.len() });
-        }
-        known = progress.evidence.len();
-        progress.read(observations.get(..turn).unwrap_or_default());
-    }
+    let (progress, known) = Progress::after(plan, observations)?;
     let mut action = progress.action(known, manner == Manner::Restating);
     let outline = outline(plan);
     if manner == Manner::Prefixed && observations.is_empty() && outline != action.thought {
         action.thought = format!("{outline} {}", action.thought);
     }
     Ok(action)
+}
+
+/// The title that the next action searches for; `None` when it gives an answer.
+pub(super) fn wanted(plan: &Plan, observations: &[&str]) -> Option<String> {
+    let (progress, _) = Progress::after(plan, observations).ok()?;
+    progress.current().map(|current| current.title)
 }
 
 /// What a plan needs, in one sentence: `I need the river of Nisa, then the length.`
@@ -121,6 +119,20 @@ struct Current {
 impl<'a> Progress<'a> {
     fn new(plan: &'a Plan) -> Self {
         Self { plan, met: 0, misses: 0, missing: Vec::new(), evidence: Vec::new() }
+    }
+
+    /// The progress that `observations` have brought, and how many facts were known before the last.
+    fn after(plan: &'a Plan, observations: &[&str]) -> Result<(Self, usize), TeachError> {
+        let mut progress = Self::new(plan);
+        let mut known = 0;
+        for turn in 1..=observations.len() {
+            if progress.current().is_none() {
+                return Err(TeachError::Finished { observations: observations.len() });
+            }
+            known = progress.evidence.len();
+            progress.read(observations.get(..turn).unwrap_or_default());
+        }
+        Ok((progress, known))
     }
 
     /// What is needed now; `None` when all is known or was searched for often enough.
