@@ -72,6 +72,9 @@ impl Estimate {
     }
 }
 
+/// What is counted of a row.
+type Count = fn(&Row) -> usize;
+
 /// A student of one size and one seed.
 type Sitting = (Student, usize, u64);
 
@@ -113,7 +116,7 @@ pub(super) fn score(
 }
 
 /// Percent of the steps of a sitting that `count` counts.
-fn share_of_steps(rows: &[Row], sitting: Sitting, count: fn(&Row) -> usize) -> Option<f64> {
+fn share_of_steps(rows: &[Row], sitting: Sitting, count: Count) -> Option<f64> {
     let steps: usize = of(rows, sitting).map(|row| row.steps).sum();
     let counted: usize = of(rows, sitting).map(count).sum();
     (steps > 0).then(|| 100.0 * counted as f64 / steps as f64)
@@ -129,7 +132,7 @@ pub fn report(rows: &[Row]) -> String {
         text += &table(&format!("{title}, % right"), &Student::ALL, &sizes, cell);
     }
     let acting = [Student::Agent, Student::AgentPrefix, Student::AgentPrefixVote];
-    let counts: [(&str, fn(&Row) -> usize); 2] = [
+    let counts: [(&str, Count); 2] = [
         ("Replies without code, % of steps", |row| row.unparsed),
         ("Actions that raised an error, % of steps", |row| row.failed),
     ];
