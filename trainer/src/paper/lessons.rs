@@ -144,7 +144,7 @@ fn world_lessons(
 }
 
 /// Whether a task is about documents.
-pub(super) fn is_factual(task: &Task) -> bool {
+fn is_factual(task: &Task) -> bool {
     !matches!(&task.plan, Some(plan) if matches!(plan.finish, Finish::Compute { .. }))
 }
 

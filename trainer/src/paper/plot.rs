@@ -6,23 +6,12 @@ use anyhow::{Context as _, Result};
 use plotters::prelude::*;
 
 use super::rows::{Row, Student};
-use super::table::{score, sizes};
+use super::table::{ARITHMETIC, UNSEEN, score, sizes};
 use crate::world::Family;
 
 const SIZE: (u32, u32) = (900, 420);
 /// Families on the left, and on the right.
-const PANELS: [(&str, &[Family]); 2] = [
-    ("Facts", &[Family::FactsUnseen, Family::FactsChained, Family::FactsCompared]),
-    (
-        "Arithmetic",
-        &[
-            Family::ArithmeticKnown,
-            Family::ArithmeticLarge,
-            Family::ArithmeticSteps,
-            Family::ArithmeticWording,
-        ],
-    ),
-];
+const PANELS: [(&str, &[Family]); 2] = [("Facts", UNSEEN), ("Arithmetic", ARITHMETIC)];
 
 /// Draws the rows as an SVG; nothing without rows.
 pub(super) fn draw(rows: &[Row], file: &Path) -> Result<()> {

@@ -6,23 +6,22 @@ use std::fmt::Write as _;
 use super::rows::{Row, Student};
 use crate::world::Family;
 
+/// Families about worlds that no student has seen.
+pub(super) const UNSEEN: &[Family] =
+    &[Family::FactsUnseen, Family::FactsChained, Family::FactsCompared];
+/// Families that need no documents.
+pub(super) const ARITHMETIC: &[Family] = &[
+    Family::ArithmeticKnown,
+    Family::ArithmeticLarge,
+    Family::ArithmeticSteps,
+    Family::ArithmeticWording,
+];
 /// Families that are averaged together.
 const GROUPS: [(&str, &[Family]); 4] = [
     ("All eight families", &Family::ALL),
-    (
-        "Facts of unseen worlds (one or two hops, three hops, comparison)",
-        &[Family::FactsUnseen, Family::FactsChained, Family::FactsCompared],
-    ),
+    ("Facts of unseen worlds (one or two hops, three hops, comparison)", UNSEEN),
     ("Facts of the training worlds", &[Family::FactsKnown]),
-    (
-        "Arithmetic (as learnt, larger numbers, more steps, other words)",
-        &[
-            Family::ArithmeticKnown,
-            Family::ArithmeticLarge,
-            Family::ArithmeticSteps,
-            Family::ArithmeticWording,
-        ],
-    ),
+    ("Arithmetic (as learnt, larger numbers, more steps, other words)", ARITHMETIC),
 ];
 
 /// Quantiles of Student's t for 95 % intervals, by degrees of freedom from 1.
@@ -107,12 +106,12 @@ pub(super) fn score(
     parameters: usize,
     families: &[Family],
 ) -> Option<Estimate> {
-    let seeds = seeds(rows);
-    let points: Vec<f64> = seeds
-        .iter()
-        .filter_map(|seed| points(rows, (student, parameters, *seed), families))
-        .collect();
-    Estimate::of(&points)
+    over_seeds(rows, |seed| points(rows, (student, parameters, seed), families))
+}
+
+fn over_seeds(rows: &[Row], value: impl Fn(u64) -> Option<f64>) -> Option<Estimate> {
+    let values: Vec<f64> = seeds(rows).into_iter().filter_map(value).collect();
+    Estimate::of(&values)
 }
 
 /// Percent of the steps of a sitting that `count` counts.
@@ -138,12 +137,7 @@ pub fn report(rows: &[Row]) -> String {
     ];
     for (title, count) in counts {
         let cell = |student, parameters| {
-            let seeds = seeds(rows);
-            let shares: Vec<f64> = seeds
-                .iter()
-                .filter_map(|seed| share_of_steps(rows, (student, parameters, *seed), count))
-                .collect();
-            Estimate::of(&shares)
+            over_seeds(rows, |seed| share_of_steps(rows, (student, parameters, seed), count))
         };
         text += &table(title, &acting, &sizes, cell);
     }
@@ -196,11 +190,8 @@ fn claims(rows: &[Row]) -> String {
         ("prefix − no prefix", Student::AgentPrefix, Student::Agent, &same),
         ("SAG − greedy", Student::AgentPrefixVote, Student::AgentPrefix, &same),
     ];
-    let groups: [(&str, &[Family]); 3] = [
-        ("all", &Family::ALL),
-        ("unseen facts", GROUPS.get(1).map_or(&[], |(_, families)| families)),
-        ("arithmetic", GROUPS.get(3).map_or(&[], |(_, families)| families)),
-    ];
+    let groups: [(&str, &[Family]); 3] =
+        [("all", &Family::ALL), ("unseen facts", UNSEEN), ("arithmetic", ARITHMETIC)];
     for (claim, one, other, pairs) in compared {
         for (group, families) in groups {
             let values = paired(rows, pairs, |a, b| {

@@ -33,6 +33,7 @@ const SAME_KIND_PERCENT: u32 = 90;
 const ABSENT_PERCENT: u32 = 50;
 /// Words of a passage of a longer page.
 const PASSAGE_WORDS: usize = 110;
+
 /// Makes drills about the entities of a world.
 pub struct DrillSource<'a> {
     world: &'a World,
