@@ -6,7 +6,8 @@
 //! reads. [`world`] makes documents and questions, [`teach`] answers them through the agent loop.
 //! Any other teacher: [`remote`] speaks to a server, [`questions`] has questions written about
 //! documents, [`gather`] collects what a teacher does, [`trajectory`] keeps it in files, [`filter`]
-//! says what is worth learning from. [`paper`] compares ways of learning, [`report`] compares runs, [`mod@bench`] measures the speed.
+//! says what is worth learning from. [`hub`] reads published checkpoints and adapters.
+//! [`paper`] compares ways of learning, [`report`] compares runs, [`mod@bench`] measures the speed.
 
 pub mod bench;
 pub mod checkpoint;
@@ -17,6 +18,7 @@ pub mod durable;
 pub mod filter;
 pub mod gather;
 pub mod gguf;
+pub mod hub;
 pub mod model;
 pub mod optimise;
 pub mod paper;

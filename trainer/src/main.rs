@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use retort_train::{
-    bench, distil, filter, gather, paper, questions, recipe, report, trajectory, world,
+    bench, distil, filter, gather, hub, paper, questions, recipe, report, trajectory, world,
 };
 
 /// Makes small agents: generates worlds, teaches, trains, exports, measures.
@@ -24,6 +24,7 @@ enum Command {
     Questions(questions::QuestionsArgs),
     Collect(gather::GatherArgs),
     Filter(filter::FilterArgs),
+    Import(hub::ImportModelArgs),
     ImportTrajectories(trajectory::ImportArgs),
     ExportTrajectories(trajectory::ExportArgs),
 }
@@ -41,6 +42,7 @@ fn main() -> anyhow::Result<()> {
         Command::Questions(args) => questions::run(&args),
         Command::Collect(args) => gather::run(&args),
         Command::Filter(args) => filter::run(&args),
+        Command::Import(args) => hub::run(&args),
         Command::ImportTrajectories(args) => trajectory::import(&args),
         Command::ExportTrajectories(args) => trajectory::export(&args),
     }

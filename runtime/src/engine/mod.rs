@@ -89,6 +89,22 @@ pub enum Flow {
     Stop,
 }
 
+/// Tells `finished` of whole replies in their order, for engines that draw them all at once. When it
+/// has heard enough, the rest become empty and [`Stop::Dropped`].
+pub fn hand_over(replies: &mut [Candidate], finished: &mut dyn FnMut(usize, &Candidate) -> Flow) {
+    let mut flow = Flow::Continue;
+    for (index, reply) in replies.iter_mut().enumerate() {
+        match flow {
+            Flow::Continue => flow = finished(index, reply),
+            Flow::Stop => {
+                let mean_logprob = reply.mean_logprob;
+                *reply =
+                    Candidate { text: String::new(), tokens: 0, mean_logprob, stop: Stop::Dropped };
+            }
+        }
+    }
+}
+
 /// What is loaded, for records and budgets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelInfo {

@@ -6,7 +6,9 @@ use std::collections::VecDeque;
 use retort_transcript::{Segment, Source};
 use serde::Deserialize;
 
-use super::{Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, Stop};
+use super::{
+    Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, Stop, hand_over,
+};
 
 /// Stands inside content that spells a control token, so that a script can tell it from one.
 const BREAK: char = '\u{200b}';
@@ -163,21 +165,14 @@ impl<S: Script> Engine for ScriptedEngine<S> {
             return Err(EngineError::WorkerFailed("the script has ended".to_owned()));
         };
         replies.resize(usize::from(request.candidates.max(1)), last);
-        let mut candidates = Vec::new();
-        let mut flow = Flow::Continue;
-        for (index, text) in replies.iter().enumerate() {
-            let is_dropped = flow == Flow::Stop;
-            let candidate = Candidate {
-                text: if is_dropped { String::new() } else { text.clone() },
-                tokens: if is_dropped { 0 } else { characters(text) },
-                mean_logprob: -1.0,
-                stop: if is_dropped { Stop::Dropped } else { Stop::End },
-            };
-            if !is_dropped {
-                flow = finished(index, &candidate);
-            }
-            candidates.push(candidate);
-        }
+        let whole = |text: &String| Candidate {
+            text: text.clone(),
+            tokens: characters(text),
+            mean_logprob: -1.0,
+            stop: Stop::End,
+        };
+        let mut candidates: Vec<Candidate> = replies.iter().map(whole).collect();
+        hand_over(&mut candidates, finished);
         self.replies = replies;
         Ok(candidates)
     }

@@ -8,6 +8,7 @@ mod corpus;
 mod distil;
 mod documents;
 mod engine;
+mod hub;
 mod layers;
 mod paper;
 mod poisoned;

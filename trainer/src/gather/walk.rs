@@ -2,7 +2,7 @@
 //! action.
 
 use retort::engine::{
-    Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, Stop,
+    Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, hand_over,
 };
 use retort_transcript::{Segment, Source};
 
@@ -33,9 +33,6 @@ impl<'a> Walk<'a> {
     }
 
     fn whole(&self, mut candidate: Candidate) -> Candidate {
-        if candidate.stop == Stop::Dropped {
-            return candidate;
-        }
         match &self.prefix {
             Some(prefix) => candidate.text.insert_str(0, prefix),
             None => candidate.text = spoken(&candidate.text).to_owned(),
@@ -73,24 +70,13 @@ impl Engine for Walk<'_> {
         request: &SampleRequest,
         finished: &mut dyn FnMut(usize, &Candidate) -> Flow,
     ) -> Result<Vec<Candidate>, EngineError> {
-        let mut drawn = Vec::new();
         // The vote hears of whole replies, so all are drawn first.
-        let sampled = self.inner.sample(request, &mut |index, _| {
-            drawn.push(index);
-            Flow::Continue
-        })?;
+        let sampled = self.inner.sample(request, &mut |_, _| Flow::Continue)?;
         self.spent.requests += 1;
         self.spent.completion_tokens += sampled.iter().map(|c| u64::from(c.tokens)).sum::<u64>();
         let mut replies: Vec<Candidate> =
             sampled.into_iter().map(|candidate| self.whole(candidate)).collect();
-        let mut flow = Flow::Continue;
-        for index in drawn {
-            let Some(reply) = replies.get_mut(index) else { continue };
-            match flow {
-                Flow::Continue => flow = finished(index, reply),
-                Flow::Stop => reply.stop = Stop::Dropped,
-            }
-        }
+        hand_over(&mut replies, finished);
         Ok(replies)
     }
 

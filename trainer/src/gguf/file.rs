@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::Weights;
 use crate::durable::replace_file;
-use crate::model::{Layout, Role, Tensor};
+use crate::model::{Role, Tensor};
 
 /// Alignment of the data section and of each tensor.
 const ALIGNMENT: usize = 32;
@@ -33,28 +33,29 @@ pub enum Value {
 /// Metadata in the order of the file.
 pub type Metadata = Vec<(String, Value)>;
 
-/// Writes a file. `fill` is asked for the values of some rows of a tensor at a time, in order.
+/// Writes a file. `fill` is asked for the values of some rows of the tensor at an index at a time,
+/// in order.
 ///
 /// # Errors
-/// What the file system reported; `path` is then as it was before.
-pub fn write(
+/// What the file system or `fill` reported; `path` is then as it was before.
+pub fn write<E: From<io::Error>>(
     path: &Path,
     metadata: &Metadata,
-    layout: &Layout,
+    tensors: &[Tensor],
     weights: Weights,
-    mut fill: impl FnMut(&Tensor, Range<usize>, &mut [f32]),
-) -> io::Result<()> {
+    mut fill: impl FnMut(usize, Range<usize>, &mut [f32]) -> Result<(), E>,
+) -> Result<(), E> {
     replace_file(path, |out| {
-        out.write_all(&header(metadata, layout, weights))?;
+        out.write_all(&header(metadata, tensors, weights))?;
         let mut values = Vec::new();
         let mut bytes = Vec::new();
-        for tensor in &layout.tensors {
+        for (index, tensor) in tensors.iter().enumerate() {
             let stored = stored(tensor, weights);
             let rows_max = (CHUNK / tensor.columns).max(1);
             for first in (0..tensor.rows).step_by(rows_max) {
                 let rows = first..(first + rows_max).min(tensor.rows);
                 values.resize(rows.len() * tensor.columns, 0.0);
-                fill(tensor, rows, &mut values);
+                fill(index, rows, &mut values)?;
                 bytes.clear();
                 stored.encode(&values, &mut bytes);
                 out.write_all(&bytes)?;
@@ -77,18 +78,18 @@ fn padding(size: usize) -> usize {
     size.next_multiple_of(ALIGNMENT) - size
 }
 
-fn header(metadata: &Metadata, layout: &Layout, weights: Weights) -> Vec<u8> {
+fn header(metadata: &Metadata, tensors: &[Tensor], weights: Weights) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend(b"GGUF");
     out.extend(3_u32.to_le_bytes());
-    length(&mut out, layout.tensors.len());
+    length(&mut out, tensors.len());
     length(&mut out, metadata.len());
     for (key, value) in metadata {
         text(&mut out, key);
         put(&mut out, value);
     }
     let mut offset = 0;
-    for tensor in &layout.tensors {
+    for tensor in tensors {
         text(&mut out, &tensor.name);
         let vector = matches!(tensor.role, Role::Gain | Role::Bias);
         // The fastest dimension comes first.

@@ -1,12 +1,12 @@
-//! GGUF files of architecture qwen2: [`export`] writes a trained model with its vocabulary,
-//! [`random_model`] one of random weights.
+//! GGUF files: [`export`] writes a trained model with its vocabulary (architecture qwen2),
+//! [`random_model`] one of random weights, [`write`] any tensors whose values come row by row.
 
 mod encode;
 mod file;
 mod random;
 
 pub use encode::Weights;
-pub use file::{Metadata, Value};
+pub use file::{Metadata, Value, write};
 pub use random::random_model;
 
 use std::path::Path;
@@ -66,13 +66,14 @@ pub fn export(
     weights: Weights,
 ) -> Result<(), GgufError> {
     let (layout, metadata) = describe(&model.shape, vocabulary, labels, weights)?;
-    file::write(path, &metadata, &layout, weights, |tensor, rows, values| {
-        let start = tensor.offset + rows.start * tensor.columns;
+    write(path, &metadata, &layout.tensors, weights, |index, rows, values| {
+        let tensor = layout.tensors.get(index);
+        let start = tensor.map_or(0, |tensor| tensor.offset + rows.start * tensor.columns);
         if let Some(source) = model.parameters.get(start..start + values.len()) {
             values.copy_from_slice(source);
         }
-    })?;
-    Ok(())
+        Ok(())
+    })
 }
 
 fn describe(
@@ -86,33 +87,41 @@ fn describe(
         let (found, expected) = (shape.vocabulary, vocabulary.len());
         return Err(GgufError::Vocabulary { found, expected });
     }
-    let mut metadata = general(shape, labels, weights);
+    let mut metadata = general("qwen2", shape, labels, weights);
     metadata.extend(tokens(vocabulary, labels)?);
     Ok((Layout::new(shape), metadata))
 }
 
-fn general(shape: &Shape, labels: &Labels, weights: Weights) -> Metadata {
-    let number = |value: usize| Value::U32(u32::try_from(value).unwrap_or(u32::MAX));
-    let text = |value: &String| Value::Text(value.clone());
-    let known = [
-        ("general.architecture", Some(Value::Text("qwen2".to_owned()))),
-        ("general.name", Some(text(&labels.name))),
-        ("general.license", labels.license.as_ref().map(text)),
+/// What a file says of itself and of the sizes of an architecture that is built as qwen2 is.
+pub fn general(architecture: &str, shape: &Shape, labels: &Labels, weights: Weights) -> Metadata {
+    let number = |value: usize| Some(Value::U32(u32::try_from(value).unwrap_or(u32::MAX)));
+    let text = |value: &String| Some(Value::Text(value.clone()));
+    let about = [
+        ("general.architecture", text(&architecture.to_owned())),
+        ("general.name", text(&labels.name)),
+        ("general.license", labels.license.as_ref().and_then(text)),
         ("general.file_type", Some(Value::U32(weights.file_type()))),
         ("general.quantization_version", Some(Value::U32(2))),
-        ("qwen2.context_length", Some(number(shape.context_tokens))),
-        ("qwen2.embedding_length", Some(number(shape.width))),
-        ("qwen2.block_count", Some(number(shape.layers))),
-        ("qwen2.feed_forward_length", Some(number(shape.feed_forward))),
-        ("qwen2.attention.head_count", Some(number(shape.heads))),
-        ("qwen2.attention.head_count_kv", Some(number(shape.kv_heads))),
-        ("qwen2.attention.layer_norm_rms_epsilon", Some(Value::F32(shape.epsilon))),
-        ("qwen2.rope.freq_base", Some(Value::F32(shape.rope_base))),
-        ("retort.dialect", labels.dialect.as_ref().map(text)),
-        ("retort.dialect_hash", labels.dialect_hash.as_ref().map(text)),
+    ];
+    let sizes = [
+        ("context_length", number(shape.context_tokens)),
+        ("embedding_length", number(shape.width)),
+        ("block_count", number(shape.layers)),
+        ("feed_forward_length", number(shape.feed_forward)),
+        ("attention.head_count", number(shape.heads)),
+        ("attention.head_count_kv", number(shape.kv_heads)),
+        ("attention.layer_norm_rms_epsilon", Some(Value::F32(shape.epsilon))),
+        ("rope.freq_base", Some(Value::F32(shape.rope_base))),
+    ];
+    let trained = [
+        ("retort.dialect", labels.dialect.as_ref().and_then(text)),
+        ("retort.dialect_hash", labels.dialect_hash.as_ref().and_then(text)),
         ("retort.transcript_version", labels.transcript_version.map(Value::U32)),
     ];
-    known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+    let sizes = sizes.into_iter().map(|(key, value)| (format!("{architecture}.{key}"), value));
+    let own = |(key, value): (&str, Option<Value>)| (key.to_owned(), value);
+    let all = about.into_iter().map(own).chain(sizes).chain(trained.into_iter().map(own));
+    all.filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
 fn tokens(vocabulary: &Vocabulary, labels: &Labels) -> Result<Metadata, GgufError> {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{GgufError, Labels, Weights, describe, file};
+use super::{GgufError, Labels, Weights, describe, write};
 use crate::model::{Role, Shape};
 use crate::tokenizer::{CONTROL, Cut, Vocabulary, byte_level_alphabet};
 
@@ -25,13 +25,13 @@ pub fn random_model(
     let labels = Labels { name: "random weights".to_owned(), ..Labels::default() };
     let (layout, metadata) = describe(shape, &vocabulary, &labels, weights)?;
     let mut random = SplitMix(seed);
-    file::write(path, &metadata, &layout, weights, |tensor, _, values| match tensor.role {
-        Role::Gain => values.fill(1.0),
-        Role::Embedding | Role::Matrix | Role::Bias => {
-            values.fill_with(|| random.normal() * DEVIATION);
+    write(path, &metadata, &layout.tensors, weights, |index, _, values| {
+        match layout.tensors.get(index).map(|tensor| tensor.role) {
+            Some(Role::Gain) => values.fill(1.0),
+            _ => values.fill_with(|| random.normal() * DEVIATION),
         }
-    })?;
-    Ok(())
+        Ok(())
+    })
 }
 
 /// The generator of Steele, Lea and Flood (2014): fast, for half a billion values.

@@ -95,11 +95,24 @@ impl Shape {
         self.query_width() + 2 * self.kv_width()
     }
 
-    /// Checks that the parts fit one another.
+    /// Checks that the parts fit one another, and the heads the width.
     ///
     /// # Errors
     /// [`ShapeError`] names the first field that does not fit.
     pub fn check(&self) -> Result<(), ShapeError> {
+        self.check_sizes()?;
+        if self.query_width() != self.width {
+            let expected = format!("width / heads, width being {}", self.width);
+            return Err(refused("head_width", self.head_width, expected));
+        }
+        Ok(())
+    }
+
+    /// As [`Shape::check`]; the heads together may be wider than the model, as Qwen3's are.
+    ///
+    /// # Errors
+    /// [`ShapeError`] names the first field that does not fit.
+    pub fn check_sizes(&self) -> Result<(), ShapeError> {
         let sizes = [
             ("vocabulary", self.vocabulary, 1 << 20),
             ("width", self.width, 1 << 16),
@@ -120,10 +133,6 @@ impl Shape {
         }
         if !self.head_width.is_multiple_of(2) {
             return Err(refused("head_width", self.head_width, "an even number".into()));
-        }
-        if self.query_width() != self.width {
-            let expected = format!("width / heads, width being {}", self.width);
-            return Err(refused("head_width", self.head_width, expected));
         }
         Ok(())
     }

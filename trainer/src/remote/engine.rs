@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use retort::engine::{
-    Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, Stop,
+    Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, Stop, hand_over,
 };
 use retort_transcript::{Dialect, Message, Role, Segment};
 
@@ -129,16 +129,9 @@ impl Engine for RemoteEngine {
         let replies = replies.map_err(|error| EngineError::WorkerFailed(error.to_string()))?;
         let used = self.completion_tokens().saturating_sub(before);
         let each = u32::try_from(used / replies.len().max(1) as u64).unwrap_or(u32::MAX);
-        let mut flow = Flow::Continue;
-        let mut candidates = Vec::with_capacity(replies.len());
-        for (index, reply) in replies.into_iter().enumerate() {
-            let mut candidate = candidate(reply, &request.stops, each);
-            match flow {
-                Flow::Continue => flow = finished(index, &candidate),
-                Flow::Stop => candidate.stop = Stop::Dropped,
-            }
-            candidates.push(candidate);
-        }
+        let mut candidates: Vec<Candidate> =
+            replies.into_iter().map(|reply| candidate(reply, &request.stops, each)).collect();
+        hand_over(&mut candidates, finished);
         Ok(candidates)
     }
 

@@ -3,7 +3,7 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use retort::engine::{
-    Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, Stop,
+    Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, Stop, hand_over,
 };
 use retort_transcript::{Action, Dialect, Segment, Source};
 
@@ -82,13 +82,7 @@ impl Engine for TeacherEngine<'_> {
                 stop: Stop::End,
             })
             .collect();
-        let mut flow = Flow::Continue;
-        for (index, reply) in replies.iter_mut().enumerate() {
-            match flow {
-                Flow::Continue => flow = finished(index, reply),
-                Flow::Stop => reply.stop = Stop::Dropped,
-            }
-        }
+        hand_over(&mut replies, finished);
         Ok(replies)
     }
 

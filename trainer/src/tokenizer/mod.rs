@@ -47,7 +47,7 @@ impl Cut {
         }
     }
 
-    fn pattern(self) -> String {
+    pub(crate) fn pattern(self) -> String {
         let digits = match self {
             Cut::LlamaBpe => r"\p{N}{1,3}",
             Cut::Qwen2 => r"\p{N}",

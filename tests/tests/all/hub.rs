@@ -1,0 +1,96 @@
+//! Checkpoints that transformers wrote and adapters that PEFT wrote (`trainer/fixtures/hub.py`),
+//! imported, and what the runtime says with them beside what PyTorch said.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use retort::cancel::Cancel;
+use retort::engine::{
+    Engine, Flow, ModelFile, SampleRequest, Sampling, WorkerEngine, WorkerSettings,
+};
+use retort::transcript::{Segment, Source};
+use retort_tests::program;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Recorded {
+    prompt: String,
+    models: BTreeMap<String, Said>,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    prompt_ids: Vec<u32>,
+    ids: Vec<u32>,
+    mean_logprob: f32,
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../trainer/fixtures/hub")
+}
+
+fn recorded() -> Recorded {
+    let text = std::fs::read_to_string(fixtures().join("expected.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Imports `qwen2`, or `qwen2-patterns`: the base and an adapter.
+fn import(name: &str, kind: &str, out: &Path) {
+    let base = name.split('-').next().unwrap();
+    let mut command = Command::new(program("retort-train"));
+    command.arg("import").arg(fixtures().join(base)).args(["--type", kind, "--out"]).arg(out);
+    if base != name {
+        command.arg("--adapter").arg(fixtures().join(name));
+    }
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// What the runtime says: tokens of the prompt, of the reply, and the reply's mean log-probability.
+fn said(model: &Path, prompt: &str, reply_tokens_max: u32) -> (u32, u32, f32) {
+    let settings = WorkerSettings { context_tokens: 256, threads: 1, ..WorkerSettings::default() };
+    let settings = settings.with_command(vec![program("retort")]);
+    let file = ModelFile::open(model).unwrap();
+    let mut engine = WorkerEngine::load(file, settings, Cancel::default()).unwrap();
+    let prompt = Segment { text: prompt.to_owned(), source: Source::Content, learned: false };
+    let prefilled = engine.prefill(&[prompt]).unwrap();
+    let (sampling, stops) = (Sampling::Greedy, vec![]);
+    let request = SampleRequest { candidates: 1, sampling, seed: 1, stops, reply_tokens_max };
+    let reply = engine.sample(&request, &mut |_, _| Flow::Continue).unwrap().remove(0);
+    (prefilled.prompt_tokens, reply.tokens, reply.mean_logprob)
+}
+
+#[test]
+fn imported_models_say_what_pytorch_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let Recorded { prompt, models } = recorded();
+    assert_eq!(models.len(), 5);
+    for (name, expected) in models {
+        let path = dir.path().join(format!("{name}.gguf"));
+        import(&name, "F32", &path);
+        let length = expected.ids.len() as u32;
+        let (prompt_tokens, tokens, logprob) = said(&path, &prompt, length);
+        assert_eq!((prompt_tokens as usize, tokens), (expected.prompt_ids.len(), length), "{name}");
+        // The runtime keeps keys and values at 16 bits.
+        let difference = (logprob - expected.mean_logprob).abs();
+        assert!(difference < 1e-3, "{name}: {logprob}, PyTorch {}", expected.mean_logprob);
+    }
+}
+
+#[test]
+fn smaller_types_load_and_are_smaller() {
+    let dir = tempfile::tempdir().unwrap();
+    let Recorded { prompt, models } = recorded();
+    let mut sizes = Vec::new();
+    for kind in ["F32", "F16", "BF16", "Q8_0", "Q4_0"] {
+        let path = dir.path().join(format!("{kind}.gguf"));
+        import("llama-rslora", kind, &path);
+        sizes.push(path.metadata().unwrap().len());
+        let (_, _, logprob) = said(&path, &prompt, 1);
+        assert!(logprob < 0.0, "{kind}: {logprob}");
+    }
+    assert!(sizes[0] > sizes[1] && sizes[1] == sizes[2], "{sizes:?}");
+    assert!(sizes[2] > sizes[3] && sizes[3] > sizes[4], "{sizes:?}");
+    assert_eq!(models["llama"].ids.len(), 12);
+}

@@ -1,0 +1,53 @@
+//! Checkpoints as Hugging Face's libraries write them, turned into GGUF: `retort-train import`.
+//!
+//! [`HubConfig`] reads `config.json`, [`Shards`] the safetensors files, [`Adapter`] a LoRA adapter
+//! of PEFT. [`Part`] says which tensor of the checkpoint becomes which of the GGUF file, `words`
+//! does the same for `tokenizer.json`, and `import` puts them together: rows are read where they
+//! lie, adapted, encoded and written, so a checkpoint never stands in memory as a whole.
+
+mod adapter;
+mod config;
+mod import;
+mod parts;
+mod shards;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+mod words;
+
+pub use adapter::{Adapter, Update};
+pub use config::{Family, HubConfig, Llama3Rope};
+pub use import::{ImportModelArgs, run};
+pub use parts::{Part, Source, parts};
+pub use shards::{Shards, Stored};
+pub use words::words;
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+/// A file of a checkpoint or an adapter that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {reason}", path.display())]
+pub struct HubError {
+    /// The file or folder at fault.
+    pub path: PathBuf,
+    /// What is wrong with it, what was expected, and what to do.
+    pub reason: String,
+}
+
+impl HubError {
+    fn new(path: &Path, reason: impl ToString) -> Self {
+        Self { path: path.to_owned(), reason: reason.to_string() }
+    }
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, HubError> {
+    let text = std::fs::read(path).map_err(|error| HubError::new(path, error))?;
+    serde_json::from_slice(&text).map_err(|error| HubError::new(path, error))
+}
+
+/// As [`read_json`], and `None` where there is no such file.
+fn read_json_if_any<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, HubError> {
+    if path.exists() { read_json(path).map(Some) } else { Ok(None) }
+}

@@ -1,0 +1,174 @@
+//! Tensors in safetensors files, read row by row where they lie.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+use serde::Deserialize;
+
+use super::{HubError, read_json};
+
+/// The format's own limit, of the `safetensors` crate.
+const HEADER_MAX: u64 = 100_000_000;
+
+/// Where a tensor lies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// Sizes, the slowest first.
+    pub shape: Vec<usize>,
+    dtype: Dtype,
+    file: usize,
+    start: u64,
+}
+
+/// All tensors of a folder.
+#[derive(Debug)]
+pub struct Shards {
+    files: Vec<(PathBuf, File)>,
+    tensors: BTreeMap<String, Stored>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Shards {
+    /// Opens `STEM.safetensors` in `folder`, or the files that `STEM.safetensors.index.json` names.
+    ///
+    /// # Errors
+    /// A file that is missing, cut off, or whose header does not describe it.
+    pub fn open(folder: &Path, stem: &str) -> Result<Self, HubError> {
+        let mut shards = Self { files: Vec::new(), tensors: BTreeMap::new() };
+        let index = folder.join(format!("{stem}.safetensors.index.json"));
+        if !index.exists() {
+            shards.add(&whole(folder, stem)?)?;
+            return Ok(shards);
+        }
+        let Index { weight_map } = read_json(&index)?;
+        for name in weight_map.values().collect::<BTreeSet<_>>() {
+            if Path::new(name).file_name() != Some(name.as_ref()) {
+                let reason = format!("weight_map: {name:?} is no file beside it");
+                return Err(HubError::new(&index, reason));
+            }
+            shards.add(&folder.join(name))?;
+        }
+        match weight_map.keys().find(|name| !shards.tensors.contains_key(*name)) {
+            Some(name) => Err(HubError::new(&index, format!("weight_map: no file holds {name}"))),
+            None => Ok(shards),
+        }
+    }
+
+    fn add(&mut self, path: &Path) -> Result<(), HubError> {
+        let failed = |reason: String| HubError::new(path, reason);
+        let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+        let (metadata, data_start) = header(&file).map_err(failed)?;
+        for (name, info) in metadata.tensors() {
+            let start = data_start + info.data_offsets.0 as u64;
+            let shape = info.shape.clone();
+            let stored = Stored { shape, dtype: info.dtype, file: self.files.len(), start };
+            if self.tensors.insert(name.clone(), stored).is_some() {
+                return Err(failed(format!("{name} stands in another file too")));
+            }
+        }
+        self.files.push((path.to_owned(), file));
+        Ok(())
+    }
+
+    /// Where the tensor of a name lies.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Stored> {
+        self.tensors.get(name)
+    }
+
+    /// The names of all tensors.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Reads `rows` of a tensor, each of as many values as its last size, into `values`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or holds numbers of a type that is not F32, F16 or BF16.
+    pub fn read(
+        &self,
+        stored: &Stored,
+        rows: Range<usize>,
+        values: &mut [f32],
+    ) -> Result<(), HubError> {
+        let Some((path, file)) = self.files.get(stored.file) else { return Ok(()) };
+        let bytes_each = match stored.dtype {
+            Dtype::F32 => 4,
+            Dtype::F16 | Dtype::BF16 => 2,
+            other => {
+                let reason = format!("type {other:?}, expected F32, F16 or BF16");
+                return Err(HubError::new(path, reason));
+            }
+        };
+        let mut bytes = vec![0; values.len() * bytes_each];
+        let columns = stored.shape.last().copied().unwrap_or(1);
+        let offset = stored.start + (rows.start * columns * bytes_each) as u64;
+        file.read_exact_at(&mut bytes, offset).map_err(|error| HubError::new(path, error))?;
+        let pairs = || bytes.as_chunks::<2>().0.iter().copied();
+        let all = values.iter_mut();
+        match stored.dtype {
+            Dtype::F16 => all.zip(pairs()).for_each(|(v, b)| *v = f16::from_le_bytes(b).to_f32()),
+            Dtype::BF16 => all.zip(pairs()).for_each(|(v, b)| *v = bf16::from_le_bytes(b).to_f32()),
+            _ => {
+                let fours = bytes.as_chunks::<4>().0;
+                all.zip(fours).for_each(|(v, b)| *v = f32::from_le_bytes(*b));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn whole(folder: &Path, stem: &str) -> Result<PathBuf, HubError> {
+    let path = folder.join(format!("{stem}.safetensors"));
+    if path.exists() {
+        return Ok(path);
+    }
+    let pickled = match stem {
+        "adapter_model" => "adapter_model.bin",
+        _ => "pytorch_model.bin",
+    };
+    let old = folder.join(pickled);
+    Err(match old.exists() {
+        true => HubError::new(
+            &old,
+            format!(
+                "a pickle, which may run anything when it is read. Where you trust it: python3 -c \
+                 'import torch; from safetensors.torch import save_file; \
+                 save_file({{k: v.contiguous().clone() for k, v in torch.load(\"{pickled}\", \
+                 weights_only=True).items()}}, \"{stem}.safetensors\")'"
+            ),
+        ),
+        false => HubError::new(folder, format!("it holds no {stem}.safetensors")),
+    })
+}
+
+/// The tensors a file has, and where its data begin. The header must describe every byte.
+fn header(file: &File) -> Result<(Metadata, u64), String> {
+    let length = file.metadata().map_err(|error| error.to_string())?.len();
+    let mut size = [0; 8];
+    let cut_off = |_| format!("{length} bytes are too few for a safetensors file");
+    file.read_exact_at(&mut size, 0).map_err(cut_off)?;
+    let size = u64::from_le_bytes(size);
+    if size > HEADER_MAX || size > length - 8 {
+        return Err(format!("a header of {size} bytes in a file of {length}: no safetensors file"));
+    }
+    let mut text = vec![0; usize::try_from(size).unwrap_or(0)];
+    file.read_exact_at(&mut text, 8).map_err(|error| error.to_string())?;
+    let metadata: Metadata =
+        serde_json::from_slice(&text).map_err(|error| format!("header: {error}"))?;
+    let (found, expected) = (length - 8 - size, metadata.data_len() as u64);
+    if found != expected {
+        return Err(format!("{found} bytes of data, expected {expected}: fetch it anew"));
+    }
+    Ok((metadata, 8 + size))
+}

@@ -1,0 +1,233 @@
+//! What is refused, and by which words.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value as Json, json};
+
+use super::import::Checkpoint;
+use super::*;
+use crate::gguf::{Labels, Weights};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/hub").join(name)
+}
+
+/// A copy that a test may spoil.
+fn copy(name: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixture(name)).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    folder
+}
+
+/// Changes a JSON file in place.
+fn change(path: &Path, edit: impl FnOnce(&mut Json)) {
+    let mut json: Json = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    edit(&mut json);
+    std::fs::write(path, json.to_string()).unwrap();
+}
+
+/// Changes the header of a safetensors file in place; the data stay as they are.
+fn change_header(path: &Path, edit: impl FnOnce(&mut Json)) {
+    let bytes = std::fs::read(path).unwrap();
+    let size = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut header: Json = serde_json::from_slice(&bytes[8..8 + size]).unwrap();
+    edit(&mut header);
+    let header = header.to_string().into_bytes();
+    let size = (header.len() as u64).to_le_bytes();
+    std::fs::write(path, [&size[..], &header, &bytes[8 + bytes_before(&bytes)..]].concat())
+        .unwrap();
+}
+
+fn bytes_before(file: &[u8]) -> usize {
+    u64::from_le_bytes(file[..8].try_into().unwrap()) as usize
+}
+
+fn refusal(folder: &Path, adapter: Option<&Path>) -> String {
+    Checkpoint::open(folder, adapter).err().unwrap().to_string()
+}
+
+#[test]
+fn a_configuration_is_refused_by_its_key() {
+    let spoilt: [(&str, Json, &str); 8] = [
+        ("architectures", json!(["GPT2LMHeadModel"]), "architectures is GPT2LMHeadModel, expected"),
+        ("hidden_act", json!("gelu"), "hidden_act is gelu, expected silu"),
+        ("use_sliding_window", json!(true), "use_sliding_window: expected false"),
+        ("quantization_config", json!({"bits": 4}), "quantization_config: expected a checkpoint"),
+        ("rope_parameters", json!({"rope_type": "yarn"}), "rope_type is yarn, expected default"),
+        ("num_key_value_heads", json!(3), "kv_heads is 3, expected a divisor of 4"),
+        ("hidden_size", json!(0), "width is 0, expected 1 to"),
+        ("vocab_size", Json::Null, "invalid type: null"),
+    ];
+    for (key, value, expected) in spoilt {
+        let folder = copy("qwen2");
+        change(&folder.path().join("config.json"), |config| config[key] = value);
+        let told = refusal(folder.path(), None);
+        assert!(told.contains("config.json: ") && told.contains(expected), "{key}: {told}");
+    }
+}
+
+#[test]
+fn damaged_tensors_are_refused_by_file_and_name() {
+    let weights = "model.safetensors";
+    let spoil = |edit: &dyn Fn(&Path)| {
+        let folder = copy("qwen2");
+        edit(&folder.path().join(weights));
+        refusal(folder.path(), None)
+    };
+    let cut = |length: usize| {
+        move |path: &Path| {
+            let bytes = std::fs::read(path).unwrap();
+            std::fs::write(path, &bytes[..bytes.len().min(length)]).unwrap();
+        }
+    };
+    assert!(spoil(&cut(5)).contains("5 bytes are too few"));
+    assert!(spoil(&cut(100)).contains("in a file of 100: no safetensors file"));
+    assert!(spoil(&cut(50_000)).ends_with("fetch it anew"));
+    let huge = |path: &Path| std::fs::write(path, [255; 64]).unwrap();
+    assert!(spoil(&huge).contains("no safetensors file"));
+    let norm = "model.norm.weight";
+    let overlapping =
+        |path: &Path| change_header(path, |header| header[norm]["data_offsets"] = json!([0, 64]));
+    assert!(spoil(&overlapping).contains("header: "), "{}", spoil(&overlapping));
+    let reshaped =
+        |path: &Path| change_header(path, |header| header[norm]["shape"] = json!([4, 8]));
+    let told = spoil(&reshaped);
+    assert!(
+        told.ends_with("model.norm.weight has shape [4, 8], expected 1 rows of 32 by config.json"),
+        "{told}"
+    );
+    let renamed = |path: &Path| {
+        change_header(path, |header| {
+            let moved = header.as_object_mut().unwrap().remove(norm).unwrap();
+            header["model.gone"] = moved;
+        });
+    };
+    assert!(spoil(&renamed).ends_with("no file holds model.norm.weight"));
+    let integers = |path: &Path| change_header(path, |header| header[norm]["dtype"] = json!("I16"));
+    let folder = copy("qwen2");
+    integers(&folder.path().join(weights));
+    let out = folder.path().join("out.gguf");
+    let opened = Checkpoint::open(folder.path(), None).unwrap();
+    let told = opened.write(&out, &Labels::default(), Weights::F32).unwrap_err();
+    assert!(format!("{told:#}").ends_with("type I16, expected F32, F16 or BF16"), "{told:#}");
+    assert!(!out.exists());
+}
+
+#[test]
+fn an_index_names_files_beside_it_and_what_they_hold() {
+    let folder = copy("llama");
+    let index = folder.path().join("model.safetensors.index.json");
+    change(&index, |index| {
+        index["weight_map"]["model.extra"] = json!("model-00001-of-00003.safetensors")
+    });
+    assert!(refusal(folder.path(), None).ends_with("weight_map: no file holds model.extra"));
+    change(&index, |index| index["weight_map"]["model.extra"] = json!("../elsewhere"));
+    assert!(refusal(folder.path(), None).ends_with("\"../elsewhere\" is no file beside it"));
+    let folder = copy("llama");
+    let shard = folder.path().join("model-00002-of-00003.safetensors");
+    std::fs::remove_file(&shard).unwrap();
+    assert!(refusal(folder.path(), None).starts_with(&shard.display().to_string()));
+}
+
+#[test]
+fn pickles_are_refused_with_the_command_that_converts_them() {
+    let folder = copy("qwen2-patterns");
+    let from = folder.path().join("adapter_model.safetensors");
+    std::fs::rename(from, folder.path().join("adapter_model.bin")).unwrap();
+    let told = refusal(&fixture("qwen2"), Some(folder.path()));
+    assert!(
+        told.contains("weights_only=True") && told.contains("adapter_model.safetensors"),
+        "{told}"
+    );
+}
+
+#[test]
+fn an_adapter_must_fit_its_base() {
+    let told = refusal(&fixture("qwen3"), Some(&fixture("qwen2-patterns")));
+    assert!(told.contains("is it for another base"), "{told}");
+    let spoilt = [
+        ("use_dora", json!(true), "use_dora: expected false"),
+        ("peft_type", json!("LOHA"), "peft_type is LOHA, expected LORA"),
+        ("r", json!(8), "expected [8, 32]: is it for"),
+        ("rank_pattern", json!({"(": 2}), "regex parse error"),
+        ("alpha_pattern", json!({"q_proj": "two"}), "q_proj: \"two\", expected a number"),
+    ];
+    for (key, value, expected) in spoilt {
+        let folder = copy("qwen2-patterns");
+        change(&folder.path().join("adapter_config.json"), |config| config[key] = value);
+        let told = refusal(&fixture("qwen2"), Some(folder.path()));
+        assert!(told.contains(expected), "{key}: {told}");
+    }
+    let folder = copy("qwen2-patterns");
+    let name = "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight";
+    change_header(&folder.path().join("adapter_model.safetensors"), |header| {
+        let moved = header.as_object_mut().unwrap().remove(name).unwrap();
+        header["base_model.model.model.layers.9.mlp.up_proj.lora_A.weight"] = moved;
+    });
+    let told = refusal(&fixture("qwen2"), Some(folder.path()));
+    assert!(told.contains("layers.9.mlp.up_proj.lora_A.weight belongs to no tensor"), "{told}");
+}
+
+#[test]
+fn a_tokenizer_must_fit_the_model() {
+    let spoilt: [(&str, Json, &str); 3] = [
+        ("/model/type", json!("Unigram"), "model.type is Unigram, expected BPE"),
+        ("/pre_tokenizer/pretokenizers/0/pattern/Regex", json!("\\s"), "pre_tokenizer cuts by \\s"),
+        ("/added_tokens/0/id", json!(320), "has id 320, but the model has 320 tokens"),
+    ];
+    for (pointer, value, expected) in spoilt {
+        let folder = copy("llama");
+        change(&folder.path().join("tokenizer.json"), |tokenizer| {
+            *tokenizer.pointer_mut(pointer).unwrap() = value;
+        });
+        let told = refusal(folder.path(), None);
+        assert!(told.contains("tokenizer.json: ") && told.contains(expected), "{pointer}: {told}");
+    }
+    let folder = copy("llama");
+    for file in ["tokenizer_config.json", "generation_config.json", "config.json"] {
+        change(&folder.path().join(file), |json| {
+            json.as_object_mut().unwrap().retain(|key, _| !key.starts_with("eos"));
+        });
+    }
+    assert!(
+        refusal(folder.path(), None).contains("eos_token: expected the token that ends a reply")
+    );
+}
+
+#[test]
+fn older_spellings_are_read() {
+    let folder = copy("llama");
+    change(&folder.path().join("config.json"), |config| {
+        let mut rope = config.as_object_mut().unwrap().remove("rope_parameters").unwrap();
+        config["rope_theta"] = rope.as_object_mut().unwrap().remove("rope_theta").unwrap();
+        config["rope_scaling"] = rope;
+    });
+    assert_eq!(
+        HubConfig::read(folder.path()).unwrap(),
+        HubConfig::read(&fixture("llama")).unwrap()
+    );
+    change(&folder.path().join("tokenizer.json"), |tokenizer| {
+        for merge in tokenizer["model"]["merges"].as_array_mut().unwrap() {
+            *merge =
+                json!(format!("{} {}", merge[0].as_str().unwrap(), merge[1].as_str().unwrap()));
+        }
+    });
+    assert_eq!(words(folder.path(), 320).unwrap(), words(&fixture("llama"), 320).unwrap());
+}
+
+#[test]
+fn fast_pairs_keep_their_angle_and_slow_ones_are_stretched() {
+    let rope = Llama3Rope {
+        factor: 8.0,
+        low_freq_factor: 1.0,
+        high_freq_factor: 4.0,
+        original_max_position_embeddings: 8192.0,
+    };
+    let factors = rope.factors(500_000.0, 64);
+    assert_eq!((factors.len(), factors[0], factors[31]), (32, 1.0, 8.0));
+    assert!(factors.is_sorted());
+    assert!(factors.iter().any(|factor| (1.1..7.9).contains(factor)));
+}

@@ -1,0 +1,199 @@
+//! `tokenizer.json` and what stands beside it, as GGUF metadata.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use super::{HubError, read_json, read_json_if_any};
+use crate::gguf::{Metadata, Value};
+use crate::tokenizer::Cut;
+
+/// ggml's token types.
+const NORMAL: i32 = 1;
+const CONTROL: i32 = 3;
+const USER_DEFINED: i32 = 4;
+const UNUSED: i32 = 5;
+
+#[derive(Deserialize)]
+struct Written {
+    model: Bpe,
+    #[serde(default)]
+    added_tokens: Vec<Added>,
+    pre_tokenizer: Json,
+    post_processor: Option<Json>,
+}
+
+#[derive(Deserialize)]
+struct Bpe {
+    #[serde(rename = "type")]
+    kind: String,
+    vocab: BTreeMap<String, u32>,
+    merges: Vec<Merge>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Merge {
+    /// Since tokenizers 0.20.
+    Pair(String, String),
+    /// Before: two tokens, a space between.
+    Text(String),
+}
+
+#[derive(Deserialize)]
+struct Added {
+    id: u32,
+    content: String,
+    special: bool,
+}
+
+/// `generation_config.json` and `config.json`: what ends a reply. Numbers, or lists of them.
+#[derive(Default, Deserialize)]
+struct Ends {
+    eos_token_id: Option<Json>,
+    bos_token_id: Option<Json>,
+}
+
+/// `tokenizer_config.json`.
+#[derive(Default, Deserialize)]
+struct Framing {
+    eos_token: Option<Json>,
+    bos_token: Option<Json>,
+    pad_token: Option<Json>,
+    chat_template: Option<String>,
+}
+
+/// The vocabulary in `folder`, for a model of `vocabulary` tokens, as `tokenizer.*` keys. Ids that
+/// no token has (published models pad their embeddings) become unused tokens.
+///
+/// # Errors
+/// A tokenizer that is no byte-level BPE of the kinds the runtime knows, or has more tokens than
+/// the model.
+pub fn words(folder: &Path, vocabulary: usize) -> Result<Metadata, HubError> {
+    let path = folder.join("tokenizer.json");
+    let written: Written = read_json(&path)?;
+    let refused = |reason: String| HubError::new(&path, reason);
+    if written.model.kind != "BPE" {
+        return Err(refused(format!("model.type is {}, expected BPE", written.model.kind)));
+    }
+    let (tokens, kinds) = tokens(&written, vocabulary).map_err(refused)?;
+    let cut = cut(&written.pre_tokenizer).map_err(refused)?;
+    let merges = written.model.merges.iter().map(|merge| match merge {
+        Merge::Pair(left, right) => format!("{left} {right}"),
+        Merge::Text(text) => text.clone(),
+    });
+    let merges = merges.collect();
+    let special = Special::read(folder, &tokens)?;
+    let begins = special.bos.filter(|bos| begins_texts(&written.post_processor, &tokens, *bos));
+    let keys = [
+        ("model", Some(Value::Text("gpt2".to_owned()))),
+        ("pre", Some(Value::Text(cut.name().to_owned()))),
+        ("eos_token_id", Some(Value::U32(special.eos))),
+        ("bos_token_id", special.bos.map(Value::U32)),
+        ("padding_token_id", special.pad.map(Value::U32)),
+        ("add_bos_token", Some(Value::Bool(begins.is_some()))),
+        ("tokens", Some(Value::Texts(tokens))),
+        ("token_type", Some(Value::I32s(kinds))),
+        ("merges", Some(Value::Texts(merges))),
+    ];
+    let keys = keys.into_iter().map(|(key, value)| (format!("tokenizer.ggml.{key}"), value));
+    let template = special.chat_template.map(Value::Text);
+    let all = keys.chain([("tokenizer.chat_template".to_owned(), template)]);
+    Ok(all.filter_map(|(key, value)| Some((key, value?))).collect())
+}
+
+fn tokens(written: &Written, vocabulary: usize) -> Result<(Vec<String>, Vec<i32>), String> {
+    let mut tokens: Vec<String> = (0..vocabulary).map(|id| format!("[PAD{id}]")).collect();
+    let mut kinds = vec![UNUSED; vocabulary];
+    let ordinary = written.model.vocab.iter().map(|(token, id)| (*id, token, NORMAL));
+    let added = written.added_tokens.iter().map(|token| {
+        (token.id, &token.content, if token.special { CONTROL } else { USER_DEFINED })
+    });
+    for (id, token, kind) in ordinary.chain(added) {
+        let at = id as usize;
+        let (Some(own), Some(own_kind)) = (tokens.get_mut(at), kinds.get_mut(at)) else {
+            return Err(format!(
+                "token {token:?} has id {id}, but the model has {vocabulary} tokens: is this \
+                 another model's tokenizer?"
+            ));
+        };
+        own.clone_from(token);
+        *own_kind = kind;
+    }
+    Ok((tokens, kinds))
+}
+
+/// How text is cut before merging: the expression that stands somewhere in the pre-tokenizer.
+fn cut(pre_tokenizer: &Json) -> Result<Cut, String> {
+    let steps = match pre_tokenizer.get("pretokenizers").and_then(Json::as_array) {
+        Some(steps) => steps.as_slice(),
+        None => std::slice::from_ref(pre_tokenizer),
+    };
+    let pattern = steps.iter().find_map(|step| step.pointer("/pattern/Regex")?.as_str());
+    let known = [Cut::LlamaBpe, Cut::Qwen2];
+    known.into_iter().find(|cut| pattern == Some(&cut.pattern())).ok_or_else(|| {
+        format!(
+            "pre_tokenizer cuts by {}, expected the expression of Qwen2 or of Llama 3",
+            pattern.unwrap_or("no expression")
+        )
+    })
+}
+
+/// Whether the post-processor puts the token `bos` before every text.
+fn begins_texts(post_processor: &Option<Json>, tokens: &[String], bos: u32) -> bool {
+    let name = tokens.get(bos as usize).map(String::as_str);
+    let own = |step: &Json| {
+        let first = step.pointer("/single/0/SpecialToken/id").and_then(Json::as_str);
+        first.is_some() && first == name
+    };
+    let processors = |step: &Json| Some(step.get("processors")?.as_array()?.iter().any(own));
+    post_processor.as_ref().is_some_and(|step| own(step) || processors(step).unwrap_or(false))
+}
+
+/// Tokens with a meaning of their own.
+struct Special {
+    eos: u32,
+    bos: Option<u32>,
+    pad: Option<u32>,
+    chat_template: Option<String>,
+}
+
+impl Special {
+    fn read(folder: &Path, tokens: &[String]) -> Result<Self, HubError> {
+        let path = folder.join("tokenizer_config.json");
+        let framing: Framing = read_json_if_any(&path)?.unwrap_or_default();
+        let generation: Ends =
+            read_json_if_any(&folder.join("generation_config.json"))?.unwrap_or_default();
+        let config: Ends = read_json(&folder.join("config.json"))?;
+        let template = folder.join("chat_template.jinja");
+        let chat_template = match std::fs::read_to_string(&template) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => framing.chat_template,
+            Err(error) => return Err(HubError::new(&template, error)),
+        };
+        let named = |token: &Option<Json>| {
+            let token = token.as_ref()?;
+            let name = token.as_str().or_else(|| token.get("content")?.as_str())?;
+            tokens.iter().position(|own| own == name).and_then(|id| u32::try_from(id).ok())
+        };
+        // The tokenizer's own end of a reply comes first: base models end texts with another.
+        let eos = named(&framing.eos_token);
+        let eos =
+            eos.or_else(|| first(&generation.eos_token_id)).or_else(|| first(&config.eos_token_id));
+        let eos = eos.filter(|id| (*id as usize) < tokens.len()).ok_or_else(|| {
+            HubError::new(&path, "eos_token: expected the token that ends a reply")
+        })?;
+        let bos = named(&framing.bos_token).or_else(|| first(&config.bos_token_id));
+        let bos = bos.filter(|id| (*id as usize) < tokens.len());
+        Ok(Self { eos, bos, pad: named(&framing.pad_token), chat_template })
+    }
+}
+
+/// A number, or the first of a list.
+fn first(ids: &Option<Json>) -> Option<u32> {
+    let ids = ids.as_ref()?;
+    let id = ids.as_u64().or_else(|| ids.get(0)?.as_u64())?;
+    u32::try_from(id).ok()
+}
