@@ -12,10 +12,7 @@ pub fn replace_file<E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
 ) -> Result<(), E> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     let beside = tempfile::NamedTempFile::new_in(folder)?;
     let mut buffered = BufWriter::with_capacity(1 << 20, beside);
     write(&mut buffered)?;
@@ -24,6 +21,11 @@ pub fn replace_file<E: From<io::Error>>(
     beside.persist(path).map_err(|error| error.error)?;
     File::open(folder)?.sync_all()?;
     Ok(())
+}
+
+/// The folder that `path` stands in.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

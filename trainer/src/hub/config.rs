@@ -67,8 +67,8 @@ pub struct HubConfig {
     pub family: Family,
     /// Its sizes; the query may be wider than the model.
     pub shape: Shape,
-    /// Whether the embedding is the output head too.
-    pub tied: bool,
+    /// Whether the embedding is the output head too; where it does not say, what is there tells.
+    pub tied: Option<bool>,
     /// Stretched rotary angles.
     pub llama3_rope: Option<Llama3Rope>,
 }
@@ -90,8 +90,7 @@ struct Written {
     rope_theta: Option<f32>,
     rope_scaling: Option<Rope>,
     rope_parameters: Option<Rope>,
-    #[serde(default)]
-    tie_word_embeddings: bool,
+    tie_word_embeddings: Option<bool>,
     #[serde(default)]
     attention_bias: bool,
     #[serde(default)]

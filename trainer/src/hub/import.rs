@@ -13,8 +13,12 @@ use retort_transcript::{Dialect, TRANSCRIPT_ROW_VERSION};
 use super::{
     Adapter, Family, HubConfig, HubError, Part, Shards, Source, Stored, Update, parts, words,
 };
+use crate::durable::folder_of;
 use crate::gguf::{self, Labels, Metadata, Value, Weights};
 use crate::model::Tensor;
+
+/// The output head of checkpoints that have one of their own.
+const HEAD: &str = "lm_head.weight";
 
 /// Turn a Hugging Face checkpoint (Qwen2, Qwen3, Llama 3) into a GGUF file.
 #[derive(Debug, Args)]
@@ -63,21 +67,17 @@ pub fn run(args: &ImportModelArgs) -> Result<()> {
         "BF16" => Weights::BF16,
         "Q8_0" => Weights::Q8_0,
         kind => {
-            let beside = tempfile::Builder::new().suffix(".gguf").tempfile_in(parent(&args.out))?;
-            checkpoint.write(beside.path(), &labels, Weights::BF16)?;
-            let quantised =
-                tempfile::Builder::new().suffix(".gguf").tempfile_in(parent(&args.out))?;
-            quantise(beside.path(), quantised.path(), kind, &WorkerSettings::default())
+            let beside =
+                || tempfile::Builder::new().suffix(".gguf").tempfile_in(folder_of(&args.out));
+            let (whole, quantised) = (beside()?, beside()?);
+            checkpoint.write(whole.path(), &labels, Weights::BF16)?;
+            quantise(whole.path(), quantised.path(), kind, &WorkerSettings::default())
                 .with_context(|| format!("--type {kind}"))?;
             quantised.persist(&args.out)?;
             return Ok(());
         }
     };
     checkpoint.write(&args.out, &labels, weights)
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A checkpoint whose tensors were found to be those its configuration asks for.
@@ -102,19 +102,20 @@ enum Origin {
 
 impl Checkpoint {
     pub(super) fn open(folder: &Path, adapter: Option<&Path>) -> Result<Self, HubError> {
-        let mut config = HubConfig::read(folder)?;
+        let config = HubConfig::read(folder)?;
         let shards = Shards::open(folder, "model")?;
-        // Older checkpoints leave the key out; what is there tells.
-        config.tied |= shards.find("lm_head.weight").is_none();
         let words = words(folder, config.shape.vocabulary)?;
-        let parts = parts(&config);
+        let tied = config.tied.unwrap_or_else(|| shards.find(HEAD).is_none());
+        let parts = parts(&config, tied);
         let names = parts.iter().filter_map(|part| match &part.source {
             Source::Stored { name, .. } => Some(name.as_str()),
             Source::Values(_) => None,
         });
+        let names: BTreeSet<&str> = names.collect();
+        check_names(folder, &shards, &names)?;
         let adapter = adapter.map(Adapter::open).transpose()?;
         if let Some(adapter) = &adapter {
-            adapter.check_names(&names.collect::<BTreeSet<_>>())?;
+            adapter.check_names(&names)?;
         }
         let origin = |part: &Part| origin(part, folder, &shards, adapter.as_ref());
         let origins = parts.iter().map(origin).collect::<Result<_, _>>()?;
@@ -175,6 +176,19 @@ impl Checkpoint {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses tensors that the family does not have: what they do would be lost.
+fn check_names(folder: &Path, shards: &Shards, names: &BTreeSet<&str>) -> Result<(), HubError> {
+    // A tied head is there twice in some files, and old ones keep the rotary angles.
+    let is_known = |name: &str| names.contains(name) || name == HEAD || name.ends_with(".inv_freq");
+    match shards.names().find(|name| !is_known(name)) {
+        Some(name) => {
+            let reason = format!("{name} is no tensor of the family that config.json names");
+            Err(HubError::new(folder, reason))
+        }
+        None => Ok(()),
     }
 }
 

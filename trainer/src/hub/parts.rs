@@ -41,9 +41,9 @@ impl Part {
     }
 }
 
-/// All tensors, in the order of the file.
+/// All tensors, in the order of the file; `tied` ones have no head of their own.
 #[must_use]
-pub fn parts(config: &HubConfig) -> Vec<Part> {
+pub fn parts(config: &HubConfig, tied: bool) -> Vec<Part> {
     let HubConfig { shape, .. } = config;
     let (tokens, width, half) = (shape.vocabulary, shape.width, shape.head_width / 2);
     let embedding = Size { rows: tokens, columns: width, role: Role::Embedding };
@@ -56,7 +56,7 @@ pub fn parts(config: &HubConfig) -> Vec<Part> {
     }
     parts.extend((0..shape.layers).flat_map(|layer| block(config, layer)));
     parts.push(part("output_norm.weight", "model.norm.weight", gain));
-    if !config.tied {
+    if !tied {
         parts.push(part("output.weight", "lm_head.weight", embedding));
     }
     parts

@@ -105,7 +105,9 @@ fn damaged_tensors_are_refused_by_file_and_name() {
             header["model.gone"] = moved;
         });
     };
-    assert!(spoil(&renamed).ends_with("no file holds model.norm.weight"));
+    assert!(
+        spoil(&renamed).ends_with("model.gone is no tensor of the family that config.json names")
+    );
     let integers = |path: &Path| change_header(path, |header| header[norm]["dtype"] = json!("I16"));
     let folder = copy("qwen2");
     integers(&folder.path().join(weights));
@@ -198,6 +200,18 @@ fn a_tokenizer_must_fit_the_model() {
 }
 
 #[test]
+fn a_head_is_expected_where_the_configuration_says_so() {
+    let folder = copy("qwen2");
+    let config = folder.path().join("config.json");
+    change(&config, |config| config["tie_word_embeddings"] = json!(false));
+    assert!(refusal(folder.path(), None).ends_with("no file holds lm_head.weight"));
+    change(&config, |config| {
+        config.as_object_mut().unwrap().remove("tie_word_embeddings");
+    });
+    assert!(Checkpoint::open(folder.path(), None).is_ok());
+}
+
+#[test]
 fn older_spellings_are_read() {
     let folder = copy("llama");
     change(&folder.path().join("config.json"), |config| {
@@ -214,6 +228,13 @@ fn older_spellings_are_read() {
             *merge =
                 json!(format!("{} {}", merge[0].as_str().unwrap(), merge[1].as_str().unwrap()));
         }
+    });
+    let template = folder.path().join("chat_template.jinja");
+    let text = std::fs::read_to_string(&template).unwrap();
+    std::fs::remove_file(template).unwrap();
+    change(&folder.path().join("tokenizer_config.json"), |config| {
+        let rag = json!({"name": "rag", "template": "no"});
+        config["chat_template"] = json!([rag, {"name": "default", "template": text}]);
     });
     assert_eq!(words(folder.path(), 320).unwrap(), words(&fixture("llama"), 320).unwrap());
 }

@@ -62,7 +62,32 @@ struct Framing {
     eos_token: Option<Json>,
     bos_token: Option<Json>,
     pad_token: Option<Json>,
-    chat_template: Option<String>,
+    chat_template: Option<Templates>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Templates {
+    One(String),
+    /// For several purposes; the one named `default` is for talking.
+    Named(Vec<Template>),
+}
+
+#[derive(Deserialize)]
+struct Template {
+    name: String,
+    template: String,
+}
+
+impl Templates {
+    fn for_talking(self) -> Option<String> {
+        match self {
+            Templates::One(template) => Some(template),
+            Templates::Named(all) => {
+                all.into_iter().find(|own| own.name == "default").map(|own| own.template)
+            }
+        }
+    }
 }
 
 /// The vocabulary in `folder`, for a model of `vocabulary` tokens, as `tokenizer.*` keys. Ids that
@@ -170,7 +195,9 @@ impl Special {
         let template = folder.join("chat_template.jinja");
         let chat_template = match std::fs::read_to_string(&template) {
             Ok(text) => Some(text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => framing.chat_template,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                framing.chat_template.and_then(Templates::for_talking)
+            }
             Err(error) => return Err(HubError::new(&template, error)),
         };
         let named = |token: &Option<Json>| {
