@@ -1,5 +1,5 @@
 //! GGUF files: [`export`] writes a trained model with its vocabulary (architecture qwen2),
-//! [`random_model`] one of random weights, [`write`] any tensors whose values come row by row.
+//! [`random_model`] one of random weights, [`write()`] any tensors whose values come row by row.
 
 mod encode;
 mod file;
