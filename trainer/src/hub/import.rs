@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use indicatif::{ProgressBar, ProgressStyle};
 use retort::engine::{WorkerSettings, quantise};
 use retort_transcript::{Dialect, TRANSCRIPT_ROW_VERSION};
@@ -20,6 +21,9 @@ use crate::model::Tensor;
 /// The output head of checkpoints that have one of their own.
 const HEAD: &str = "lm_head.weight";
 
+/// The first four are written here, the others by llama.cpp.
+const TYPES: [&str; 8] = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K"];
+
 /// Turn a Hugging Face checkpoint (Qwen2, Qwen3, Llama 3) into a GGUF file.
 #[derive(Debug, Args)]
 pub struct ImportModelArgs {
@@ -31,8 +35,9 @@ pub struct ImportModelArgs {
     /// The file to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// F32, F16, BF16, Q8_0, or what llama.cpp quantises to: Q4_0, Q4_K_M, Q5_K_M, Q6_K.
-    #[arg(long = "type", value_name = "TYPE", default_value = "Q8_0")]
+    /// How matrices are stored.
+    #[arg(long = "type", value_name = "TYPE", default_value = "Q8_0", ignore_case = true)]
+    #[arg(value_parser = PossibleValuesParser::new(TYPES))]
     kind: String,
     /// Dialect that the model was trained in.
     #[arg(long, value_name = "NAME")]
@@ -61,23 +66,26 @@ pub fn run(args: &ImportModelArgs) -> Result<()> {
         chat_template: None,
     };
     let checkpoint = Checkpoint::open(&args.checkpoint, args.adapter.as_deref())?;
-    let weights = match args.kind.as_str() {
+    let weights = match args.kind.to_uppercase().as_str() {
         "F32" => Weights::F32,
         "F16" => Weights::F16,
         "BF16" => Weights::BF16,
         "Q8_0" => Weights::Q8_0,
-        kind => {
-            let beside =
-                || tempfile::Builder::new().suffix(".gguf").tempfile_in(folder_of(&args.out));
-            let (whole, quantised) = (beside()?, beside()?);
-            checkpoint.write(whole.path(), &labels, Weights::BF16)?;
-            quantise(whole.path(), quantised.path(), kind, &WorkerSettings::default())
-                .with_context(|| format!("--type {kind}"))?;
-            quantised.persist(&args.out)?;
-            return Ok(());
-        }
+        kind => return write_by_llama(&checkpoint, &labels, kind, &args.out),
     };
     checkpoint.write(&args.out, &labels, weights)
+}
+
+/// Writes a BF16 file beside `out`, which llama.cpp quantises.
+fn write_by_llama(checkpoint: &Checkpoint, labels: &Labels, kind: &str, out: &Path) -> Result<()> {
+    let refused = || format!("{} cannot be written", out.display());
+    let beside = || tempfile::Builder::new().suffix(".gguf").tempfile_in(folder_of(out));
+    let (whole, quantised) = (beside().with_context(refused)?, beside().with_context(refused)?);
+    checkpoint.write(whole.path(), labels, Weights::BF16)?;
+    quantise(whole.path(), quantised.path(), kind, &WorkerSettings::default())
+        .with_context(|| format!("--type {kind}"))?;
+    quantised.persist(out).with_context(refused)?;
+    Ok(())
 }
 
 /// A checkpoint whose tensors were found to be those its configuration asks for.
