@@ -6,7 +6,8 @@
 //! reads. [`world`] makes documents and questions, [`teach`] answers them through the agent loop.
 //! Any other teacher: [`remote`] speaks to a server, [`questions`] has questions written about
 //! documents, [`gather`] collects what a teacher does, [`trajectory`] keeps it in files, [`filter`]
-//! says what is worth learning from. [`hub`] reads published checkpoints and adapters.
+//! says what is worth learning from. [`hub`] reads and writes published checkpoints and adapters,
+//! [`finetune`] trains them.
 //! [`paper`] compares ways of learning, [`report`] compares runs, [`mod@bench`] measures the speed.
 
 pub mod bench;
@@ -16,6 +17,7 @@ pub mod dataset;
 pub mod distil;
 pub mod durable;
 pub mod filter;
+pub mod finetune;
 pub mod gather;
 pub mod gguf;
 pub mod hub;

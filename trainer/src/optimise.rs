@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Layout, Matrix, MatrixMut, Role, Tensor, adam_step, decay_and_add, momentum_step, multiply,
-    scale, sum_of_squares,
+    Matrix, MatrixMut, Role, Tensor, adam_step, decay_and_add, momentum_step, multiply, scale,
+    sum_of_squares,
 };
 
 /// Which rule changes the matrices inside blocks.
@@ -90,15 +90,16 @@ struct Job<'a> {
 }
 
 impl Optimiser {
-    /// An optimiser that has taken no step.
+    /// An optimiser of these tensors that has taken no step.
     #[must_use]
-    pub fn new(config: OptimiserConfig, layout: &Layout) -> Self {
+    pub fn new(config: OptimiserConfig, tensors: &[Tensor]) -> Self {
+        let values = tensors.iter().map(|tensor| tensor.rows * tensor.columns).sum();
         Optimiser {
             config,
-            first: vec![0.0; layout.parameters],
-            second: vec![0.0; layout.parameters],
+            first: vec![0.0; values],
+            second: vec![0.0; values],
             steps: 0,
-            scratch: layout.tensors.iter().map(|_| Scratch::default()).collect(),
+            scratch: tensors.iter().map(|_| Scratch::default()).collect(),
         }
     }
 
@@ -114,7 +115,7 @@ impl Optimiser {
     /// nothing.
     pub fn step(
         &mut self,
-        layout: &Layout,
+        tensors: &[Tensor],
         parameters: &mut [f32],
         gradient: &mut [f32],
         rate: f32,
@@ -130,7 +131,7 @@ impl Optimiser {
         self.steps += 1;
         let (config, steps) = (&self.config, self.steps);
         let jobs = jobs(
-            layout,
+            tensors,
             parameters,
             gradient,
             &mut self.first,
@@ -148,17 +149,17 @@ impl Optimiser {
     }
 }
 
-/// Cuts the flat vectors into tensors; the layout's tensors follow one another without gaps.
+/// Cuts the flat vectors into tensors, which follow one another without gaps.
 fn jobs<'a>(
-    layout: &'a Layout,
+    tensors: &'a [Tensor],
     mut parameters: &'a mut [f32],
     mut gradient: &'a [f32],
     mut first: &'a mut [f32],
     mut second: &'a mut [f32],
     scratch: &'a mut [Scratch],
 ) -> Vec<Job<'a>> {
-    let mut jobs = Vec::with_capacity(layout.tensors.len());
-    for (tensor, scratch) in layout.tensors.iter().zip(scratch) {
+    let mut jobs = Vec::with_capacity(tensors.len());
+    for (tensor, scratch) in tensors.iter().zip(scratch) {
         let length = tensor.rows * tensor.columns;
         let (own, rest) = parameters.split_at_mut(length);
         parameters = rest;
@@ -266,10 +267,11 @@ mod tests {
         let before = model.parameters.clone();
         let config =
             OptimiserConfig { weight_decay: 0.0, method: Method::AdamW, ..Default::default() };
-        let mut optimiser = Optimiser::new(config, &model.layout);
+        let mut optimiser = Optimiser::new(config, &model.layout.tensors);
         let mut gradient: Vec<f32> =
             (0..before.len()).map(|i| if i % 2 == 0 { 1.0 } else { -2.0 }).collect();
-        let norm = optimiser.step(&model.layout, &mut model.parameters, &mut gradient, 0.01);
+        let norm =
+            optimiser.step(&model.layout.tensors, &mut model.parameters, &mut gradient, 0.01);
         assert!((norm - (before.len() as f64 * 2.5).sqrt()).abs() < 1e-3 * norm);
         assert!((sum_of_squares(&gradient) - 1.0).abs() < 1e-4);
         for (index, (now, before)) in model.parameters.iter().zip(&before).enumerate() {
@@ -281,7 +283,7 @@ mod tests {
     #[test]
     fn the_rate_warms_up_and_falls_to_zero() {
         let model = Model::zeroed(Shape { layers: 1, ..Shape::small(20) }).unwrap();
-        let mut optimiser = Optimiser::new(OptimiserConfig::default(), &model.layout);
+        let mut optimiser = Optimiser::new(OptimiserConfig::default(), &model.layout.tensors);
         assert!((optimiser.rate(0.0) - 3e-5).abs() < 1e-9);
         optimiser.steps = 500;
         assert!((optimiser.rate(0.5) - 1.5e-3).abs() < 1e-8);
@@ -291,9 +293,9 @@ mod tests {
     #[test]
     fn a_gradient_that_is_not_finite_changes_nothing() {
         let mut model = Model::zeroed(Shape { layers: 1, ..Shape::small(20) }).unwrap();
-        let mut optimiser = Optimiser::new(OptimiserConfig::default(), &model.layout);
+        let mut optimiser = Optimiser::new(OptimiserConfig::default(), &model.layout.tensors);
         let mut gradient = vec![f32::NAN; model.parameters.len()];
-        let norm = optimiser.step(&model.layout, &mut model.parameters, &mut gradient, 1.0);
+        let norm = optimiser.step(&model.layout.tensors, &mut model.parameters, &mut gradient, 1.0);
         assert!(
             norm.is_nan() && optimiser.steps == 0 && model.parameters.iter().all(|x| *x == 0.0)
         );

@@ -55,6 +55,9 @@ impl Shards {
     pub fn new(count: usize) -> Self {
         let mut shards = Vec::new();
         shards.resize_with(count.max(1), Shard::default);
+        for (seed, shard) in (0..).zip(&mut shards) {
+            shard.workspace.seed = seed;
+        }
         Shards { shards, order: Vec::new() }
     }
 

@@ -53,7 +53,7 @@ fn ten_steps_are_those_of_pytorch() {
         .collect();
     let batch: Vec<&Sequence> = sequences.iter().collect();
     let config = OptimiserConfig { method: Method::AdamW, ..OptimiserConfig::default() };
-    let mut optimiser = Optimiser::new(config, &model.layout);
+    let mut optimiser = Optimiser::new(config, &model.layout.tensors);
     let mut shards = Shards::new(1);
     for (step, expected) in recorded.losses.iter().enumerate() {
         let loss = shards.differentiate(&model, &batch).unwrap().mean();
@@ -62,8 +62,8 @@ fn ten_steps_are_those_of_pytorch() {
             let distance = distance(shards.gradient(), &recorded.gradient);
             assert!(distance < 2e-6, "gradient: {distance}");
         }
-        let Model { layout, parameters, .. } = &mut model;
-        optimiser.step(layout, parameters, shards.gradient(), recorded.learning_rate);
+        let (tensors, parameters) = model.trained();
+        optimiser.step(tensors, parameters, shards.gradient(), recorded.learning_rate);
     }
     let distance = distance(&model.parameters, &recorded.parameters);
     assert!(distance < 2e-6, "parameters after ten steps: {distance}");

@@ -91,7 +91,10 @@ fn a_recipe_that_does_not_fit_is_named_with_what_was_expected() {
     let told = refused("scale.toml", RECIPE, &["--scale", "huge"]);
     assert!(told.contains("no scale \"huge\"; the recipe has: small"), "{told}");
     let told = refused("kind.toml", &RECIPE.replace("\"paper\"", "\"table\""), &[]);
-    assert!(told.contains("kind.toml: kind, expected \"paper\" or nothing"), "{told}");
+    assert!(
+        told.contains("kind.toml: kind, expected \"paper\", \"finetune\" or nothing"),
+        "{told}"
+    );
     let told = refused("slips.toml", &RECIPE.replace("slips = 0.1", "slips = 3.0"), &[]);
     assert!(told.contains("slips is 3, expected a share"), "{told}");
 }

@@ -130,7 +130,7 @@ fn own(work: &Work, method: Method) -> Result<Row> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     let mut model = Model::initialised(work.shape.clone(), Start::Plain, 1)?;
     let config = OptimiserConfig { method, ..OptimiserConfig::default() };
-    let mut optimiser = Optimiser::new(config, &model.layout);
+    let mut optimiser = Optimiser::new(config, &model.layout.tensors);
     let sequences = work.ids.iter().zip(&work.learned);
     let sequences: Vec<Sequence> = sequences
         .map(|(ids, learned)| Sequence { ids: ids.clone(), learned: learned.clone() })
@@ -141,8 +141,8 @@ fn own(work: &Work, method: Method) -> Result<Row> {
         let begun = Instant::now();
         for _ in 0..count {
             shards.differentiate(&model, &batch)?;
-            let Model { layout, parameters, .. } = &mut model;
-            optimiser.step(layout, parameters, shards.gradient(), LEARNING_RATE);
+            let (tensors, parameters) = model.trained();
+            optimiser.step(tensors, parameters, shards.gradient(), LEARNING_RATE);
         }
         Ok(begun.elapsed().as_secs_f64())
     };

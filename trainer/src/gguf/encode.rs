@@ -31,6 +31,12 @@ impl Weights {
         }
     }
 
+    /// The type of ggml's number.
+    pub(super) fn of_tensor_type(number: u32) -> Option<Self> {
+        let all = [Weights::F32, Weights::F16, Weights::Q8_0, Weights::BF16];
+        all.into_iter().find(|weights| weights.tensor_type() == number)
+    }
+
     /// Value of `general.file_type`.
     pub(super) fn file_type(self) -> u32 {
         match self {
@@ -48,7 +54,7 @@ impl Weights {
     }
 
     /// Bytes of `count` values.
-    pub(super) fn bytes(self, count: usize) -> usize {
+    pub(crate) fn bytes(self, count: usize) -> usize {
         match self {
             Weights::F32 => count * 4,
             Weights::F16 | Weights::BF16 => count * 2,
@@ -57,13 +63,42 @@ impl Weights {
     }
 
     /// Appends `values` as stored.
-    pub(super) fn encode(self, values: &[f32], out: &mut Vec<u8>) {
+    pub(crate) fn encode(self, values: &[f32], out: &mut Vec<u8>) {
         let each = values.iter().copied();
         match self {
             Weights::F32 => out.extend(each.flat_map(f32::to_le_bytes)),
             Weights::F16 => out.extend(each.map(f16::from_f32).flat_map(f16::to_le_bytes)),
             Weights::BF16 => out.extend(each.map(bf16::from_f32).flat_map(bf16::to_le_bytes)),
             Weights::Q8_0 => values.chunks_exact(BLOCK).for_each(|block| q8_0(block, out)),
+        }
+    }
+}
+
+impl Weights {
+    /// The values of what [`Weights::encode`] wrote, into as many `values`.
+    pub(crate) fn decode(self, bytes: &[u8], values: &mut [f32]) {
+        let all = values.iter_mut();
+        let pairs = bytes.as_chunks::<2>().0.iter().copied();
+        match self {
+            Weights::F32 => {
+                let fours = bytes.as_chunks::<4>().0.iter();
+                all.zip(fours).for_each(|(value, four)| *value = f32::from_le_bytes(*four));
+            }
+            Weights::F16 => {
+                all.zip(pairs).for_each(|(value, pair)| *value = f16::from_le_bytes(pair).to_f32());
+            }
+            Weights::BF16 => {
+                all.zip(pairs)
+                    .for_each(|(value, pair)| *value = bf16::from_le_bytes(pair).to_f32());
+            }
+            Weights::Q8_0 => {
+                let blocks = bytes.as_chunks::<{ BLOCK + 2 }>().0.iter();
+                for (values, [low, high, rest @ ..]) in values.chunks_exact_mut(BLOCK).zip(blocks) {
+                    let scale = f16::from_le_bytes([*low, *high]).to_f32();
+                    let each = values.iter_mut().zip(rest);
+                    each.for_each(|(value, byte)| *value = f32::from(byte.cast_signed()) * scale);
+                }
+            }
         }
     }
 }
@@ -87,12 +122,12 @@ mod tests {
         let mut out = Vec::new();
         Weights::Q8_0.encode(&values, &mut out);
         assert_eq!(out.len(), Weights::Q8_0.bytes(64));
-        for (block, values) in out.chunks(34).zip(values.chunks(32)) {
-            let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
-            for (byte, expected) in block[2..].iter().zip(values) {
-                let got = f32::from(i8::from_le_bytes([*byte])) * scale;
-                assert!((got - expected).abs() < scale * 0.56);
-            }
+        let mut back = [0.0; 64];
+        Weights::Q8_0.decode(&out, &mut back);
+        for (index, (back, value)) in back.iter().zip(&values).enumerate() {
+            // The largest value of the second block is twice that of the first.
+            let scale = (index / 32 + 1) as f32 / 127.0;
+            assert!((back - value).abs() < scale * 0.56);
         }
         let mut zero = Vec::new();
         Weights::Q8_0.encode(&[0.0; 32], &mut zero);

@@ -1,17 +1,22 @@
-//! GGUF files: [`export`] writes a trained model with its vocabulary (architecture qwen2),
+//! GGUF files: [`export`] writes a trained model with its vocabulary (architecture qwen2), [`read()`]
+//! reads it again,
 //! [`random_model`] one of random weights, [`write()`] any tensors whose values come row by row.
 
 mod encode;
 mod file;
 mod random;
+mod read;
 
 pub use encode::Weights;
 pub use file::{Metadata, Value, write};
 pub use random::random_model;
+pub use read::{ReadError, read};
 
 use std::path::Path;
 
-use crate::model::{Layout, Model, Shape, ShapeError};
+use retort_transcript::{Dialect, TRANSCRIPT_ROW_VERSION};
+
+use crate::model::{Architecture, Layout, Model, Shape, ShapeError};
 use crate::tokenizer::{END_OF_TEXT, MESSAGE_END, Vocabulary};
 
 /// What a file says about itself.
@@ -29,6 +34,21 @@ pub struct Labels {
     pub transcript_version: Option<u32>,
     /// `tokenizer.chat_template`, Jinja.
     pub chat_template: Option<String>,
+}
+
+impl Labels {
+    /// Of a student of this name that speaks `dialect`, in the transcripts of today.
+    #[must_use]
+    pub fn of(name: String, license: Option<String>, dialect: Option<&Dialect>) -> Self {
+        Labels {
+            name,
+            license,
+            dialect: dialect.map(|dialect| dialect.name().to_owned()),
+            dialect_hash: dialect.map(Dialect::hash),
+            transcript_version: dialect.is_some().then_some(TRANSCRIPT_ROW_VERSION),
+            chat_template: None,
+        }
+    }
 }
 
 /// Why a file could not be written.
@@ -83,17 +103,23 @@ fn describe(
     weights: Weights,
 ) -> Result<(Layout, Metadata), GgufError> {
     shape.check()?;
+    if (shape.architecture, shape.tied) != (Architecture::Qwen2, true) {
+        let found = format!("{}, tied: {}", shape.architecture.name(), shape.tied);
+        let expected = "qwen2, tied: true; others are written as checkpoints".to_owned();
+        return Err(ShapeError { field: "architecture", found, expected }.into());
+    }
     if shape.vocabulary != vocabulary.len() {
         let (found, expected) = (shape.vocabulary, vocabulary.len());
         return Err(GgufError::Vocabulary { found, expected });
     }
-    let mut metadata = general("qwen2", shape, labels, weights);
+    let mut metadata = general(shape, labels, weights);
     metadata.extend(tokens(vocabulary, labels)?);
     Ok((Layout::new(shape), metadata))
 }
 
-/// What a file says of itself and of the sizes of an architecture that is built as qwen2 is.
-pub fn general(architecture: &str, shape: &Shape, labels: &Labels, weights: Weights) -> Metadata {
+/// What a file says of itself and of its sizes.
+pub fn general(shape: &Shape, labels: &Labels, weights: Weights) -> Metadata {
+    let architecture = shape.architecture.name();
     let number = |value: usize| Some(Value::U32(u32::try_from(value).unwrap_or(u32::MAX)));
     let text = |value: &String| Some(Value::Text(value.clone()));
     let about = [

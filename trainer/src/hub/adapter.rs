@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use regex::Regex;
 use serde::Deserialize;
 
-use super::{HubError, Shards, Stored, read_json};
-use crate::model::{Matrix, MatrixMut, multiply};
+use super::{HubError, LoraConfig, RankAndScale, Shards, Stored, parts, read_json};
+use crate::model::{Lora, Matrix, MatrixMut, Shape, multiply};
 
 /// What PEFT puts before the names of the base model.
-const PREFIX: &str = "base_model.model.";
+pub(super) const PREFIX: &str = "base_model.model.";
 
 /// An adapter in a folder.
 #[derive(Debug)]
@@ -25,24 +24,15 @@ pub struct Adapter {
 #[derive(Debug, Deserialize)]
 struct Written {
     peft_type: String,
-    r: usize,
-    lora_alpha: f32,
-    #[serde(default)]
-    use_rslora: bool,
     #[serde(default)]
     use_dora: bool,
     #[serde(default)]
     fan_in_fan_out: bool,
     #[serde(default)]
     lora_bias: bool,
-    #[serde(default)]
-    rank_pattern: Patterns,
-    #[serde(default)]
-    alpha_pattern: Patterns,
+    #[serde(flatten)]
+    lora: LoraConfig,
 }
-
-/// Regular expressions over names of modules, in the order of the file, and numbers.
-type Patterns = serde_json::Map<String, serde_json::Value>;
 
 /// What an adapter does to one matrix: `scale B A` is added, A of `rank x columns`, B of
 /// `rows x rank`.
@@ -54,6 +44,21 @@ pub struct Update {
     a: Vec<f32>,
     b: Stored,
     scale: f32,
+}
+
+impl Update {
+    /// Adds it to `rows` of its matrix.
+    ///
+    /// # Errors
+    /// Those of [`Stored::read`].
+    pub fn add(&self, rows: Range<usize>, values: &mut [f32]) -> Result<(), HubError> {
+        let (count, rank) = (rows.len(), self.rank);
+        let mut b = vec![0.0; count * rank];
+        self.b.read(rows, &mut b)?;
+        let (a, b) = (Matrix::new(&self.a, rank, self.columns), Matrix::new(&b, count, rank));
+        multiply(self.scale, b, a, 1.0, MatrixMut::new(values, count, self.columns));
+        Ok(())
+    }
 }
 
 impl Adapter {
@@ -82,6 +87,45 @@ impl Adapter {
         Ok(Self { folder: folder.to_owned(), config, shards })
     }
 
+    /// Ranks and scales.
+    #[must_use]
+    pub fn config(&self) -> &LoraConfig {
+        &self.config.lora
+    }
+
+    /// Fills the adapters of a model of `shape`, made by [`LoraConfig::adaptations`] of this one's
+    /// configuration, with its values.
+    ///
+    /// # Errors
+    /// A layer that it does not adapt, tensors beside those of layers, or another base's sizes.
+    pub fn fill(&self, shape: &Shape, lora: &mut Lora) -> Result<(), HubError> {
+        let parts = parts(shape);
+        let mut names = BTreeSet::new();
+        for (adaptation, pair) in lora.adaptations.iter().zip(lora.tensors.as_chunks::<2>().0) {
+            let part = parts.iter().find(|part| part.tensor.name == adaptation.name);
+            let Some(module) = part.and_then(|part| part.module()) else { continue };
+            for (letter, tensor) in ["lora_A", "lora_B"].into_iter().zip(pair) {
+                let name = format!("{PREFIX}{module}.{letter}.weight");
+                let stored = self.shards.find(&name);
+                let stored = stored.filter(|own| own.shape == [tensor.rows, tensor.columns]);
+                let Some(stored) = stored else {
+                    let (rows, columns) = (tensor.rows, tensor.columns);
+                    return Err(self.refused(format!(
+                        "{name}: expected {rows} rows of {columns}: is it for another base?"
+                    )));
+                };
+                stored.read(0..tensor.rows, &mut lora.parameters[tensor.range()])?;
+                names.insert(name);
+            }
+        }
+        match self.shards.names().find(|name| !names.contains(*name)) {
+            Some(name) => Err(self.refused(format!(
+                "{name} is no adapter of a linear layer; merge it first, or train without it"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// What it does to the matrix that the base has as `weight`, of these sizes.
     ///
     /// # Errors
@@ -102,10 +146,8 @@ impl Adapter {
             (None, None) => return Ok(None),
             _ => return Err(self.refused(format!("{module}: lora_A or lora_B is missing"))),
         };
-        let rank = self.pattern(&self.config.rank_pattern, module)?;
-        let rank = rank.map_or(self.config.r, |rank| rank as usize);
-        let alpha = self.pattern(&self.config.alpha_pattern, module)?;
-        let alpha = alpha.map_or(self.config.lora_alpha, |alpha| alpha as f32);
+        let ranked = self.config.lora.of(module).map_err(|reason| self.refused(reason))?;
+        let RankAndScale { rank, scale } = ranked;
         for (name, stored, expected) in [(a_name, a, [rank, columns]), (b_name, b, [rows, rank])] {
             if stored.shape != expected {
                 return Err(self.refused(format!(
@@ -115,10 +157,8 @@ impl Adapter {
                 )));
             }
         }
-        let divisor = if self.config.use_rslora { (rank as f32).sqrt() } else { rank as f32 };
-        let scale = alpha / divisor;
         let mut values = vec![0.0; rank * columns];
-        self.shards.read(a, 0..rank, &mut values)?;
+        a.read(0..rank, &mut values)?;
         Ok(Some(Update { rank, columns, a: values, b: b.clone(), scale }))
     }
 
@@ -126,37 +166,6 @@ impl Adapter {
     #[must_use]
     pub fn replacement(&self, name: &str) -> Option<&Stored> {
         self.shards.find(&format!("{PREFIX}{name}"))
-    }
-
-    /// Reads rows of a replacement.
-    ///
-    /// # Errors
-    /// Those of [`Shards::read`].
-    pub fn read(
-        &self,
-        stored: &Stored,
-        rows: Range<usize>,
-        to: &mut [f32],
-    ) -> Result<(), HubError> {
-        self.shards.read(stored, rows, to)
-    }
-
-    /// Adds the update to `rows` of its matrix.
-    ///
-    /// # Errors
-    /// Those of [`Shards::read`].
-    pub fn add(
-        &self,
-        update: &Update,
-        rows: Range<usize>,
-        values: &mut [f32],
-    ) -> Result<(), HubError> {
-        let (count, rank) = (rows.len(), update.rank);
-        let mut b = vec![0.0; count * rank];
-        self.shards.read(&update.b, rows, &mut b)?;
-        let (a, b) = (Matrix::new(&update.a, rank, update.columns), Matrix::new(&b, count, rank));
-        multiply(update.scale, b, a, 1.0, MatrixMut::new(values, count, update.columns));
-        Ok(())
     }
 
     /// Refuses tensors that belong to none of the base's `names`: they would be lost.
@@ -178,19 +187,6 @@ impl Adapter {
             ))),
             None => Ok(()),
         }
-    }
-
-    /// The number of the first pattern that fits the end of `module`, as PEFT matches them.
-    fn pattern(&self, patterns: &Patterns, module: &str) -> Result<Option<f64>, HubError> {
-        for (pattern, value) in patterns {
-            let regex = Regex::new(&format!(r"^(.*\.)?({pattern})$"))
-                .map_err(|error| self.refused(error.to_string()))?;
-            if regex.is_match(module) {
-                let no_number = || self.refused(format!("{pattern}: {value}, expected a number"));
-                return value.as_f64().ok_or_else(no_number).map(Some);
-            }
-        }
-        Ok(None)
     }
 
     fn refused(&self, reason: String) -> HubError {

@@ -1,76 +1,20 @@
-//! `config.json`: which family a checkpoint is of, and its sizes.
+//! `config.json`: which architecture a checkpoint has, and its sizes.
 
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::{HubError, read_json};
-use crate::model::Shape;
+use crate::model::{Architecture, Llama3Rope, Shape};
 
-/// Architectures that the runtime knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// Llama 3: neither biases nor gains on heads.
-    Llama,
-    /// Qwen2 and Qwen2.5: biases on query, key and value.
-    Qwen2,
-    /// Qwen3: gains on query and key of each head.
-    Qwen3,
-}
-
-impl Family {
-    /// Value of `general.architecture`.
-    #[must_use]
-    pub fn architecture(self) -> &'static str {
-        match self {
-            Family::Llama => "llama",
-            Family::Qwen2 => "qwen2",
-            Family::Qwen3 => "qwen3",
-        }
-    }
-}
-
-/// How Llama 3.1 and later stretch the rotary angles of slow pairs.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-pub struct Llama3Rope {
-    /// By how much.
-    pub factor: f32,
-    /// Turns within the original context below which a pair is stretched wholly.
-    pub low_freq_factor: f32,
-    /// Turns above which it is left alone.
-    pub high_freq_factor: f32,
-    /// Tokens of the original context.
-    pub original_max_position_embeddings: f32,
-}
-
-impl Llama3Rope {
-    /// What the angle of each pair is divided by: `head_width / 2` values, as transformers computes
-    /// them (`rope_type` llama3).
-    #[must_use]
-    pub fn factors(&self, base: f32, head_width: usize) -> Vec<f32> {
-        let pair = |pair: usize| {
-            let angle = f64::from(base).powf(-2.0 * pair as f64 / head_width as f64);
-            let context = f64::from(self.original_max_position_embeddings);
-            let turns = context * angle / std::f64::consts::TAU;
-            let (low, high) = (f64::from(self.low_freq_factor), f64::from(self.high_freq_factor));
-            let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
-            (1.0 / ((1.0 - kept) / f64::from(self.factor) + kept)) as f32
-        };
-        (0..head_width / 2).map(pair).collect()
-    }
-}
-
-/// What `config.json` says that the GGUF file needs.
+/// What `config.json` says of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HubConfig {
-    /// Its architecture.
-    pub family: Family,
-    /// Its sizes; the query may be wider than the model.
+    /// What it is built of; `tied` where `config.json` does not say otherwise.
     pub shape: Shape,
-    /// Whether the embedding is the output head too; where it does not say, what is there tells.
+    /// Whether it says that the embedding is the output head too, or not; if neither, what is there
+    /// tells.
     pub tied: Option<bool>,
-    /// Stretched rotary angles.
-    pub llama3_rope: Option<Llama3Rope>,
 }
 
 /// As it is written; transformers before version 5 had `rope_theta` and `rope_scaling` where
@@ -124,10 +68,10 @@ impl HubConfig {
 
 impl Written {
     fn checked(&self) -> Result<HubConfig, String> {
-        let family = match self.architectures.first().map(String::as_str) {
-            Some("LlamaForCausalLM") => Family::Llama,
-            Some("Qwen2ForCausalLM") => Family::Qwen2,
-            Some("Qwen3ForCausalLM") => Family::Qwen3,
+        let architecture = match self.architectures.first().map(String::as_str) {
+            Some("LlamaForCausalLM") => Architecture::Llama,
+            Some("Qwen2ForCausalLM") => Architecture::Qwen2,
+            Some("Qwen3ForCausalLM") => Architecture::Qwen3,
             other => {
                 return Err(format!(
                     "architectures is {}, expected LlamaForCausalLM, Qwen2ForCausalLM or \
@@ -137,9 +81,8 @@ impl Written {
             }
         };
         self.refuse_what_differs()?;
-        let shape = self.shape()?;
-        let llama3_rope = self.llama3_rope(family)?;
-        Ok(HubConfig { family, shape, tied: self.tie_word_embeddings, llama3_rope })
+        let shape = self.shape(architecture)?;
+        Ok(HubConfig { shape, tied: self.tie_word_embeddings })
     }
 
     fn refuse_what_differs(&self) -> Result<(), String> {
@@ -169,10 +112,13 @@ impl Written {
         self.rope_parameters.as_ref().or(self.rope_scaling.as_ref())
     }
 
-    fn shape(&self) -> Result<Shape, String> {
+    fn shape(&self, architecture: Architecture) -> Result<Shape, String> {
         let theta = self.rope().and_then(|rope| rope.rope_theta).or(self.rope_theta);
         let heads = self.num_attention_heads;
         let shape = Shape {
+            architecture,
+            tied: self.tie_word_embeddings.unwrap_or(true),
+            llama3_rope: self.llama3_rope(architecture)?,
             vocabulary: self.vocab_size,
             width: self.hidden_size,
             layers: self.num_hidden_layers,
@@ -184,15 +130,15 @@ impl Written {
             epsilon: self.rms_norm_eps,
             context_tokens: self.max_position_embeddings,
         };
-        shape.check_sizes().map_err(|error| error.to_string())?;
+        shape.check().map_err(|error| error.to_string())?;
         Ok(shape)
     }
 
-    fn llama3_rope(&self, family: Family) -> Result<Option<Llama3Rope>, String> {
+    fn llama3_rope(&self, architecture: Architecture) -> Result<Option<Llama3Rope>, String> {
         let Some(rope) = self.rope() else { return Ok(None) };
-        match (rope.rope_type.as_deref(), family) {
+        match (rope.rope_type.as_deref(), architecture) {
             (None | Some("default"), _) => Ok(None),
-            (Some("llama3"), Family::Llama) => {
+            (Some("llama3"), Architecture::Llama) => {
                 let stretched = Llama3Rope::deserialize(&rope.rest);
                 stretched.map(Some).map_err(|error| format!("rope of type llama3: {error}"))
             }

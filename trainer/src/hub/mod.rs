@@ -1,24 +1,32 @@
 //! Checkpoints as Hugging Face's libraries write them, turned into GGUF: `retort-train import`.
 //!
 //! [`HubConfig`] reads `config.json`, [`Shards`] the safetensors files, [`Adapter`] a LoRA adapter
-//! of PEFT. [`Part`] says which tensor of the checkpoint becomes which of the GGUF file, `words`
-//! does the same for `tokenizer.json`, and `import` puts them together: rows are read where they
-//! lie, adapted, encoded and written, so a checkpoint never stands in memory as a whole.
+//! of PEFT; [`Checkpoint`] is all three, checked against one another. [`Part`] says which tensor of
+//! the checkpoint becomes which of the GGUF file, `words` does the same for `tokenizer.json`, and
+//! `import` puts them together: rows are read where they lie, adapted, encoded and written, so a
+//! checkpoint never stands in memory as a whole.
 
 mod adapter;
+mod checkpoint;
 mod config;
 mod import;
+mod lora;
 mod parts;
+mod save;
 mod shards;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 mod words;
 
+use adapter::PREFIX;
 pub use adapter::{Adapter, Update};
-pub use config::{Family, HubConfig, Llama3Rope};
+pub use checkpoint::Checkpoint;
+pub use config::HubConfig;
 pub use import::{ImportModelArgs, run};
+pub use lora::{LoraConfig, RankAndScale, Targets};
 pub use parts::{Part, Source, parts};
+pub use save::{save_adapter, save_checkpoint};
 pub use shards::{Shards, Stored};
 pub use words::words;
 

@@ -1,7 +1,6 @@
 //! Which tensor of a checkpoint becomes which of a GGUF file.
 
-use super::{Family, HubConfig};
-use crate::model::{Role, Tensor};
+use crate::model::{Architecture, Role, Shape, Tensor};
 
 /// Where the values of a tensor come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +27,21 @@ pub struct Part {
 }
 
 impl Part {
+    /// Name of the tensor in the checkpoint, where it is stored.
+    #[must_use]
+    pub fn stored_name(&self) -> Option<&str> {
+        match &self.source {
+            Source::Stored { name, .. } => Some(name),
+            Source::Values(_) => None,
+        }
+    }
+
+    /// Name of the layer that a stored weight belongs to.
+    #[must_use]
+    pub fn module(&self) -> Option<&str> {
+        self.stored_name()?.strip_suffix(".weight")
+    }
+
     /// The row of the checkpoint that becomes `row`.
     #[must_use]
     pub fn stored_row(&self, row: usize) -> usize {
@@ -41,29 +55,27 @@ impl Part {
     }
 }
 
-/// All tensors, in the order of the file; `tied` ones have no head of their own.
+/// All tensors of such a model, in the order of the file.
 #[must_use]
-pub fn parts(config: &HubConfig, tied: bool) -> Vec<Part> {
-    let HubConfig { shape, .. } = config;
+pub fn parts(shape: &Shape) -> Vec<Part> {
     let (tokens, width, half) = (shape.vocabulary, shape.width, shape.head_width / 2);
     let embedding = Size { rows: tokens, columns: width, role: Role::Embedding };
     let gain = Size { rows: 1, columns: width, role: Role::Gain };
     let mut parts = vec![part("token_embd.weight", "model.embed_tokens.weight", embedding)];
-    if let Some(rope) = config.llama3_rope {
+    if let Some(rope) = shape.llama3_rope {
         let source = Source::Values(rope.factors(shape.rope_base, shape.head_width));
         let size = Size { rows: 1, columns: half, role: Role::Gain };
         parts.push(Part { source, ..part("rope_freqs.weight", "", size) });
     }
-    parts.extend((0..shape.layers).flat_map(|layer| block(config, layer)));
+    parts.extend((0..shape.layers).flat_map(|layer| block(shape, layer)));
     parts.push(part("output_norm.weight", "model.norm.weight", gain));
-    if !tied {
+    if !shape.tied {
         parts.push(part("output.weight", "lm_head.weight", embedding));
     }
     parts
 }
 
-fn block(config: &HubConfig, layer: usize) -> Vec<Part> {
-    let HubConfig { family, shape, .. } = config;
+fn block(shape: &Shape, layer: usize) -> Vec<Part> {
     let (width, inner, head) = (shape.width, shape.feed_forward, shape.head_width);
     let (query, kv) = (shape.query_width(), shape.kv_width());
     let own = |to: &str, from: &str, size| {
@@ -76,7 +88,9 @@ fn block(config: &HubConfig, layer: usize) -> Vec<Part> {
     let vector = |to, from, columns, role| own(to, from, Size { rows: 1, columns, role });
     let turned = |to, from, rows| {
         let mut part = matrix(to, from, rows, width);
-        if let (Source::Stored { paired, .. }, Family::Llama) = (&mut part.source, family) {
+        if let (Source::Stored { paired, .. }, Architecture::Llama) =
+            (&mut part.source, shape.architecture)
+        {
             *paired = Some(head);
         }
         part
@@ -92,14 +106,14 @@ fn block(config: &HubConfig, layer: usize) -> Vec<Part> {
         matrix("ffn_up", "mlp.up_proj", inner, width),
         matrix("ffn_down", "mlp.down_proj", width, inner),
     ];
-    match family {
-        Family::Llama => {}
-        Family::Qwen2 => parts.extend([
+    match shape.architecture {
+        Architecture::Llama => {}
+        Architecture::Qwen2 => parts.extend([
             vector("attn_q.bias", "self_attn.q_proj.bias", query, Role::Bias),
             vector("attn_k.bias", "self_attn.k_proj.bias", kv, Role::Bias),
             vector("attn_v.bias", "self_attn.v_proj.bias", kv, Role::Bias),
         ]),
-        Family::Qwen3 => parts.extend([
+        Architecture::Qwen3 => parts.extend([
             vector("attn_q_norm.weight", "self_attn.q_norm.weight", head, Role::Gain),
             vector("attn_k_norm.weight", "self_attn.k_norm.weight", head, Role::Gain),
         ]),

@@ -5,33 +5,31 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
 use super::{HubError, read_json};
+use crate::gguf::Weights;
 
 /// The format's own limit, of the `safetensors` crate.
 const HEADER_MAX: u64 = 100_000_000;
 
 /// Where a tensor lies.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Stored {
     /// Sizes, the slowest first.
     pub shape: Vec<usize>,
     dtype: Dtype,
-    file: usize,
+    file: Arc<(PathBuf, File)>,
     start: u64,
 }
 
 /// All tensors of a folder.
-#[derive(Debug)]
-pub struct Shards {
-    files: Vec<(PathBuf, File)>,
-    tensors: BTreeMap<String, Stored>,
-}
+#[derive(Debug, Default)]
+pub struct Shards(BTreeMap<String, Stored>);
 
 #[derive(Deserialize)]
 struct Index {
@@ -44,7 +42,7 @@ impl Shards {
     /// # Errors
     /// A file that is missing, cut off, or whose header does not describe it.
     pub fn open(folder: &Path, stem: &str) -> Result<Self, HubError> {
-        let mut shards = Self { files: Vec::new(), tensors: BTreeMap::new() };
+        let mut shards = Self::default();
         let index = folder.join(format!("{stem}.safetensors.index.json"));
         if !index.exists() {
             shards.add(&whole(folder, stem)?)?;
@@ -58,7 +56,7 @@ impl Shards {
             }
             shards.add(&folder.join(name))?;
         }
-        match weight_map.keys().find(|name| !shards.tensors.contains_key(*name)) {
+        match weight_map.keys().find(|name| !shards.0.contains_key(*name)) {
             Some(name) => Err(HubError::new(&index, format!("weight_map: no file holds {name}"))),
             None => Ok(shards),
         }
@@ -68,62 +66,51 @@ impl Shards {
         let failed = |reason: String| HubError::new(path, reason);
         let file = File::open(path).map_err(|error| failed(error.to_string()))?;
         let (metadata, data_start) = header(&file).map_err(failed)?;
+        let file = Arc::new((path.to_owned(), file));
         for (name, info) in metadata.tensors() {
             let start = data_start + info.data_offsets.0 as u64;
             let shape = info.shape.clone();
-            let stored = Stored { shape, dtype: info.dtype, file: self.files.len(), start };
-            if self.tensors.insert(name.clone(), stored).is_some() {
+            let stored = Stored { shape, dtype: info.dtype, file: file.clone(), start };
+            if self.0.insert(name.clone(), stored).is_some() {
                 return Err(failed(format!("{name} stands in another file too")));
             }
         }
-        self.files.push((path.to_owned(), file));
         Ok(())
     }
 
     /// Where the tensor of a name lies.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Stored> {
-        self.tensors.get(name)
+        self.0.get(name)
     }
 
     /// The names of all tensors.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
+        self.0.keys().map(String::as_str)
     }
+}
 
-    /// Reads `rows` of a tensor, each of as many values as its last size, into `values`.
+impl Stored {
+    /// Reads some of its rows, each of as many values as its last size, into `values`.
     ///
     /// # Errors
     /// When the file cannot be read, or holds numbers of a type that is not F32, F16 or BF16.
-    pub fn read(
-        &self,
-        stored: &Stored,
-        rows: Range<usize>,
-        values: &mut [f32],
-    ) -> Result<(), HubError> {
-        let Some((path, file)) = self.files.get(stored.file) else { return Ok(()) };
-        let bytes_each = match stored.dtype {
-            Dtype::F32 => 4,
-            Dtype::F16 | Dtype::BF16 => 2,
+    pub fn read(&self, rows: Range<usize>, values: &mut [f32]) -> Result<(), HubError> {
+        let (path, file) = &*self.file;
+        let weights = match self.dtype {
+            Dtype::F32 => Weights::F32,
+            Dtype::F16 => Weights::F16,
+            Dtype::BF16 => Weights::BF16,
             other => {
                 let reason = format!("type {other:?}, expected F32, F16 or BF16");
                 return Err(HubError::new(path, reason));
             }
         };
-        let mut bytes = vec![0; values.len() * bytes_each];
-        let columns = stored.shape.last().copied().unwrap_or(1);
-        let offset = stored.start + (rows.start * columns * bytes_each) as u64;
+        let mut bytes = vec![0; weights.bytes(values.len())];
+        let columns = self.shape.last().copied().unwrap_or(1);
+        let offset = self.start + weights.bytes(rows.start * columns) as u64;
         file.read_exact_at(&mut bytes, offset).map_err(|error| HubError::new(path, error))?;
-        let pairs = || bytes.as_chunks::<2>().0.iter().copied();
-        let all = values.iter_mut();
-        match stored.dtype {
-            Dtype::F16 => all.zip(pairs()).for_each(|(v, b)| *v = f16::from_le_bytes(b).to_f32()),
-            Dtype::BF16 => all.zip(pairs()).for_each(|(v, b)| *v = bf16::from_le_bytes(b).to_f32()),
-            _ => {
-                let fours = bytes.as_chunks::<4>().0;
-                all.zip(fours).for_each(|(v, b)| *v = f32::from_le_bytes(*b));
-            }
-        }
+        weights.decode(&bytes, values);
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! The row-wise parts of a block with their derivatives: RMSNorm, rotary positions, SwiGLU.
 
+use super::Shape;
 use super::lanes::{dot, each_pair_with, sigmoid, sum2, wide};
 
 wide! {
@@ -97,15 +98,19 @@ pub struct Rotary {
 }
 
 impl Rotary {
-    /// Tables for positions below `positions`.
-    pub fn new(positions: usize, head_width: usize, base: f32) -> Self {
-        let half = head_width / 2;
-        let angles: Vec<f64> = (0..positions)
-            .flat_map(|position| {
-                (0..half).map(move |pair| {
-                    position as f64 * f64::from(base).powf(-2.0 * pair as f64 / head_width as f64)
-                })
-            })
+    /// Tables for the positions of a model's context.
+    pub fn new(shape: &Shape) -> Self {
+        let (base, width, half) = (shape.rope_base, shape.head_width, shape.head_width / 2);
+        let stretch = match shape.llama3_rope {
+            Some(rope) => rope.factors(base, width),
+            None => vec![1.0; half],
+        };
+        let turn = |(pair, stretch): (usize, &f32)| {
+            f64::from(base).powf(-2.0 * pair as f64 / width as f64) / f64::from(*stretch)
+        };
+        let turns: Vec<f64> = stretch.iter().enumerate().map(turn).collect();
+        let angles: Vec<f64> = (0..shape.context_tokens)
+            .flat_map(|position| turns.iter().map(move |turn| position as f64 * turn))
             .collect();
         Rotary {
             cosine: angles.iter().map(|angle| angle.cos() as f32).collect(),

@@ -179,7 +179,7 @@ wide! {
 wide! {
     /// Adds `bias` to each row.
     pub fn add_bias(rows: &mut [f32], bias: &[f32]) {
-        for row in rows.chunks_exact_mut(bias.len()) {
+        for row in rows.chunks_exact_mut(bias.len().max(1)) {
             for (x, b) in row.iter_mut().zip(bias) {
                 *x += b;
             }
@@ -190,7 +190,7 @@ wide! {
 wide! {
     /// Adds the sum of the rows to `bias`.
     pub fn add_column_sums(bias: &mut [f32], rows: &[f32]) {
-        for row in rows.chunks_exact(bias.len()) {
+        for row in rows.chunks_exact(bias.len().max(1)) {
             for (b, x) in bias.iter_mut().zip(row) {
                 *b += x;
             }

@@ -26,13 +26,15 @@ pub fn forward_backward(
     fit(&mut derivatives.row, width);
     fit(&mut head.d_input, head.input.len());
     head.d_input.fill(0.0);
+    let final_gain = &model.layout.final_gain;
+    let d_gain = model.sum_of(final_gain, gradient, &mut derivatives.unused);
     rms_norm_backward(
         &head.d_normed,
         &head.input,
         &model.parameters[model.layout.final_gain.clone()],
         &head.inverse,
         &mut head.d_input,
-        &mut gradient[model.layout.final_gain.clone()],
+        d_gain,
         &mut derivatives.row,
     );
     fit(&mut derivatives.stream, batch.ids.len() * width);
@@ -58,7 +60,7 @@ fn run(model: &Model, batch: &Batch, scale: Option<f32>, workspace: &mut Workspa
     fit(&mut head.d_normed, rows * width);
     let gain = &model.parameters[model.layout.final_gain.clone()];
     rms_norm(&head.input, gain, model.shape.epsilon, &mut head.normed, &mut head.inverse);
-    let embedding = &model.parameters[model.layout.embedding.clone()];
+    let weights = &model.parameters[model.layout.head.clone()];
     predicted.clear();
     let mut loss = 0.0;
     let chunk_rows = (LOGITS / vocabulary).clamp(16, 256);
@@ -69,12 +71,14 @@ fn run(model: &Model, batch: &Batch, scale: Option<f32>, workspace: &mut Workspa
         .zip(head.d_normed.chunks_mut(chunk_rows * width));
     for ((targets, normed), d_normed) in chunks {
         fit(&mut head.logits, targets.len() * vocabulary);
-        linear(normed, embedding, targets.len(), 0.0, &mut head.logits);
+        linear(normed, weights, targets.len(), 0.0, &mut head.logits);
         loss += cross_entropy(&mut head.logits, targets, scale.unwrap_or(0.0), predicted);
         if scale.is_some() {
-            linear_backward(&head.logits, embedding, targets.len(), d_normed);
-            let d_embedding = &mut gradient[model.layout.embedding.clone()];
-            weight_gradient(&head.logits, normed, targets.len(), d_embedding);
+            linear_backward(&head.logits, weights, targets.len(), d_normed);
+            if model.lora.is_none() {
+                let d_weights = &mut gradient[model.layout.head.clone()];
+                weight_gradient(&head.logits, normed, targets.len(), d_weights);
+            }
         }
     }
     loss

@@ -1,12 +1,15 @@
 //! The network itself: forward over a batch, the loss, and the way back.
 
+use std::ops::Range;
+
 use super::attention;
 use super::gemm::{Matrix, MatrixMut, multiply};
 use super::kernels::{Rotary, Turn, rms_norm, rms_norm_backward, swiglu, swiglu_backward};
 use super::lanes::{add_bias, add_column_sums};
+use super::lora::{self, Lora};
 use super::loss;
-use super::shape::{Block, Layout, Shape, ShapeError};
-use super::workspace::{BlockTape, Workspace, fit};
+use super::shape::{Block, Layout, Shape, ShapeError, Tensor};
+use super::workspace::{BlockTape, HeadBuffers, Scratch, Workspace, fit};
 
 /// Sequences side by side, without padding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,14 +80,17 @@ pub enum BatchError {
     },
 }
 
-/// A model: its shape, where its tensors lie, and all parameters in one vector.
+/// A model: its shape, where its tensors lie, and all parameters in one vector; with adapters or
+/// without.
 pub struct Model {
     /// Its size.
     pub shape: Shape,
     /// Named views of `parameters`.
     pub layout: Layout,
-    /// All parameters.
+    /// All parameters but those of the adapters.
     pub parameters: Vec<f32>,
+    /// Adapters, which then are all that is trained.
+    pub lora: Option<Lora>,
     rotary: Rotary,
 }
 
@@ -97,8 +103,22 @@ impl Model {
         shape.check()?;
         let layout = Layout::new(&shape);
         let parameters = vec![0.0; layout.parameters];
-        let rotary = Rotary::new(shape.context_tokens, shape.head_width, shape.rope_base);
-        Ok(Model { shape, layout, parameters, rotary })
+        let rotary = Rotary::new(&shape);
+        Ok(Model { shape, layout, parameters, lora: None, rotary })
+    }
+
+    /// What training changes: its tensors and their values.
+    pub fn trained(&mut self) -> (&[Tensor], &mut Vec<f32>) {
+        match &mut self.lora {
+            Some(lora) => (&lora.tensors, &mut lora.parameters),
+            None => (&self.layout.tensors, &mut self.parameters),
+        }
+    }
+
+    /// How many values training changes.
+    #[must_use]
+    pub fn trained_len(&self) -> usize {
+        self.lora.as_ref().map_or(self.parameters.len(), |lora| lora.parameters.len())
     }
 
     /// Checks that a batch can be given to this model.
@@ -128,22 +148,24 @@ impl Model {
     /// The summed cross-entropy of a batch; fills `workspace.predicted`.
     /// The batch must have passed [`Model::check`].
     pub fn evaluate(&self, batch: &Batch, workspace: &mut Workspace) -> f64 {
-        self.forward(batch, workspace);
+        self.forward(batch, None, workspace);
         loss::forward(self, batch, workspace)
     }
 
     /// The summed cross-entropy of a batch; fills `workspace.gradient` with the gradient of that
-    /// sum times `scale`. The batch must have passed [`Model::check`].
+    /// sum times `scale`, of all that [`Model::trained`] names. The batch must have passed
+    /// [`Model::check`].
     pub fn differentiate(&self, batch: &Batch, scale: f32, workspace: &mut Workspace) -> f64 {
-        workspace.gradient.resize(self.parameters.len(), 0.0);
+        workspace.gradient.resize(self.trained_len(), 0.0);
         workspace.gradient.fill(0.0);
-        self.forward(batch, workspace);
+        let seed = Some(workspace.seed);
+        self.forward(batch, seed, workspace);
         let loss = loss::forward_backward(self, batch, scale, workspace);
-        self.backward(batch, workspace);
+        self.backward(batch, seed, workspace);
         loss
     }
 
-    fn forward(&self, batch: &Batch, workspace: &mut Workspace) {
+    fn forward(&self, batch: &Batch, seed: lora::Seed, workspace: &mut Workspace) {
         let width = self.shape.width;
         workspace.blocks.resize_with(self.shape.layers, BlockTape::default);
         let mut stream = std::mem::take(&mut workspace.output);
@@ -156,7 +178,7 @@ impl Model {
         for (block, tape) in self.layout.blocks.iter().zip(&mut workspace.blocks) {
             std::mem::swap(&mut tape.input, &mut stream);
             fit(&mut stream, tape.input.len());
-            self.block_forward(block, batch, tape, &mut workspace.scratch, &mut stream);
+            self.block_forward(block, batch, tape, seed, &mut workspace.scratch, &mut stream);
         }
         workspace.output = stream;
     }
@@ -166,7 +188,8 @@ impl Model {
         block: &Block,
         batch: &Batch,
         tape: &mut BlockTape,
-        scratch: &mut attention::Scratch,
+        seed: lora::Seed,
+        scratch: &mut Scratch,
         out: &mut [f32],
     ) {
         let shape = &self.shape;
@@ -181,14 +204,17 @@ impl Model {
             &mut tape.attention_inverse,
         );
         fit(&mut tape.qkv, tokens * shape.qkv_width());
-        let qkv = &self.parameters[block.qkv.clone()];
-        linear(&tape.attention_normed, qkv, tokens, 0.0, &mut tape.qkv);
+        let through = Through { tokens, seed, scratch: &mut scratch.lora };
+        self.project(&block.qkv, &tape.attention_normed, 0.0, &mut tape.qkv, through);
         add_bias(&mut tape.qkv, &self.parameters[block.qkv_bias.clone()]);
-        self.attend(batch, tape, scratch);
+        if shape.architecture.has_head_gains() {
+            self.norm_heads(block, tape);
+        }
+        self.attend(batch, tape, &mut scratch.attention);
         fit(&mut tape.middle, tokens * width);
         tape.middle.copy_from_slice(&tape.input);
-        let output = &self.parameters[block.output.clone()];
-        linear(&tape.attended, output, tokens, 1.0, &mut tape.middle);
+        let through = Through { tokens, seed, scratch: &mut scratch.lora };
+        self.project(&block.output, &tape.attended, 1.0, &mut tape.middle, through);
         fit(&mut tape.feed_forward_normed, tokens * width);
         fit(&mut tape.feed_forward_inverse, tokens);
         rms_norm(
@@ -199,12 +225,118 @@ impl Model {
             &mut tape.feed_forward_inverse,
         );
         fit(&mut tape.gate_up, tokens * 2 * inner);
-        let gate_up = &self.parameters[block.gate_up.clone()];
-        linear(&tape.feed_forward_normed, gate_up, tokens, 0.0, &mut tape.gate_up);
+        let through = Through { tokens, seed, scratch: &mut scratch.lora };
+        self.project(&block.gate_up, &tape.feed_forward_normed, 0.0, &mut tape.gate_up, through);
         fit(&mut tape.activated, tokens * inner);
         swiglu(&tape.gate_up, inner, &mut tape.activated);
         out.copy_from_slice(&tape.middle);
-        linear(&tape.activated, &self.parameters[block.down.clone()], tokens, 1.0, out);
+        let through = Through { tokens, seed, scratch: &mut scratch.lora };
+        self.project(&block.down, &tape.activated, 1.0, out, through);
+    }
+
+    /// `out = input weights^T + keep out` of the stacked matrices `weights`, with what adapters add.
+    fn project(
+        &self,
+        weights: &Range<usize>,
+        input: &[f32],
+        keep: f32,
+        out: &mut [f32],
+        Through { tokens, seed, scratch }: Through,
+    ) {
+        linear(input, &self.parameters[weights.clone()], tokens, keep, out);
+        if let Some(lora) = &self.lora {
+            lora.forward(weights, input, tokens, out, seed, scratch);
+        }
+    }
+
+    /// The way back: overwrites `d_input`, adds to `gradient`.
+    fn project_backward(
+        &self,
+        weights: &Range<usize>,
+        d_out: &[f32],
+        input: &[f32],
+        d_input: &mut [f32],
+        gradient: &mut [f32],
+        Through { tokens, seed, scratch }: Through,
+    ) {
+        linear_backward(d_out, &self.parameters[weights.clone()], tokens, d_input);
+        match &self.lora {
+            Some(lora) => {
+                lora.backward(weights, d_out, input, tokens, d_input, gradient, seed, scratch);
+            }
+            None => weight_gradient(d_out, input, tokens, &mut gradient[weights.clone()]),
+        }
+    }
+
+    /// Norms each head of query and key; keeps what they were.
+    fn norm_heads(&self, block: &Block, tape: &mut BlockTape) {
+        let shape = &self.shape;
+        let (query, turned) = (shape.query_width(), shape.query_width() + shape.kv_width());
+        let tokens = tape.qkv.len() / shape.qkv_width();
+        let heads = shape.heads + shape.kv_heads;
+        fit(&mut tape.heads, tokens * turned);
+        fit(&mut tape.heads_inverse, tokens * heads);
+        let [query_gain, key_gain] = block.head_gains.clone().map(|gain| &self.parameters[gain]);
+        let rows = tape.qkv.chunks_exact_mut(shape.qkv_width());
+        let kept = tape.heads.chunks_exact_mut(turned);
+        let inverses = tape.heads_inverse.chunks_exact_mut(heads);
+        for ((row, kept), inverse) in rows.zip(kept).zip(inverses) {
+            kept.copy_from_slice(&row[..turned]);
+            let (queries, keys) = row[..turned].split_at_mut(query);
+            let (of_queries, of_keys) = inverse.split_at_mut(shape.heads);
+            rms_norm(&kept[..query], query_gain, shape.epsilon, queries, of_queries);
+            rms_norm(&kept[query..], key_gain, shape.epsilon, keys, of_keys);
+        }
+    }
+
+    /// The way back: turns the derivatives of the normed heads in `d_qkv` into those of the heads.
+    fn norm_heads_backward(
+        &self,
+        block: &Block,
+        tape: &BlockTape,
+        d_qkv: &mut [f32],
+        gradient: &mut [f32],
+        buffers: &mut HeadBuffers,
+    ) {
+        let shape = &self.shape;
+        let (query, turned) = (shape.query_width(), shape.query_width() + shape.kv_width());
+        let HeadBuffers { d_heads, row, unused } = buffers;
+        fit(d_heads, turned);
+        fit(row, shape.head_width);
+        let rows = d_qkv.chunks_exact_mut(shape.qkv_width());
+        let kept = tape.heads.chunks_exact(turned);
+        let inverses = tape.heads_inverse.chunks_exact(shape.heads + shape.kv_heads);
+        for ((d_row, kept), inverse) in rows.zip(kept).zip(inverses) {
+            d_heads.fill(0.0);
+            let (of_queries, of_keys) = inverse.split_at(shape.heads);
+            let parts = [(0..query, of_queries), (query..turned, of_keys)];
+            for ((part, inverse), gain) in parts.into_iter().zip(&block.head_gains) {
+                rms_norm_backward(
+                    &d_row[part.clone()],
+                    &kept[part.clone()],
+                    &self.parameters[gain.clone()],
+                    inverse,
+                    &mut d_heads[part],
+                    self.sum_of(gain, gradient, unused),
+                    row,
+                );
+            }
+            d_row[..turned].copy_from_slice(d_heads);
+        }
+    }
+
+    /// Where the gradient of a vector is summed; that of a frozen one goes into `unused`.
+    pub(super) fn sum_of<'a>(
+        &self,
+        vector: &Range<usize>,
+        gradient: &'a mut [f32],
+        unused: &'a mut Vec<f32>,
+    ) -> &'a mut [f32] {
+        if self.lora.is_some() {
+            fit(unused, vector.len());
+            return unused;
+        }
+        &mut gradient[vector.clone()]
     }
 
     fn attend(&self, batch: &Batch, tape: &mut BlockTape, scratch: &mut attention::Scratch) {
@@ -224,11 +356,14 @@ impl Model {
         }
     }
 
-    fn backward(&self, batch: &Batch, workspace: &mut Workspace) {
+    fn backward(&self, batch: &Batch, seed: lora::Seed, workspace: &mut Workspace) {
         let width = self.shape.width;
         for index in (0..self.layout.blocks.len()).rev() {
-            self.feed_forward_backward(index, workspace);
-            self.attention_backward(index, batch, workspace);
+            self.feed_forward_backward(index, seed, workspace);
+            self.attention_backward(index, batch, seed, workspace);
+        }
+        if self.lora.is_some() {
+            return;
         }
         let embedding = &mut workspace.gradient[self.layout.embedding.clone()];
         for (row, id) in workspace.derivatives.stream.chunks_exact(width).zip(&batch.ids) {
@@ -239,20 +374,20 @@ impl Model {
         }
     }
 
-    fn feed_forward_backward(&self, index: usize, workspace: &mut Workspace) {
+    fn feed_forward_backward(&self, index: usize, seed: lora::Seed, workspace: &mut Workspace) {
         let (block, inner) = (&self.layout.blocks[index], self.shape.feed_forward);
-        let Workspace { blocks, derivatives: d, gradient, .. } = workspace;
+        let Workspace { blocks, derivatives: d, gradient, scratch, .. } = workspace;
         let tape = &mut blocks[index];
         let tokens = d.stream.len() / self.shape.width;
         fit(&mut d.activated, tokens * inner);
-        linear_backward(&d.stream, &self.parameters[block.down.clone()], tokens, &mut d.activated);
-        weight_gradient(&d.stream, &tape.activated, tokens, &mut gradient[block.down.clone()]);
+        let through = Through { tokens, seed, scratch: &mut scratch.lora };
+        let (down, activated) = (&block.down, &tape.activated);
+        self.project_backward(down, &d.stream, activated, &mut d.activated, gradient, through);
         swiglu_backward(&d.activated, inner, &mut tape.gate_up);
         fit(&mut d.normed, d.stream.len());
-        let gate_up = &self.parameters[block.gate_up.clone()];
-        linear_backward(&tape.gate_up, gate_up, tokens, &mut d.normed);
-        let d_gate_up = &mut gradient[block.gate_up.clone()];
-        weight_gradient(&tape.gate_up, &tape.feed_forward_normed, tokens, d_gate_up);
+        let through = Through { tokens, seed, scratch: &mut scratch.lora };
+        let (gate_up, normed) = (&block.gate_up, &tape.feed_forward_normed);
+        self.project_backward(gate_up, &tape.gate_up, normed, &mut d.normed, gradient, through);
         fit(&mut d.row, self.shape.width);
         rms_norm_backward(
             &d.normed,
@@ -260,19 +395,26 @@ impl Model {
             &self.parameters[block.feed_forward_gain.clone()],
             &tape.feed_forward_inverse,
             &mut d.stream,
-            &mut gradient[block.feed_forward_gain.clone()],
+            self.sum_of(&block.feed_forward_gain, gradient, &mut d.unused),
             &mut d.row,
         );
     }
 
-    fn attention_backward(&self, index: usize, batch: &Batch, workspace: &mut Workspace) {
+    fn attention_backward(
+        &self,
+        index: usize,
+        batch: &Batch,
+        seed: lora::Seed,
+        workspace: &mut Workspace,
+    ) {
         let (block, shape) = (&self.layout.blocks[index], &self.shape);
         let Workspace { blocks, derivatives: d, gradient, scratch, .. } = workspace;
         let tape = &blocks[index];
         let tokens = batch.ids.len();
         fit(&mut d.attended, tokens * shape.query_width());
-        linear_backward(&d.stream, &self.parameters[block.output.clone()], tokens, &mut d.attended);
-        weight_gradient(&d.stream, &tape.attended, tokens, &mut gradient[block.output.clone()]);
+        let through = Through { tokens, seed, scratch: &mut scratch.lora };
+        let (output, attended) = (&block.output, &tape.attended);
+        self.project_backward(output, &d.stream, attended, &mut d.attended, gradient, through);
         fit(&mut d.qkv, tokens * shape.qkv_width());
         let mut start = 0;
         for tokens in &batch.lengths {
@@ -287,25 +429,36 @@ impl Model {
                 &tape.log_sums[rows.start * shape.heads..rows.end * shape.heads],
                 &d.attended[out],
                 d_qkv,
-                scratch,
+                &mut scratch.attention,
             );
             let turned = shape.heads + shape.kv_heads;
             self.rotary.apply(d_qkv, shape.qkv_width(), turned, Turn::Backward);
             start = rows.end;
         }
-        add_column_sums(&mut gradient[block.qkv_bias.clone()], &d.qkv);
-        weight_gradient(&d.qkv, &tape.attention_normed, tokens, &mut gradient[block.qkv.clone()]);
-        linear_backward(&d.qkv, &self.parameters[block.qkv.clone()], tokens, &mut d.normed);
+        if shape.architecture.has_head_gains() {
+            self.norm_heads_backward(block, tape, &mut d.qkv, gradient, &mut d.heads);
+        }
+        add_column_sums(self.sum_of(&block.qkv_bias, gradient, &mut d.unused), &d.qkv);
+        let through = Through { tokens, seed, scratch: &mut scratch.lora };
+        let (qkv, normed) = (&block.qkv, &tape.attention_normed);
+        self.project_backward(qkv, &d.qkv, normed, &mut d.normed, gradient, through);
         rms_norm_backward(
             &d.normed,
             &tape.input,
             &self.parameters[block.attention_gain.clone()],
             &tape.attention_inverse,
             &mut d.stream,
-            &mut gradient[block.attention_gain.clone()],
+            self.sum_of(&block.attention_gain, gradient, &mut d.unused),
             &mut d.row,
         );
     }
+}
+
+/// Over how many tokens a projection goes, and what its adapters need.
+struct Through<'a> {
+    tokens: usize,
+    seed: lora::Seed,
+    scratch: &'a mut lora::Scratch,
 }
 
 /// Splits the first `length` elements off.

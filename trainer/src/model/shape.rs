@@ -4,10 +4,21 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// The size of a qwen2 model with a tied head.
+use super::{Architecture, Llama3Rope};
+
+/// What a model is built of, and its sizes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shape {
+    /// What its blocks consist of.
+    #[serde(default)]
+    pub architecture: Architecture,
+    /// Whether the embedding is the output head too.
+    #[serde(default = "tied")]
+    pub tied: bool,
+    /// Stretched rotary angles.
+    #[serde(default)]
+    pub llama3_rope: Option<Llama3Rope>,
     /// Tokens of the vocabulary.
     pub vocabulary: usize,
     /// Width of the residual stream.
@@ -18,7 +29,7 @@ pub struct Shape {
     pub heads: usize,
     /// Key and value heads; divides `heads`.
     pub kv_heads: usize,
-    /// Width of one head, even. qwen2 files have `width / heads`.
+    /// Width of one head, even; qwen2 has `width / heads`.
     pub head_width: usize,
     /// Inner width of the feed-forward part.
     pub feed_forward: usize,
@@ -28,6 +39,10 @@ pub struct Shape {
     pub epsilon: f32,
     /// Tokens of the longest sequence.
     pub context_tokens: usize,
+}
+
+fn tied() -> bool {
+    true
 }
 
 /// Why a [`Shape`] cannot be built.
@@ -47,6 +62,9 @@ impl Shape {
     #[must_use]
     pub fn small(vocabulary: usize) -> Self {
         Shape {
+            architecture: Architecture::Qwen2,
+            tied: true,
+            llama3_rope: None,
             vocabulary,
             width: 128,
             layers: 4,
@@ -64,7 +82,6 @@ impl Shape {
     #[must_use]
     pub fn qwen2_half_billion() -> Self {
         Shape {
-            vocabulary: 151_936,
             width: 896,
             layers: 24,
             heads: 14,
@@ -72,8 +89,8 @@ impl Shape {
             head_width: 64,
             feed_forward: 4864,
             rope_base: 1_000_000.0,
-            epsilon: 1e-6,
             context_tokens: 32_768,
+            ..Self::small(151_936)
         }
     }
 
@@ -95,24 +112,12 @@ impl Shape {
         self.query_width() + 2 * self.kv_width()
     }
 
-    /// Checks that the parts fit one another, and the heads the width.
+    /// Checks that the parts fit one another. The heads together may be wider than the model, as
+    /// Qwen3's are.
     ///
     /// # Errors
     /// [`ShapeError`] names the first field that does not fit.
     pub fn check(&self) -> Result<(), ShapeError> {
-        self.check_sizes()?;
-        if self.query_width() != self.width {
-            let expected = format!("width / heads, width being {}", self.width);
-            return Err(refused("head_width", self.head_width, expected));
-        }
-        Ok(())
-    }
-
-    /// As [`Shape::check`]; the heads together may be wider than the model, as Qwen3's are.
-    ///
-    /// # Errors
-    /// [`ShapeError`] names the first field that does not fit.
-    pub fn check_sizes(&self) -> Result<(), ShapeError> {
         let sizes = [
             ("vocabulary", self.vocabulary, 1 << 20),
             ("width", self.width, 1 << 16),
@@ -186,8 +191,10 @@ pub struct Block {
     pub attention_gain: Range<usize>,
     /// Query, key, value weights, stacked.
     pub qkv: Range<usize>,
-    /// Query, key, value biases, stacked.
+    /// Query, key, value biases, stacked; empty where there are none.
     pub qkv_bias: Range<usize>,
+    /// Gains on each head of query and of key; empty where there are none.
+    pub head_gains: [Range<usize>; 2],
     /// Output projection of attention.
     pub output: Range<usize>,
     /// Gain before the feed-forward part.
@@ -203,8 +210,10 @@ pub struct Block {
 pub struct Layout {
     /// All tensors in order.
     pub tensors: Vec<Tensor>,
-    /// Token embedding and output head.
+    /// Token embedding.
     pub embedding: Range<usize>,
+    /// Output head; the embedding where it is tied.
+    pub head: Range<usize>,
     /// The blocks.
     pub blocks: Vec<Block>,
     /// Gain before the head.
@@ -222,8 +231,12 @@ impl Layout {
         let embedding = builder.add("token_embd.weight", shape.vocabulary, width, Role::Embedding);
         let blocks = (0..shape.layers).map(|layer| builder.block(shape, layer)).collect();
         let final_gain = builder.add("output_norm.weight", 1, width, Role::Gain);
+        let head = match shape.tied {
+            true => embedding.clone(),
+            false => builder.add("output.weight", shape.vocabulary, width, Role::Embedding),
+        };
         let parameters = builder.offset;
-        Layout { tensors: builder.tensors, embedding, blocks, final_gain, parameters }
+        Layout { tensors: builder.tensors, embedding, head, blocks, final_gain, parameters }
     }
 
     /// The tensor of a name.
@@ -268,6 +281,10 @@ impl Builder {
     fn block(&mut self, shape: &Shape, layer: usize) -> Block {
         let (width, query, kv) = (shape.width, shape.query_width(), shape.kv_width());
         let inner = shape.feed_forward;
+        let biases: &[_] = match shape.architecture.has_biases() {
+            true => &[("attn_q.bias", query), ("attn_k.bias", kv), ("attn_v.bias", kv)],
+            false => &[],
+        };
         Block {
             attention_gain: self.group(layer, &[("attn_norm.weight", width)], 1, Role::Gain),
             qkv: self.group(
@@ -276,12 +293,12 @@ impl Builder {
                 width,
                 Role::Matrix,
             ),
-            qkv_bias: self.group(
-                layer,
-                &[("attn_q.bias", query), ("attn_k.bias", kv), ("attn_v.bias", kv)],
-                1,
-                Role::Bias,
-            ),
+            qkv_bias: self.group(layer, biases, 1, Role::Bias),
+            head_gains: ["attn_q_norm.weight", "attn_k_norm.weight"].map(|name| {
+                let gain = [(name, shape.head_width)];
+                let count = usize::from(shape.architecture.has_head_gains());
+                self.group(layer, &gain[..count], 1, Role::Gain)
+            }),
             output: self.group(layer, &[("attn_output.weight", width)], query, Role::Matrix),
             feed_forward_gain: self.group(layer, &[("ffn_norm.weight", width)], 1, Role::Gain),
             gate_up: self.group(

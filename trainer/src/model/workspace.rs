@@ -1,6 +1,6 @@
 //! Buffers of one pass, kept between passes: fresh memory costs page faults.
 
-use super::attention::Scratch;
+use super::{attention, lora};
 
 /// Makes `buffer` exactly `length` long. What it holds is unspecified.
 pub fn fit(buffer: &mut Vec<f32>, length: usize) {
@@ -20,6 +20,9 @@ pub struct BlockTape {
     pub qkv: Vec<f32>,
     pub attended: Vec<f32>,
     pub log_sums: Vec<f32>,
+    /// Query and key heads before their norm, where they have one.
+    pub heads: Vec<f32>,
+    pub heads_inverse: Vec<f32>,
     pub middle: Vec<f32>,
     pub feed_forward_normed: Vec<f32>,
     pub feed_forward_inverse: Vec<f32>,
@@ -47,6 +50,24 @@ pub struct Derivatives {
     pub attended: Vec<f32>,
     pub activated: Vec<f32>,
     pub row: Vec<f32>,
+    pub heads: HeadBuffers,
+    /// Gradients of frozen vectors, which nobody reads.
+    pub unused: Vec<f32>,
+}
+
+/// Buffers of the norms of heads.
+#[derive(Default)]
+pub struct HeadBuffers {
+    pub d_heads: Vec<f32>,
+    pub row: Vec<f32>,
+    pub unused: Vec<f32>,
+}
+
+/// Buffers that nothing is left in.
+#[derive(Default)]
+pub struct Scratch {
+    pub attention: attention::Scratch,
+    pub lora: lora::Scratch,
 }
 
 /// All buffers of a forward and backward pass over one shard of a batch.
@@ -59,6 +80,8 @@ pub struct Workspace {
     pub(super) scratch: Scratch,
     /// Gradient of every parameter, in the order of the parameters.
     pub gradient: Vec<f32>,
+    /// What adapters leave out depends on it: other parts of a batch have others.
+    pub seed: u64,
     /// Most probable token at each position with loss, in order.
     pub predicted: Vec<u32>,
 }

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use indicatif::ProgressBar;
-use retort_transcript::{Dialect, TRANSCRIPT_ROW_VERSION};
+use retort_transcript::Dialect;
 
 use super::config::PaperRecipe;
 use super::lessons::{Learner, Lessons};
 use crate::gguf::{self, Labels, Weights};
-use crate::model::Shape;
+use crate::model::{Model, Shape, Start};
 use crate::recipe::curriculum;
 use crate::tokenizer::MESSAGE_END;
 use crate::train::{Exactness, Progress, StepReport, TrainConfig, TrainData, train};
@@ -68,10 +68,9 @@ impl Cell {
         let vocabulary = &lessons.vocabulary;
         let checkpoint = dir.join(format!("{}.checkpoint", self.name()));
         let config = TrainConfig {
-            shape: self.shape(recipe, vocabulary.len())?,
             evaluate_every_tokens: 0,
             checkpoint: Some(checkpoint),
-            ..TrainConfig::small(vocabulary.len(), recipe.tokens_budget, self.seed)
+            ..TrainConfig::small(recipe.tokens_budget, self.seed)
         };
         let data = TrainData {
             sources: curriculum::sources(
@@ -82,16 +81,11 @@ impl Cell {
             held_out: Vec::new(),
             turn_end: vocabulary.id(MESSAGE_END),
         };
-        let model = train(&config, &data, &mut Bar(bar))?;
+        let shape = self.shape(recipe, vocabulary.len())?;
+        let model = Model::initialised(shape, Start::Structured, self.seed)?;
+        let model = train(&config, model, &data, &mut Bar(bar))?;
         let dialect = Dialect::named(&recipe.dialect)?;
-        let labels = Labels {
-            name: self.name(),
-            license: Some("Apache-2.0".to_owned()),
-            dialect: Some(dialect.name().to_owned()),
-            dialect_hash: Some(dialect.hash()),
-            transcript_version: Some(TRANSCRIPT_ROW_VERSION),
-            chat_template: None,
-        };
+        let labels = Labels::of(self.name(), Some("Apache-2.0".to_owned()), Some(&dialect));
         let gguf = dir.join(format!("{}.gguf", self.name()));
         gguf::export(&gguf, &model, vocabulary, &labels, Weights::Q8_0)?;
         Ok(Trained { gguf, parameters: model.parameters.len() })

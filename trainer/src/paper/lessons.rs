@@ -88,7 +88,7 @@ impl Lessons {
         let worlds = indices.map(|index| training(recipe, index));
         let per_world = recipe.drills.div_ceil(recipe.worlds);
         let skills = [Drill::Copy, Drill::Recall, Drill::Lookup];
-        let drills = Drills::draw(worlds, &skills, per_world, recipe.world_seed, dialect)?;
+        let drills = Drills::draw(worlds, &skills, per_world, recipe.world_seed, dialect, false)?;
         let [cot, passages, agent, prefix] = &runs;
         let all = cot.iter().zip(passages).zip(agent.iter().zip(prefix));
         let all = all.flat_map(|((cot, passages), (agent, prefix))| [cot, passages, agent, prefix]);

@@ -1,18 +1,19 @@
 //! What a student trains on: rendered runs, and drills beside them in fixed shares.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use retort_transcript::{Dialect, Segment, Source};
 
-use crate::dataset::{Sequence, encode_segments};
+use crate::collect::index_world;
+use crate::dataset::{self, Sequence};
 use crate::model::Shape;
 use crate::teach::{Drill, DrillSource};
 use crate::tokenizer::{Encoder, Vocabulary, train_tokenizer};
 use crate::train::MixtureSource;
 use crate::world::{self, World};
 
-/// Shares of runs and of each drill in the first and the second half of the budget.
+/// Shares of runs and of each drill in the first and the second phase of the budget.
 const RUN_SHARES: [f32; 2] = [0.35, 0.65];
 const DRILLS: [(Drill, &str, [f32; 2]); 4] = [
     (Drill::Copy, "copy", [0.05, 0.015]),
@@ -31,22 +32,29 @@ pub type Rendered = Vec<Segment>;
 pub struct Drills(Vec<(Drill, Vec<Rendered>)>);
 
 impl Drills {
-    /// `per_world` exercises of each of `skills` in each of `worlds`.
+    /// `per_world` exercises of each of `skills` in each of `worlds`; `searched` ones also over what
+    /// searches of the world show.
     ///
     /// # Errors
-    /// Those of `worlds`.
+    /// Those of `worlds`, and when one cannot be indexed.
     pub fn draw(
         worlds: impl Iterator<Item = Result<World>>,
         skills: &[Drill],
         per_world: usize,
         seed: u64,
         dialect: &Dialect,
+        searched: bool,
     ) -> Result<Self> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut drills: Vec<_> = skills.iter().map(|skill| (*skill, Vec::new())).collect();
         for world in worlds {
             let world = world?;
-            let source = DrillSource::new(&world, dialect);
+            let dir = tempfile::tempdir().context("a temporary folder")?;
+            let corpus = searched.then(|| index_world(&world, dir.path())).transpose()?;
+            let mut source = DrillSource::new(&world, dialect);
+            if let Some(corpus) = &corpus {
+                source = source.searching(corpus);
+            }
             for (skill, drawn) in &mut drills {
                 drawn.extend((0..per_world).map(|_| source.draw(*skill, &mut random)));
             }
@@ -98,14 +106,6 @@ pub fn sources(
 /// # Errors
 /// When a text cannot be encoded.
 pub fn encode(encoder: &Encoder, rendered: &[Rendered]) -> Result<Vec<Sequence>> {
-    let context = Shape::small(0).context_tokens;
-    let encoded = rendered.iter().map(|segments| encode_segments(encoder, segments));
-    let mut sequences = encoded.collect::<Result<Vec<_>, _>>()?;
-    let all = sequences.len();
-    sequences.retain(|sequence| sequence.ids.len() <= context);
-    if sequences.len() < all {
-        let longer = all - sequences.len();
-        eprintln!("{longer} of {all} left out: longer than the context of {context} tokens");
-    }
-    Ok(sequences)
+    let context_tokens = Shape::small(0).context_tokens;
+    dataset::encode(rendered, context_tokens, |segment| encoder.segment(segment))
 }

@@ -8,10 +8,10 @@ mod measure;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use retort_transcript::{Dialect, TRANSCRIPT_ROW_VERSION, Transcript};
+use retort_transcript::{Dialect, Transcript};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -21,12 +21,16 @@ pub use measure::MeasureConfig;
 
 use crate::collect::{self, CollectConfig, Collected};
 use crate::durable::replace_file;
+use crate::finetune::{self, FinetuneRecipe};
 use crate::gguf::{self, Labels, Weights};
-use crate::model::{Model, Shape};
+use crate::model::{Model, Shape, Start};
+use crate::optimise::OptimiserConfig;
 use crate::paper::{self, PaperRecipe};
 use crate::teach::Drill;
 use crate::tokenizer::{MESSAGE_END, Vocabulary};
 use crate::train::{Console, TrainConfig, TrainData, train};
+use crate::trajectory::file_sha256;
+use crate::world::Style;
 
 /// Run a recipe: collect trajectories, train, export, measure.
 #[derive(Debug, Args)]
@@ -61,6 +65,12 @@ pub struct Recipe {
     pub feed_forward: usize,
     /// Tokens to train on.
     pub tokens_budget: u64,
+    /// Share of them, 0..=1, after which there are fewer drills.
+    #[serde(default = "half", skip_serializing_if = "is_half")]
+    pub drills_until: f64,
+    /// Peak of the learning rate, which warms up to it and falls to zero with the budget.
+    #[serde(default = "learning_rate", skip_serializing_if = "is_usual_rate")]
+    pub learning_rate: f32,
     /// Seed of initial values and order.
     pub seed: u64,
     /// Exercises of each skill.
@@ -71,29 +81,82 @@ pub struct Recipe {
     pub measure: Option<MeasureConfig>,
     /// Trajectories from a file, beside those of the worlds.
     pub data: Option<DataConfig>,
+    /// Student whose weights and vocabulary it starts from: a GGUF file, or the recipe (TOML) that
+    /// makes it. In the file relative to the recipe's folder.
+    pub start: Option<PathBuf>,
 }
 
+fn half() -> f64 {
+    0.5
+}
+
+// What a recipe does not say is not written either, so that its key stays as it was.
+fn is_half(share: &f64) -> bool {
+    *share == half()
+}
+
+fn learning_rate() -> f32 {
+    OptimiserConfig::default().learning_rate
+}
+
+fn is_usual_rate(rate: &f32) -> bool {
+    *rate == learning_rate()
+}
+
+/// Recipes that start from one another, at most.
+const STARTS_MAX: usize = 8;
+
 impl Recipe {
-    /// Reads a recipe.
+    /// Reads a recipe, and those it starts from.
     ///
     /// # Errors
-    /// When the file cannot be read, lacks a key or has an unknown one.
+    /// When a file cannot be read, lacks a key or has an unknown one, or the starts have no end.
     pub fn read(path: &Path) -> Result<Self> {
+        Self::read_start(path, STARTS_MAX)
+    }
+
+    fn read_start(path: &Path, starts_max: usize) -> Result<Self> {
         let text = fs::read_to_string(path)
             .with_context(|| format!("{} cannot be read", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("{} is no recipe", path.display()))
+        let refused = || format!("{} is no recipe", path.display());
+        let mut recipe: Self = toml::from_str(&text).with_context(refused)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        recipe.start = recipe.start.map(|start| folder.join(start));
+        if let Some(start) = recipe.start_recipe() {
+            ensure!(starts_max > 0, "start: more than {STARTS_MAX} recipes start from one another");
+            let first = Self::read_start(start, starts_max - 1)?;
+            ensure!(
+                first.name != recipe.name,
+                "{}: start: {} makes a student of the same name, {:?}; name this one otherwise",
+                path.display(),
+                start.display(),
+                recipe.name
+            );
+        }
+        Ok(recipe)
+    }
+
+    /// The recipe it starts from, where `start` is not a student itself.
+    fn start_recipe(&self) -> Option<&Path> {
+        self.start.as_deref().filter(|start| start.extension().is_some_and(|name| name == "toml"))
     }
 
     /// SHA-256, lower-case hexadecimal, of everything that makes the student: not of comments, nor
     /// of how the student is measured.
     ///
     /// # Errors
-    /// When the file of `data` cannot be read.
+    /// When the file of `data` or of `start` cannot be read.
     pub fn key(&self) -> Result<String> {
-        let made_by = Self { measure: None, ..self.clone() };
+        let made_by = Self { measure: None, start: None, ..self.clone() };
         let mut text = toml::to_string(&made_by)?;
         if let Some(data) = &self.data {
             text += &data.sha256()?;
+        }
+        if let Some(start) = &self.start {
+            text += &match self.start_recipe() {
+                Some(recipe) => Self::read(recipe)?.key()?,
+                None => file_sha256(start)?,
+            };
         }
         Ok(hex(&Sha256::digest(text)))
     }
@@ -109,21 +172,54 @@ const EVALUATIONS: u64 = 40;
 /// # Errors
 /// A recipe that is refused, or a stage that failed.
 pub fn run(args: &RecipeArgs) -> Result<()> {
-    if let Some(recipe) = paper(args)? {
-        return paper::run(&recipe, &args.out);
+    let text = fs::read_to_string(&args.recipe)
+        .with_context(|| format!("{} cannot be read", args.recipe.display()))?;
+    let refused = || format!("{} is no recipe", args.recipe.display());
+    let table: toml::Table = toml::from_str(&text).with_context(refused)?;
+    let kind = table.get("kind").map(|kind| kind.as_str().unwrap_or_default());
+    if kind != Some("paper") && args.scale.is_some() {
+        bail!("{} makes no table: --scale is for recipes of kind paper", args.recipe.display());
     }
-    let recipe = Recipe::read(&args.recipe)?;
-    let dir = args.out.join(recipe.key()?.get(..16).unwrap_or("stages"));
+    match kind {
+        Some("paper") => {
+            let recipe = PaperRecipe::parse(&text, args.scale.as_deref()).with_context(refused)?;
+            return paper::run(&recipe, &args.out);
+        }
+        Some("finetune") => {
+            let recipe = FinetuneRecipe::parse(&text).with_context(refused)?;
+            return finetune::run(&recipe, &args.out);
+        }
+        Some(_) => {
+            bail!("{}: kind, expected \"paper\", \"finetune\" or nothing", args.recipe.display())
+        }
+        None => {}
+    }
+    let path = make(&Recipe::read(&args.recipe)?, &args.out)?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+/// Makes the student of a recipe below `out`, and first the one it starts from; gives its file.
+fn make(recipe: &Recipe, out: &Path) -> Result<PathBuf> {
+    let start = recipe.start.as_deref().map(|path| start(recipe, path, out)).transpose()?;
+    let dir = out.join(recipe.key()?.get(..16).unwrap_or("stages"));
     fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let dialect = Dialect::named(&recipe.dialect)?;
-    let mut collected = collected(&recipe, &dialect, &dir)?;
+    let mut collected = collected(recipe, &dialect, &dir)?;
     if let Some(data) = &recipe.data {
         data.add_to(&mut collected, &dialect)?;
     }
     let rendered: Vec<Rendered> =
         collected.train.iter().map(|transcript| dialect.render_training(transcript)).collect();
-    let drills = drills(&recipe, &dialect)?;
-    let vocabulary = curriculum::vocabulary(rendered.iter(), &drills, recipe.vocabulary_max)?;
+    let drills = drills(recipe, &dialect)?;
+    let (model, vocabulary) = match start {
+        Some(start) => start,
+        None => {
+            let texts = rendered.iter();
+            let vocabulary = curriculum::vocabulary(texts, &drills, recipe.vocabulary_max)?;
+            (initial(recipe, vocabulary.len())?, vocabulary)
+        }
+    };
     let encoder = vocabulary.encoder()?;
     let every = collected.held_out.len().div_ceil(HELD_OUT_MAX).max(1);
     let judged = collected.held_out.iter().step_by(every);
@@ -135,31 +231,33 @@ pub fn run(args: &RecipeArgs) -> Result<()> {
         turn_end: vocabulary.id(MESSAGE_END),
     };
 
-    let config = train_config(&recipe, &vocabulary, &dir);
+    let config = train_config(recipe, &dir);
     let mut console = Console::new(Some(&dir.join("metrics.jsonl")))?;
-    let model = train(&config, &data, &mut console)?;
-    let path = export(&recipe, &dialect, &model, &vocabulary, &args.out)?;
-    measure::measure(&recipe, &dialect, &path)?;
-    println!("{}", path.display());
-    Ok(())
+    let model = train(&config, model, &data, &mut console)?;
+    let path = export(recipe, &dialect, &model, &vocabulary, out)?;
+    measure::measure(recipe, &dialect, &path)?;
+    Ok(path)
 }
 
-/// The recipe if it says `kind = "paper"`; those of students say nothing.
-fn paper(args: &RecipeArgs) -> Result<Option<PaperRecipe>> {
-    let refused = || format!("{} is no recipe", args.recipe.display());
-    let text = fs::read_to_string(&args.recipe)
-        .with_context(|| format!("{} cannot be read", args.recipe.display()))?;
-    let table: toml::Table = toml::from_str(&text).with_context(refused)?;
-    match table.get("kind").map(|kind| kind.as_str()) {
-        Some(Some("paper")) => {
-            Ok(Some(PaperRecipe::parse(&text, args.scale.as_deref()).with_context(refused)?))
-        }
-        Some(_) => bail!("{}: kind, expected \"paper\" or nothing", args.recipe.display()),
-        None if args.scale.is_some() => {
-            bail!("{} is the recipe of a student: --scale is for tables", args.recipe.display())
-        }
-        None => Ok(None),
+/// The model and the vocabulary that `recipe` starts from.
+fn start(recipe: &Recipe, path: &Path, out: &Path) -> Result<(Model, Vocabulary)> {
+    let gguf = match recipe.start_recipe() {
+        Some(first) => make(&Recipe::read(first)?, out)?,
+        None => path.to_owned(),
+    };
+    let named = || format!("start: {}", gguf.display());
+    let (model, vocabulary) = gguf::read(&gguf).with_context(named)?;
+    let sizes = [
+        ("width", recipe.width, model.shape.width),
+        ("layers", recipe.layers, model.shape.layers),
+        ("feed_forward", recipe.feed_forward, model.shape.feed_forward),
+    ];
+    if let Some((key, said, found)) = sizes.into_iter().find(|(_, said, found)| said != found) {
+        bail!("{}: {key} is {found}, the recipe says {said}", named());
     }
+    let (found, max) = (vocabulary.len(), recipe.vocabulary_max);
+    ensure!(found <= max, "{}: {found} tokens, the recipe's vocabulary_max is {max}", named());
+    Ok((model, vocabulary))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -203,22 +301,31 @@ fn drills(recipe: &Recipe, dialect: &Dialect) -> Result<Drills> {
     let config = CollectConfig { tasks: per_world, held_out_tasks: 0, ..recipe.collect.clone() };
     let worlds = (0..config.worlds).map(|index| collect::world(&config, index));
     let skills = [Drill::Copy, Drill::Recall, Drill::Lookup, Drill::Brief];
-    Drills::draw(worlds, &skills, per_world, recipe.seed, dialect)
+    // Plain worlds have one short passage a page, and nothing there names another page.
+    let searched = config.style != Style::Plain;
+    Drills::draw(worlds, &skills, per_world, recipe.seed, dialect, searched)
 }
 
-fn train_config(recipe: &Recipe, vocabulary: &Vocabulary, dir: &Path) -> TrainConfig {
-    let small = TrainConfig::small(vocabulary.len(), recipe.tokens_budget, recipe.seed);
-    let heads = recipe.width / small.shape.head_width;
+/// The model before training, for `tokens` tokens.
+fn initial(recipe: &Recipe, tokens: usize) -> Result<Model> {
+    let small = Shape::small(tokens);
+    let heads = recipe.width / small.head_width;
     let shape = Shape {
         width: recipe.width,
         layers: recipe.layers,
         heads,
         kv_heads: heads,
         feed_forward: recipe.feed_forward,
-        ..small.shape
+        ..small
     };
+    Ok(Model::initialised(shape, Start::Structured, recipe.seed)?)
+}
+
+fn train_config(recipe: &Recipe, dir: &Path) -> TrainConfig {
+    let small = TrainConfig::small(recipe.tokens_budget, recipe.seed);
     TrainConfig {
-        shape,
+        phases_change_at: recipe.drills_until,
+        optimiser: OptimiserConfig { learning_rate: recipe.learning_rate, ..small.optimiser },
         checkpoint: Some(dir.join("checkpoint")),
         evaluate_every_tokens: (recipe.tokens_budget / EVALUATIONS)
             .max(small.evaluate_every_tokens),
@@ -233,14 +340,7 @@ fn export(
     vocabulary: &Vocabulary,
     out: &Path,
 ) -> Result<PathBuf> {
-    let labels = Labels {
-        name: recipe.name.clone(),
-        license: Some(recipe.license.clone()),
-        dialect: Some(dialect.name().to_owned()),
-        dialect_hash: Some(dialect.hash()),
-        transcript_version: Some(TRANSCRIPT_ROW_VERSION),
-        chat_template: None,
-    };
+    let labels = Labels::of(recipe.name.clone(), Some(recipe.license.clone()), Some(dialect));
     let path = out.join(format!("{}.gguf", recipe.name));
     gguf::export(&path, model, vocabulary, &labels, Weights::Q8_0)?;
     Ok(path)
@@ -267,6 +367,63 @@ mod tests {
         let slipping = CollectConfig { slips: 0.1, ..student.collect.clone() };
         let slipping = Recipe { collect: slipping, ..student.clone() };
         assert_ne!(slipping.key().unwrap(), student.key().unwrap());
+    }
+
+    /// A recipe in `folder` that starts from `start`.
+    fn starting(folder: &Path, name: &str, start: &str) -> PathBuf {
+        let path = folder.join(format!("{name}.toml"));
+        let text =
+            include_str!("../../recipes/smoke.toml").replace("\"smoke\"", &format!("{name:?}"));
+        fs::write(&path, format!("start = {start:?}\n{text}")).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_recipe_starts_from_a_student_or_from_its_recipe() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        fs::write(folder.join("zeroth.gguf"), "weights").unwrap();
+        let path = starting(folder, "first", "zeroth.gguf");
+        let first = Recipe::read(&path).unwrap();
+        let key = first.key().unwrap();
+        fs::write(folder.join("zeroth.gguf"), "others").unwrap();
+        assert_ne!(first.key().unwrap(), key);
+
+        let second = Recipe::read(&starting(folder, "second", "first.toml")).unwrap();
+        let key = second.key().unwrap();
+        fs::write(folder.join("zeroth.gguf"), "weights").unwrap();
+        assert_ne!(second.key().unwrap(), key);
+
+        let refused = |name: &str, start: &str| {
+            let told = Recipe::read(&starting(folder, name, start)).unwrap_err();
+            format!("{told:#}")
+        };
+        assert!(refused("third", "nowhere.toml").contains("nowhere.toml cannot be read"));
+        starting(folder, "round", "about.toml");
+        let told = refused("about", "round.toml");
+        assert!(told.contains("more than 8 recipes start from one another"), "{told}");
+        fs::copy(folder.join("first.toml"), folder.join("same.toml")).unwrap();
+        assert!(refused("first", "same.toml").contains("a student of the same name"));
+    }
+
+    #[test]
+    fn a_start_of_other_sizes_is_refused_by_the_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = starting(folder.path(), "first", "start.gguf");
+        let recipe = Recipe::read(&path).unwrap();
+        let gguf = recipe.start.clone().unwrap();
+        let vocabulary = crate::tokenizer::train_tokenizer(["text"], &[], 310).unwrap();
+        let shape = Shape { layers: 2, ..Shape::small(vocabulary.len()) };
+        let model = Model::zeroed(shape).unwrap();
+        gguf::export(&gguf, &model, &vocabulary, &Labels::default(), Weights::F32).unwrap();
+        let told = |recipe: &Recipe| {
+            let error = start(recipe, &gguf, folder.path()).err().unwrap();
+            format!("{error:#}")
+        };
+        assert!(told(&recipe).contains("start.gguf: layers is 2, the recipe says 4"));
+        let tight = Recipe { layers: 2, vocabulary_max: 100, ..recipe };
+        let expected = format!("{} tokens, the recipe's vocabulary_max is 100", vocabulary.len());
+        assert!(told(&tight).contains(&expected), "{}", told(&tight));
     }
 
     #[test]

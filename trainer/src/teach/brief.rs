@@ -17,11 +17,13 @@ const LINKED_PERCENT: u32 = 40;
 /// Sentences of a passage beside those that say what is needed.
 const ASIDES_MAX: usize = 2;
 
-/// The run of a task of `world`; `None` when the task has no plan.
+/// The run of a task of `world`; `None` when the task has no plan. What `search` finds for a title
+/// stands beside its page; where it finds nothing, pages of the same kind do.
 pub(super) fn run(
     world: &World,
     dialect: &Dialect,
     task: &Task,
+    search: &dyn Fn(&str) -> Vec<Passage>,
     rng: &mut ChaCha8Rng,
 ) -> Option<Transcript> {
     let plan = task.plan.as_ref()?;
@@ -35,7 +37,9 @@ pub(super) fn run(
             steps.push(Step { reply, observation: None });
             break;
         };
-        let passages = shown(world, plan, &title, std::mem::take(&mut misses), rng);
+        let found = search(&title);
+        let beside = |title: &str| found.iter().any(|passage| passage.title == title);
+        let passages = shown(world, plan, &title, std::mem::take(&mut misses), &beside, rng);
         let logs = dialect.render_passages(&title, &passages);
         seen.push(logs.clone());
         let observation = Observation::Output { logs, value: None, assigned: None };
@@ -45,12 +49,13 @@ pub(super) fn run(
 }
 
 /// One to four passages: that of `title`, if there is such a page and the search does not miss it,
-/// at times the page that the plan leads to next, and others of their kind.
+/// at times the page that the plan leads to next, and others: those `beside` it, or of their kind.
 fn shown(
     world: &World,
     plan: &Plan,
     title: &str,
     misses: bool,
+    beside: &dyn Fn(&str) -> bool,
     rng: &mut ChaCha8Rng,
 ) -> Vec<Passage> {
     let titled = |title: &str| world.entities.iter().position(|entity| entity.title == title);
@@ -62,12 +67,18 @@ fn shown(
         true => Vec::new(),
         false => titled(title).into_iter().chain(next).collect(),
     };
+    let others = world
+        .entities
+        .iter()
+        .enumerate()
+        .filter(|(index, entity)| entity.title != title && !gold.contains(index));
     let kind = EntityKind::of_title(title);
-    let others = world.entities.iter().enumerate().filter(|(index, entity)| {
-        entity.kind == kind && entity.title != title && !gold.contains(index)
-    });
+    let (near, far): (Vec<_>, Vec<_>) = others
+        .filter(|(_, entity)| beside(&entity.title) || entity.kind == kind)
+        .partition(|(_, entity)| beside(&entity.title));
+    let others = if near.is_empty() { far } else { near };
     let count = rng.random_range(0..=2) + usize::from(gold.is_empty());
-    let mut chosen: Vec<usize> = others.map(|(index, _)| index).sample(rng, count);
+    let mut chosen: Vec<usize> = others.into_iter().map(|(index, _)| index).sample(rng, count);
     chosen.extend(&gold);
     chosen.shuffle(rng);
     let needed = plan.relations();

@@ -2,8 +2,9 @@
 //! looking facts up in an observation, and whole runs over passages of a sentence or two.
 
 use rand::RngExt;
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::seq::{IndexedRandom, IteratorRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
+use retort::agent::Retriever;
 use retort_transcript::{Dialect, Observation, Passage, Segment, Source, Step, Transcript};
 
 use super::brief;
@@ -18,7 +19,7 @@ pub enum Drill {
     Copy,
     /// Given pairs of a name and a value, write the values for the names in another order.
     Recall,
-    /// Read facts from one to four passages of the same kind.
+    /// Read facts from one to four passages: of the same kind, or what a search shows.
     Lookup,
     /// Answer a training task as the teacher would, over passages of a sentence or two.
     Brief,
@@ -29,8 +30,15 @@ const FACTS_PER_PASSAGE_MAX: usize = 3;
 /// Passages are all of one kind this often, in percent: only these teach which passage is which.
 const SAME_KIND_PERCENT: u32 = 90;
 
+/// Where there is a corpus, passages are what a search of it shows this often, in percent: pages
+/// that a question finds name one another and are named alike.
+const SEARCHED_PERCENT: u32 = 70;
+/// Of what a search shows, a page that is only named there is asked for too this often, in percent.
+const NAMED_PERCENT: u32 = 60;
 /// A passage is asked for a fact that it does not state this often, in percent.
 const ABSENT_PERCENT: u32 = 50;
+/// Passages that a brief run's other pages are drawn from.
+const NEIGHBOURS_MAX: usize = 8;
 /// Words of a passage of a longer page.
 const PASSAGE_WORDS: usize = 110;
 
@@ -38,6 +46,7 @@ const PASSAGE_WORDS: usize = 110;
 pub struct DrillSource<'a> {
     world: &'a World,
     dialect: &'a Dialect,
+    corpus: Option<&'a dyn Retriever>,
 }
 
 /// A piece of a reply and whether it is learned.
@@ -46,7 +55,13 @@ type Piece = (String, bool);
 impl<'a> DrillSource<'a> {
     /// Drills about `world`, rendered in `dialect`.
     pub fn new(world: &'a World, dialect: &'a Dialect) -> Self {
-        Self { world, dialect }
+        Self { world, dialect, corpus: None }
+    }
+
+    /// Drills over what searches of the world's corpus show, too.
+    #[must_use]
+    pub fn searching(self, corpus: &'a dyn Retriever) -> Self {
+        Self { corpus: Some(corpus), ..self }
     }
 
     /// One exercise. `learned` of its segments is the loss mask.
@@ -91,14 +106,13 @@ impl<'a> DrillSource<'a> {
     }
 
     fn lookup(&self, rng: &mut ChaCha8Rng) -> Vec<Segment> {
-        let chosen = self.passages(rng);
-        let passages: Vec<Passage> = chosen.iter().map(|(_, passage)| passage.clone()).collect();
-        let Some((first, _)) = chosen.first() else {
+        let (entities, passages) = self.shown(rng);
+        let Some(first) = entities.first() else {
             return Vec::new();
         };
         let logs = self.dialect.render_passages(&first.title, &passages);
         let mut asked: Vec<Asked> = Vec::new();
-        for (entity, _) in &chosen {
+        for entity in entities {
             let relations = self.relations(entity);
             let facts = relations
                 .iter()
@@ -129,7 +143,8 @@ impl<'a> DrillSource<'a> {
 
     fn brief(&self, rng: &mut ChaCha8Rng) -> Vec<Segment> {
         let task = self.world.train.choose(rng);
-        let run = task.and_then(|task| brief::run(self.world, self.dialect, task, rng));
+        let search = |title: &str| self.search(title, NEIGHBOURS_MAX);
+        let run = task.and_then(|task| brief::run(self.world, self.dialect, task, &search, rng));
         run.map_or_else(Vec::new, |run| self.dialect.render_training(&run))
     }
 
@@ -141,6 +156,36 @@ impl<'a> DrillSource<'a> {
         relations.sort_unstable();
         relations.dedup();
         relations
+    }
+
+    /// Entities to ask about, each once, and the passages shown.
+    fn shown(&self, rng: &mut ChaCha8Rng) -> (Vec<&'a Entity>, Vec<Passage>) {
+        if self.corpus.is_none() || !rng.random_ratio(SEARCHED_PERCENT, 100) {
+            return self.passages(rng).into_iter().unzip();
+        }
+        let Some(sought) = self.world.entities.choose(rng) else { return Default::default() };
+        let relation = sought.facts.choose(rng).filter(|_| rng.random_ratio(1, 2));
+        let query = match relation {
+            Some(fact) => format!("{} {}", sought.title, fact.relation.words().search),
+            None => sought.title.clone(),
+        };
+        let passages = self.search(&query, rng.random_range(2..=4));
+        let is_shown = |entity: &&Entity| passages.iter().any(|shown| shown.title == entity.title);
+        let is_named =
+            |entity: &&Entity| passages.iter().any(|shown| shown.text.contains(&entity.title));
+        let (mut entities, others): (Vec<&Entity>, Vec<&Entity>) =
+            self.world.entities.iter().partition(is_shown);
+        if rng.random_ratio(NAMED_PERCENT, 100) {
+            entities.extend(others.into_iter().filter(is_named).choose(rng));
+        }
+        entities.shuffle(rng);
+        (entities, passages)
+    }
+
+    /// What a search of the corpus shows; nothing without one.
+    fn search(&self, query: &str, limit: usize) -> Vec<Passage> {
+        let found = self.corpus.and_then(|corpus| corpus.retrieve(query, limit).ok());
+        found.unwrap_or_default().into_iter().map(|found| found.passage).collect()
     }
 
     /// One to four documents, mostly of one kind, in random order.

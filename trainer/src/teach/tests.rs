@@ -313,6 +313,30 @@ fn a_brief_drill_ends_in_the_answer_of_a_training_task() {
 }
 
 #[test]
+fn drills_over_searches_ask_for_pages_shown_and_for_pages_only_named() {
+    let dialect = dialect();
+    let world = training(9, Domain::Plant, Style::Full);
+    let dir = tempfile::tempdir().unwrap();
+    let corpus = crate::collect::index_world(&world, dir.path()).unwrap();
+    let source = DrillSource::new(&world, &dialect).searching(&corpus);
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let mut only_named = 0;
+    for _ in 0..50 {
+        let segments = source.draw(Drill::Lookup, &mut rng);
+        let text: String = segments.iter().map(|segment| segment.text.as_str()).collect();
+        let entities = || {
+            world
+                .entities
+                .iter()
+                .filter(|entity| text.contains(&format!(". {} [0] has no", entity.title)))
+        };
+        only_named +=
+            entities().filter(|entity| !text.contains(&format!("\n{} [", entity.title))).count();
+    }
+    assert!(only_named > 5, "{only_named}");
+}
+
+#[test]
 fn a_lookup_drill_is_learned_at_numbers_and_values() {
     let dialect = dialect();
     let world = world(9, Domain::Gazetteer, Style::Full);

@@ -9,6 +9,7 @@ mod learn;
 pub use bytes::{byte_level, byte_level_alphabet};
 pub use learn::train_tokenizer;
 
+use retort_transcript::{Segment, Source};
 use serde::{Deserialize, Serialize};
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -188,6 +189,17 @@ impl Encoder {
     /// [`TokenizerError::Failed`] when `tokenizers` fails.
     pub fn content(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         Ok(self.content.encode_fast(text, false).map_err(failed)?.get_ids().to_vec())
+    }
+
+    /// Ids of a segment, by where its text comes from.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Failed`] when `tokenizers` fails.
+    pub fn segment(&self, segment: &Segment) -> Result<Vec<u32>, TokenizerError> {
+        match segment.source {
+            Source::Template => self.template(&segment.text),
+            Source::Content => self.content(&segment.text),
+        }
     }
 
     /// The text of ids, control tokens included.

@@ -1,4 +1,4 @@
-//! Which sequences a step trains on: several sources in shares that change at half time.
+//! Which sequences a step trains on: several sources in shares that change once.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -15,7 +15,7 @@ pub struct MixtureSource {
     pub name: String,
     /// The sequences; they are shuffled anew each time all have been seen.
     pub sequences: Vec<Sequence>,
-    /// Share of the tokens in the first and in the second half of the budget. Shares are relative
+    /// Share of the tokens in the first and in the second phase of the budget. Shares are relative
     /// to one another.
     pub shares: [f32; 2],
 }
@@ -24,7 +24,7 @@ pub struct MixtureSource {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MixtureState {
-    half: usize,
+    phase: usize,
     sources: Vec<SourceState>,
 }
 
@@ -33,7 +33,7 @@ pub struct MixtureState {
 struct SourceState {
     epoch: u64,
     next: usize,
-    /// Tokens drawn in this half.
+    /// Tokens drawn in this phase.
     drawn: u64,
 }
 
@@ -63,10 +63,10 @@ impl<'a> Mixture<'a> {
                 return Err(TrainError::Data { name: source.name.clone(), reason });
             }
         }
-        for half in 0..2 {
-            let share = |source: &MixtureSource| source.shares.get(half).copied().unwrap_or(0.0);
+        for phase in 0..2 {
+            let share = |source: &MixtureSource| source.shares.get(phase).copied().unwrap_or(0.0);
             if sources.iter().all(|source| share(source) == 0.0) {
-                let reason = format!("no source has a share in half {}", half + 1);
+                let reason = format!("no source has a share in phase {}", phase + 1);
                 return Err(TrainError::Data { name: "mixture".to_owned(), reason });
             }
         }
@@ -94,16 +94,16 @@ impl<'a> Mixture<'a> {
         order
     }
 
-    /// Sequences of at least `tokens` tokens together, for half 0 or 1 of the budget.
-    pub fn draw(&mut self, half: usize, tokens: usize) -> Vec<&'a Sequence> {
-        if self.state.half != half {
-            self.state.half = half;
+    /// Sequences of at least `tokens` tokens together, in phase 0 or 1 of the budget.
+    pub fn draw(&mut self, phase: usize, tokens: usize) -> Vec<&'a Sequence> {
+        if self.state.phase != phase {
+            self.state.phase = phase;
             self.state.sources.iter_mut().for_each(|source| source.drawn = 0);
         }
         let mut drawn = Vec::new();
         let mut total = 0;
         while total < tokens {
-            let Some(sequence) = self.draw_one(half) else {
+            let Some(sequence) = self.draw_one(phase) else {
                 break;
             };
             total += sequence.ids.len().max(1);
@@ -113,9 +113,9 @@ impl<'a> Mixture<'a> {
     }
 
     /// From the source that is furthest behind its share.
-    fn draw_one(&mut self, half: usize) -> Option<&'a Sequence> {
+    fn draw_one(&mut self, phase: usize) -> Option<&'a Sequence> {
         let behind = |(index, source): (usize, &MixtureSource)| {
-            let share = f64::from(*source.shares.get(half)?);
+            let share = f64::from(*source.shares.get(phase)?);
             let drawn = self.state.sources.get(index)?.drawn;
             (share > 0.0).then(|| (drawn as f64 / share, index))
         };
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_shares_of_tokens_and_change_at_half_time() {
+    fn shares_are_shares_of_tokens_and_change_with_the_phase() {
         let sources = [source("long", 30, [0.5, 1.0]), source("short", 10, [0.5, 0.0])];
         let mut mixture = Mixture::new(&sources, 1, MixtureState::default()).unwrap();
         let tokens = |drawn: Vec<&Sequence>, length: usize| {

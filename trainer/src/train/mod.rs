@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Header, Vectors};
-use crate::model::{BatchError, Model, Shape, ShapeError, Start};
+use crate::model::{BatchError, Lora, Model};
 use crate::optimise::{Optimiser, OptimiserConfig};
 use crate::parallel::{Sequence, Shards};
 use mixture::Mixture;
@@ -27,16 +27,14 @@ use mixture::Mixture;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Size of the model.
-    pub shape: Shape,
-    /// Initial values.
-    pub start: Start,
     /// The optimiser.
     pub optimiser: OptimiserConfig,
-    /// Seed of initial values and of the order of the data.
+    /// Seed of the order of the data.
     pub seed: u64,
     /// Tokens to train on.
     pub tokens_budget: u64,
+    /// Share of the budget, 0..=1, after which the sources' second shares hold.
+    pub phases_change_at: f64,
     /// Tokens of a step at least: sequences are added until it is reached.
     pub tokens_per_step: usize,
     /// Parts a step is cut into; part of the result, unlike the number of threads.
@@ -52,13 +50,12 @@ pub struct TrainConfig {
 impl TrainConfig {
     /// The settings that were measured to work for a student of 0.8 M parameters.
     #[must_use]
-    pub fn small(vocabulary: usize, tokens_budget: u64, seed: u64) -> Self {
+    pub fn small(tokens_budget: u64, seed: u64) -> Self {
         TrainConfig {
-            shape: Shape::small(vocabulary),
-            start: Start::Structured,
             optimiser: OptimiserConfig::default(),
             seed,
             tokens_budget,
+            phases_change_at: 0.5,
             tokens_per_step: 2500,
             shards: 2,
             evaluate_every_tokens: 250_000,
@@ -107,9 +104,6 @@ pub trait Progress {
 /// Why a run ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// The model cannot be built.
-    #[error(transparent)]
-    Shape(#[from] ShapeError),
     /// A sequence does not fit the model.
     #[error("training data: {0}")]
     Batch(#[from] BatchError),
@@ -135,17 +129,18 @@ pub enum TrainError {
     Stopped(u64),
 }
 
-/// Trains a model.
+/// Trains `model`, or only its adapters.
 ///
 /// # Errors
 /// [`TrainError`]. After [`TrainError::Stopped`] the checkpoint, if one is configured, is up to
 /// date, and the same call goes on from it.
 pub fn train(
     config: &TrainConfig,
+    model: Model,
     data: &TrainData,
     progress: &mut dyn Progress,
 ) -> Result<Model, TrainError> {
-    let mut run = Run::new(config, data)?;
+    let mut run = Run::new(config, model, data)?;
     while run.tokens < config.tokens_budget {
         let before = run.tokens;
         let report = run.step()?;
@@ -182,13 +177,16 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(config: &'a TrainConfig, data: &'a TrainData) -> Result<Self, TrainError> {
-        let model = Model::initialised(config.shape.clone(), config.start, config.seed)?;
+    fn new(
+        config: &'a TrainConfig,
+        mut model: Model,
+        data: &'a TrainData,
+    ) -> Result<Self, TrainError> {
         let mut run = Run {
             config,
             data,
-            fingerprint: fingerprint(config, data),
-            optimiser: Optimiser::new(config.optimiser.clone(), &model.layout),
+            fingerprint: fingerprint(config, &model, data),
+            optimiser: Optimiser::new(config.optimiser.clone(), model.trained().0),
             mixture: Mixture::new(&data.sources, config.seed, MixtureState::default())?,
             shards: Shards::new(config.shards),
             model,
@@ -196,7 +194,7 @@ impl<'a> Run<'a> {
             steps: 0,
         };
         if let Some(path) = &config.checkpoint
-            && let Some(read) = checkpoint::load(path, run.model.parameters.len())?
+            && let Some(read) = checkpoint::load(path, run.model.trained_len())?
         {
             if read.header.fingerprint != run.fingerprint {
                 return Err(TrainError::OtherRun(path.display().to_string()));
@@ -207,7 +205,7 @@ impl<'a> Run<'a> {
     }
 
     fn resume(&mut self, read: Checkpoint) -> Result<(), TrainError> {
-        self.model.parameters = read.parameters;
+        *self.model.trained().1 = read.parameters;
         self.optimiser.first = read.first;
         self.optimiser.second = read.second;
         self.optimiser.steps = read.header.optimiser_steps;
@@ -219,12 +217,16 @@ impl<'a> Run<'a> {
 
     fn step(&mut self) -> Result<StepReport, TrainError> {
         let done = self.tokens as f64 / self.config.tokens_budget as f64;
-        let batch = self.mixture.draw(usize::from(done >= 0.5), self.config.tokens_per_step);
+        let phase = usize::from(done >= self.config.phases_change_at);
+        let batch = self.mixture.draw(phase, self.config.tokens_per_step);
+        if let Some(lora) = &mut self.model.lora {
+            lora.step_seed = self.config.seed.wrapping_add(self.steps).rotate_left(32);
+        }
         let loss = self.shards.differentiate(&self.model, &batch)?;
         let learning_rate = self.optimiser.rate(done);
-        let Model { layout, parameters, .. } = &mut self.model;
+        let (tensors, parameters) = self.model.trained();
         let gradient = self.shards.gradient();
-        let gradient_norm = self.optimiser.step(layout, parameters, gradient, learning_rate);
+        let gradient_norm = self.optimiser.step(tensors, parameters, gradient, learning_rate);
         self.steps += 1;
         self.tokens += batch.iter().map(|sequence| sequence.ids.len().max(1) as u64).sum::<u64>();
         if !gradient_norm.is_finite() {
@@ -244,7 +246,7 @@ impl<'a> Run<'a> {
         evaluate(&self.model, &mut self.shards, &self.data.held_out, self.data.turn_end)
     }
 
-    fn save(&self) -> Result<(), TrainError> {
+    fn save(&mut self) -> Result<(), TrainError> {
         let Some(path) = &self.config.checkpoint else {
             return Ok(());
         };
@@ -256,7 +258,7 @@ impl<'a> Run<'a> {
             mixture: self.mixture.state().clone(),
         };
         let vectors = Vectors {
-            parameters: &self.model.parameters,
+            parameters: self.model.trained().1,
             first: &self.optimiser.first,
             second: &self.optimiser.second,
         };
@@ -264,13 +266,20 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Hash of what determines the result: settings and training data.
-fn fingerprint(config: &TrainConfig, data: &TrainData) -> String {
+/// Hash of what determines the result: settings, the model before training, and training data.
+fn fingerprint(config: &TrainConfig, model: &Model, data: &TrainData) -> String {
     let mut hash = Sha256::new();
     let TrainConfig {
-        shape, start, optimiser, seed, tokens_budget, tokens_per_step, shards, ..
+        optimiser,
+        seed,
+        tokens_budget,
+        phases_change_at,
+        tokens_per_step,
+        shards,
+        ..
     } = config;
-    let settings = (shape, start, optimiser, seed, tokens_budget, tokens_per_step, shards);
+    let budget = (tokens_budget, phases_change_at);
+    let settings = (&model.shape, optimiser, seed, budget, tokens_per_step, shards);
     hash.update(format!("{settings:?}"));
     for source in &data.sources {
         hash.update(format!("{:?} {}", source.shares, source.sequences.len()));
@@ -282,6 +291,13 @@ fn fingerprint(config: &TrainConfig, data: &TrainData) -> String {
                 .collect();
             hash.update(bytes);
         }
+    }
+    let adapters = model.lora.iter();
+    for value in adapters.clone().flat_map(|lora| &lora.parameters).chain(&model.parameters) {
+        hash.update(value.to_le_bytes());
+    }
+    for Lora { adaptations, dropout, .. } in adapters {
+        hash.update(format!("{adaptations:?} {dropout}"));
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

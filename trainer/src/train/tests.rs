@@ -5,6 +5,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::model::{Adaptation, Role, Shape, Start, Tensor};
+use crate::optimise::Method;
 
 const MARK: u32 = 0;
 const END: u32 = 1;
@@ -34,7 +36,7 @@ fn data() -> TrainData {
     }
 }
 
-fn config(tokens_budget: u64) -> TrainConfig {
+fn model() -> Model {
     let shape = Shape {
         width: 64,
         layers: 2,
@@ -45,11 +47,14 @@ fn config(tokens_budget: u64) -> TrainConfig {
         context_tokens: 64,
         ..Shape::small(64)
     };
+    Model::initialised(shape, Start::Structured, 1).unwrap()
+}
+
+fn config(tokens_budget: u64) -> TrainConfig {
     TrainConfig {
-        shape,
         tokens_per_step: 500,
         optimiser: OptimiserConfig { warmup_steps: 20, ..OptimiserConfig::default() },
-        ..TrainConfig::small(64, tokens_budget, 1)
+        ..TrainConfig::small(tokens_budget, 1)
     }
 }
 
@@ -75,9 +80,45 @@ impl Progress for Record {
 }
 
 #[test]
+fn adapters_learn_while_the_model_stays_as_it_was() {
+    let mut data = data();
+    let first = train(&config(150_000), model(), &data, &mut Record::default()).unwrap();
+    // The same words, written backwards: what the adapters have to learn.
+    for sequence in data.sources.iter_mut().flat_map(|source| &mut source.sequences) {
+        let words = (sequence.ids.len() - 2) / 2;
+        sequence.ids[words + 1..2 * words + 1].reverse();
+    }
+    let names = first.layout.tensors.iter().filter(|tensor| tensor.role == Role::Matrix);
+    let adapt = |tensor: &Tensor| Adaptation { name: tensor.name.clone(), rank: 8, scale: 2.0 };
+    let adaptations: Vec<_> = names.map(adapt).collect();
+    let run = |dropout: f32, checkpoint: Option<PathBuf>, stop_after: Option<u64>| {
+        let mut begun = model();
+        begun.parameters.clone_from(&first.parameters);
+        let lora = Lora::new(&begun.layout, adaptations.clone(), dropout, 1).unwrap();
+        begun.lora = Some(lora);
+        let optimiser = OptimiserConfig { method: Method::AdamW, ..config(0).optimiser };
+        let config = TrainConfig { optimiser, checkpoint, ..config(60_000) };
+        let mut record = Record { stop_after, ..Record::default() };
+        (train(&config, begun, &data, &mut record), record.losses)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (adapted, losses) = run(0.1, None, None);
+    let adapted = adapted.unwrap();
+    let (early, late) = (losses[0], losses[losses.len() - 1]);
+    assert!(late < early * 0.6, "{early} {late}");
+    assert_eq!(adapted.parameters, first.parameters);
+    assert_ne!(run(0.0, None, None).1, losses);
+    let checkpoint = Some(folder.path().join("checkpoint"));
+    assert!(matches!(run(0.1, checkpoint.clone(), Some(7)).0, Err(TrainError::Stopped(7))));
+    let resumed = run(0.1, checkpoint, None).0.unwrap();
+    let values = |model: Model| model.lora.unwrap().parameters;
+    assert_eq!(values(resumed), values(adapted));
+}
+
+#[test]
 fn a_tiny_model_learns_to_copy() {
     let mut record = Record::default();
-    train(&config(250_000), &data(), &mut record).unwrap();
+    train(&config(250_000), model(), &data(), &mut record).unwrap();
     let (first, last) = (record.losses[0], *record.losses.last().unwrap());
     let exactness = record.last.unwrap();
     assert!(last < first / 10.0, "{first} -> {last}, {exactness:?}");
@@ -88,30 +129,30 @@ fn a_tiny_model_learns_to_copy() {
 fn a_resumed_run_computes_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let data = data();
-    let straight = train(&config(20_000), &data, &mut Record::default()).unwrap();
+    let straight = train(&config(20_000), model(), &data, &mut Record::default()).unwrap();
     let checkpoint = Some(folder.path().join("checkpoint"));
     let config = TrainConfig { checkpoint, ..config(20_000) };
     for stop_after in [7, 23] {
         let mut record = Record { stop_after: Some(stop_after), ..Record::default() };
-        let stopped = train(&config, &data, &mut record).err().unwrap();
+        let stopped = train(&config, model(), &data, &mut record).err().unwrap();
         assert_eq!(stopped.to_string(), format!("stopped after step {stop_after}"));
     }
-    let resumed = train(&config, &data, &mut Record::default()).unwrap();
+    let resumed = train(&config, model(), &data, &mut Record::default()).unwrap();
     let bits = |model: &Model| model.parameters.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     assert!(bits(&straight) == bits(&resumed));
     // A finished run is not trained again, another one does not take its checkpoint.
     let mut record = Record::default();
-    let again = train(&config, &data, &mut record).unwrap();
+    let again = train(&config, model(), &data, &mut record).unwrap();
     assert!(record.losses.is_empty() && bits(&again) == bits(&straight));
     let other = TrainConfig { seed: 2, ..config };
-    assert!(matches!(train(&other, &data, &mut record), Err(TrainError::OtherRun(_))));
+    assert!(matches!(train(&other, model(), &data, &mut record), Err(TrainError::OtherRun(_))));
 }
 
 #[test]
 fn a_sequence_that_does_not_fit_is_refused() {
     let mut data = data();
     data.sources[0].sequences = vec![Sequence { ids: vec![2; 99], learned: vec![true; 99] }];
-    let error = train(&config(1000), &data, &mut Record::default()).err().unwrap();
+    let error = train(&config(1000), model(), &data, &mut Record::default()).err().unwrap();
     let expected = "training data: a sequence has 98 tokens, the context holds 64";
     assert_eq!(error.to_string(), expected);
 }

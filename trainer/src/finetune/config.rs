@@ -1,0 +1,94 @@
+//! What a recipe of kind `finetune` says.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use serde::Deserialize;
+
+use crate::hub::LoraConfig;
+use crate::recipe::DataConfig;
+
+/// A recipe as it is written. Defaults are those of the published method (arXiv 2505.17612).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FinetuneRecipe {
+    /// `finetune`.
+    pub kind: String,
+    /// Folder of the checkpoint it starts from.
+    pub checkpoint: PathBuf,
+    /// Dialect it is taught in.
+    pub dialect: String,
+    /// How often the data are seen; parts of a time, too.
+    #[serde(default = "epochs")]
+    pub epochs: f64,
+    /// Tokens of a step at least.
+    #[serde(default = "tokens_per_step")]
+    pub tokens_per_step: usize,
+    /// Tokens of the longest row; longer ones are left out and counted.
+    #[serde(default = "context_tokens")]
+    pub context_tokens: usize,
+    /// Peak of the learning rate, which falls to zero with the budget.
+    #[serde(default = "learning_rate")]
+    pub learning_rate: f32,
+    /// Decoupled weight decay of matrices.
+    #[serde(default)]
+    pub weight_decay: f32,
+    /// Largest norm of the gradient.
+    #[serde(default = "gradient_norm_max")]
+    pub gradient_norm_max: f32,
+    /// Steps of linear warm-up.
+    #[serde(default)]
+    pub warmup_steps: u64,
+    /// Seed of adapters, of what dropout leaves out, and of the order.
+    pub seed: u64,
+    /// The trajectories.
+    pub data: DataConfig,
+    /// Adapters to begin; with neither these nor `adapter` the whole model is trained.
+    pub lora: Option<LoraConfig>,
+    /// Folder of a PEFT adapter to go on from.
+    pub adapter: Option<PathBuf>,
+}
+
+fn epochs() -> f64 {
+    2.0
+}
+
+fn tokens_per_step() -> usize {
+    16_384
+}
+
+fn context_tokens() -> usize {
+    4096
+}
+
+fn learning_rate() -> f32 {
+    2e-4
+}
+
+fn gradient_norm_max() -> f32 {
+    1.0
+}
+
+impl FinetuneRecipe {
+    /// Reads a recipe's text.
+    ///
+    /// # Errors
+    /// A key that is missing, unknown or out of its range, by its name.
+    pub fn parse(text: &str) -> Result<Self> {
+        let recipe: Self = toml::from_str(text)?;
+        let positive = [
+            ("epochs", recipe.epochs),
+            ("learning_rate", f64::from(recipe.learning_rate)),
+            ("gradient_norm_max", f64::from(recipe.gradient_norm_max)),
+        ];
+        for (key, value) in positive {
+            ensure!(value.is_finite() && value > 0.0, "{key} is {value}, expected more than 0");
+        }
+        let decay = recipe.weight_decay;
+        ensure!((0.0..1.0).contains(&decay), "weight_decay is {decay}, expected 0 to below 1");
+        ensure!(recipe.context_tokens > 1, "context_tokens is {}", recipe.context_tokens);
+        let both = recipe.lora.is_some() && recipe.adapter.is_some();
+        ensure!(!both, "lora and adapter: name one; an adapter brings its own ranks");
+        Ok(recipe)
+    }
+}

@@ -1,0 +1,122 @@
+//! Recipes of kind `finetune`: a published checkpoint learns trajectories, as a whole or through
+//! LoRA adapters, and is written as what it was: a checkpoint, or an adapter as PEFT has it.
+
+mod config;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+pub use config::FinetuneRecipe;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use retort::engine::Tokenizer;
+use retort_transcript::{Dialect, Segment, Transcript};
+
+use crate::collect::Collected;
+use crate::dataset;
+use crate::hub::{Adapter, Checkpoint, LoraConfig, save_adapter, save_checkpoint};
+use crate::model::{Lora, Model};
+use crate::optimise::{Method, OptimiserConfig};
+use crate::parallel::Sequence;
+use crate::train::{Console, MixtureSource, TrainConfig, TrainData, train};
+
+/// Evaluations of a whole run.
+const EVALUATIONS: u64 = 20;
+/// Parts a step is cut into, and so the threads that help.
+const SHARDS: usize = 2;
+
+/// Trains by a recipe and writes `out/adapter` or `out/model`.
+///
+/// # Errors
+/// A recipe, a checkpoint or data that are refused, or a file that cannot be written.
+pub fn run(recipe: &FinetuneRecipe, out: &Path) -> Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
+    let (model, lora) = model(recipe)?;
+    let data = data(recipe)?;
+    let mut console = Console::new(Some(&out.join("metrics.jsonl")))?;
+    let config = train_config(recipe, &data, out);
+    let model = train(&config, model, &data, &mut console)?;
+    let folder = out.join(if lora.is_some() { "adapter" } else { "model" });
+    match &lora {
+        Some(lora) => save_adapter(&folder, &recipe.checkpoint, lora, &model)?,
+        None => save_checkpoint(&folder, &recipe.checkpoint, &model)?,
+    }
+    println!("{}", folder.display());
+    Ok(())
+}
+
+/// The checkpoint in memory, with the adapters that the recipe names and what they are.
+fn model(recipe: &FinetuneRecipe) -> Result<(Model, Option<LoraConfig>)> {
+    let mut checkpoint = Checkpoint::open(&recipe.checkpoint, None)?;
+    let context = checkpoint.shape.context_tokens;
+    ensure!(
+        recipe.context_tokens <= context,
+        "context_tokens is {}, the checkpoint was made for {context}",
+        recipe.context_tokens
+    );
+    checkpoint.shape.context_tokens = recipe.context_tokens;
+    let mut model = checkpoint.model(&recipe.checkpoint)?;
+    let adapter = recipe.adapter.as_deref().map(Adapter::open).transpose()?;
+    let config = recipe.lora.as_ref().or(adapter.as_ref().map(Adapter::config)).cloned();
+    let Some(config) = config else { return Ok((model, None)) };
+    let mut lora = adapters(&config, &model, recipe.seed)?;
+    if let Some(adapter) = adapter {
+        adapter.fill(&model.shape, &mut lora)?;
+    }
+    model.lora = Some(lora);
+    Ok((model, Some(config)))
+}
+
+fn adapters(config: &LoraConfig, model: &Model, seed: u64) -> Result<Lora> {
+    let adaptations = config.adaptations(&model.shape).map_err(anyhow::Error::msg);
+    let adaptations = adaptations.context("lora")?;
+    let lora = Lora::new(&model.layout, adaptations, config.lora_dropout, seed);
+    lora.map_err(|name| anyhow::anyhow!("lora: {name} is no matrix of the model"))
+}
+
+fn data(recipe: &FinetuneRecipe) -> Result<TrainData> {
+    let dialect = Dialect::named(&recipe.dialect)?;
+    let mut collected = Collected::default();
+    recipe.data.add_to(&mut collected, &dialect)?;
+    let words = Tokenizer::from_json(&recipe.checkpoint.join("tokenizer.json"))?;
+    let encode = |rows: &[Transcript]| -> Result<Vec<Sequence>> {
+        let rendered: Vec<_> = rows.iter().map(|row| dialect.render_training(row)).collect();
+        let segment = |segment: &Segment| words.encode(std::slice::from_ref(segment));
+        dataset::encode(&rendered, recipe.context_tokens, segment)
+    };
+    let sequences = encode(&collected.train)?;
+    if sequences.is_empty() {
+        let path = recipe.data.trajectories.display();
+        bail!("{path}: no row is short enough to learn from; raise context_tokens");
+    }
+    let source = MixtureSource { name: "trajectories".to_owned(), sequences, shares: [1.0, 1.0] };
+    // The turns of a published dialect end in various tokens: every learned run is a turn.
+    let held_out = encode(&collected.held_out)?;
+    Ok(TrainData { sources: vec![source], held_out, turn_end: None })
+}
+
+fn train_config(recipe: &FinetuneRecipe, data: &TrainData, out: &Path) -> TrainConfig {
+    let all = data.sources.iter().flat_map(|source| &source.sequences);
+    let tokens: usize = all.map(|sequence| sequence.ids.len()).sum();
+    let tokens_budget = (tokens as f64 * recipe.epochs).ceil() as u64;
+    TrainConfig {
+        optimiser: OptimiserConfig {
+            method: Method::AdamW,
+            learning_rate: recipe.learning_rate,
+            weight_decay: recipe.weight_decay,
+            gradient_norm_max: recipe.gradient_norm_max,
+            warmup_steps: recipe.warmup_steps,
+        },
+        seed: recipe.seed,
+        tokens_budget,
+        phases_change_at: 1.0,
+        tokens_per_step: recipe.tokens_per_step,
+        shards: SHARDS,
+        evaluate_every_tokens: tokens_budget.div_ceil(EVALUATIONS),
+        checkpoint_every_steps: 50,
+        checkpoint: Some(out.join("checkpoint")),
+    }
+}

@@ -1,0 +1,162 @@
+//! The way back: a trained model as a checkpoint, trained adapters as PEFT has them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use safetensors::{Dtype, View, serialize_to_file};
+use serde_json::json;
+
+use super::{HubError, LoraConfig, PREFIX, parts};
+use crate::gguf::Weights;
+use crate::model::{Model, Tensor};
+
+/// What a checkpoint's folder holds beside its weights.
+const BESIDE: [&str; 6] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+];
+
+/// A tensor to be written: encoded when its turn has come.
+struct Written<'a> {
+    shape: Vec<usize>,
+    values: &'a [f32],
+    weights: Weights,
+}
+
+impl View for Written<'_> {
+    fn dtype(&self) -> Dtype {
+        match self.weights {
+            Weights::BF16 => Dtype::BF16,
+            Weights::F16 => Dtype::F16,
+            Weights::F32 | Weights::Q8_0 => Dtype::F32,
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let mut bytes = Vec::with_capacity(self.data_len());
+        self.weights.encode(self.values, &mut bytes);
+        bytes.into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.weights.bytes(self.values.len())
+    }
+}
+
+/// Writes the whole model into `folder`, with what stands beside the weights in `base`, the
+/// checkpoint it began as.
+///
+/// # Errors
+/// What cannot be copied or written.
+pub fn save_checkpoint(folder: &Path, base: &Path, model: &Model) -> Result<(), HubError> {
+    make(folder)?;
+    for name in BESIDE {
+        let from = base.join(name);
+        if from.exists() {
+            fs::copy(&from, folder.join(name)).map_err(|error| HubError::new(&from, error))?;
+        }
+    }
+    let config = folder.join("config.json");
+    let mut written: serde_json::Value = super::read_json(&config)?;
+    // The trained values need more digits than those they began as.
+    written["dtype"] = json!("float32");
+    if let Some(written) = written.as_object_mut() {
+        written.remove("torch_dtype");
+    }
+    write_json(&config, &written)?;
+    let tensor = |name: &str, tensor: &Tensor| {
+        let shape = match tensor.rows {
+            1 => vec![tensor.columns],
+            rows => vec![rows, tensor.columns],
+        };
+        let values = &model.parameters[tensor.range()];
+        (name.to_owned(), Written { shape, values, weights: Weights::F32 })
+    };
+    let parts = parts(&model.shape);
+    let stored = parts.iter().filter_map(|part| {
+        Some(tensor(part.stored_name()?, model.layout.tensor(&part.tensor.name)?))
+    });
+    write(&folder.join("model.safetensors"), stored.collect())
+}
+
+/// Writes the adapters of `model` into `folder`, as PEFT reads them; `base` is the checkpoint they
+/// belong to.
+///
+/// # Errors
+/// What cannot be written.
+pub fn save_adapter(
+    folder: &Path,
+    base: &Path,
+    config: &LoraConfig,
+    model: &Model,
+) -> Result<(), HubError> {
+    make(folder)?;
+    let Some(lora) = &model.lora else { return Ok(()) };
+    let parts = parts(&model.shape);
+    let module = |name: &str| {
+        let part = parts.iter().find(|part| part.tensor.name == name);
+        part.and_then(|part| part.module())
+    };
+    let pairs = lora.adaptations.iter().zip(lora.tensors.as_chunks::<2>().0);
+    let named = pairs.filter_map(|(adaptation, pair)| Some((module(&adaptation.name)?, pair)));
+    let tensors = named.flat_map(|(module, [a, b])| {
+        [("lora_A", a), ("lora_B", b)].map(|(part, tensor)| {
+            let shape = vec![tensor.rows, tensor.columns];
+            let values = &lora.parameters[tensor.range()];
+            let written = Written { shape, values, weights: Weights::F32 };
+            (format!("{PREFIX}{module}.{part}.weight"), written)
+        })
+    });
+    write(&folder.join("adapter_model.safetensors"), tensors.collect())?;
+    let failed = |error| HubError::new(folder, error);
+    let mut written = serde_json::to_value(config).map_err(failed)?;
+    let modules = lora.adaptations.iter().filter_map(|adaptation| module(&adaptation.name));
+    let ends: std::collections::BTreeSet<_> =
+        modules.filter_map(|module| module.rsplit('.').next()).collect();
+    let further = json!({
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base.display().to_string(),
+        "target_modules": ends,
+        "bias": "none",
+        "fan_in_fan_out": false,
+        "inference_mode": true,
+        "init_lora_weights": true,
+        "modules_to_save": null,
+    });
+    if let (Some(written), serde_json::Value::Object(further)) = (written.as_object_mut(), further)
+    {
+        written.extend(further);
+    }
+    write_json(&folder.join("adapter_config.json"), &written)
+}
+
+fn make(folder: &Path) -> Result<(), HubError> {
+    fs::create_dir_all(folder).map_err(|error| HubError::new(folder, error))
+}
+
+fn write(path: &Path, tensors: BTreeMap<String, Written>) -> Result<(), HubError> {
+    let about = [("format".to_owned(), "pt".to_owned())];
+    // Written beside and then renamed: a full disk leaves what was there.
+    let beside = path.with_extension("safetensors.part");
+    let written = serialize_to_file(tensors, Some(about.into()), &beside);
+    let failed = |reason: String| HubError::new(path, reason);
+    written.map_err(|error| failed(error.to_string()))?;
+    fs::rename(&beside, path).map_err(|error| failed(error.to_string()))
+}
+
+fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), HubError> {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
+    crate::durable::replace_file(path, |file| file.write_all(text.as_bytes()))
+        .map_err(|error: std::io::Error| HubError::new(path, error))
+}
