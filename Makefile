@@ -13,7 +13,7 @@ TOOL := runtime/tools/convert
 TOOL_FLAGS = --release --manifest-path $(TOOL)/Cargo.toml --target-dir $(dir $(PROGRAMS))convert
 TOOL_TARGET := wasm32-unknown-unknown
 
-.PHONY: demo test setup build lint tool guest guest-test cross cross-test
+.PHONY: demo test setup build lint tool guest guest-test cross cross-test trl
 
 demo: build
 	@sh models/demo.sh $(PROGRAMS)/retort
@@ -66,3 +66,8 @@ cross: setup
 cross-test: build cross
 	@$(MAKE) --no-print-directory setup PACKAGES="qemu-user-static jq"
 	bash cross/test.sh $(PROGRAMS)/retort $(dir $(PROGRAMS))cross
+
+# Trajectories to TRL and back: needs Python 3 and a few gigabytes for PyTorch (docs/IMPORT.md).
+trl: build
+	@$(MAKE) --no-print-directory setup PACKAGES="python3-venv"
+	sh trainer/fixtures/trl.sh $(PROGRAMS) $(dir $(PROGRAMS))trl

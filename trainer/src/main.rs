@@ -27,6 +27,7 @@ enum Command {
     Import(hub::ImportModelArgs),
     ImportTrajectories(trajectory::ImportArgs),
     ExportTrajectories(trajectory::ExportArgs),
+    ExportTrl(trajectory::ExportTrlArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -45,5 +46,6 @@ fn main() -> anyhow::Result<()> {
         Command::Import(args) => hub::run(&args),
         Command::ImportTrajectories(args) => trajectory::import(&args),
         Command::ExportTrajectories(args) => trajectory::export(&args),
+        Command::ExportTrl(args) => trajectory::export_trl(&args),
     }
 }

@@ -164,6 +164,14 @@ impl Dialect {
         render::messages(&self.words, self.system_prompt.as_deref(), transcript)
     }
 
+    /// A chat template (Jinja) that renders [`Dialect::message_sequence`] as
+    /// [`Dialect::render_training`] does, with transformers' `generation` tags around what a student
+    /// learns to write. Marks within an observation that are learned too are not.
+    #[must_use]
+    pub fn chat_template(&self) -> String {
+        render::chat_template(&self.words.frame)
+    }
+
     /// What the model was told after the last step; empty if it was told nothing.
     #[must_use]
     pub fn last_observation(&self, transcript: &Transcript) -> String {

@@ -47,6 +47,26 @@ pub(crate) fn messages(
         .collect()
 }
 
+/// A chat template that renders [`messages`] as [`segments`] does, what a student learns to write
+/// between `generation` tags.
+pub(crate) fn chat_template(frame: &Frame) -> String {
+    let text = |text: &str| format!("{{{{ {} }}}}", serde_json::Value::from(text));
+    let content = "{{ message.content }}";
+    let after = |close: &str| text(close) + &text(&frame.after_close);
+    let [system, user] = [&frame.system_open, &frame.user_open]
+        .map(|open| text(open) + content + &after(&frame.close));
+    let opens = text(&frame.assistant_open);
+    let learned = format!("{content}{}", text(&frame.close));
+    let after_close = text(&frame.after_close);
+    format!(
+        "{{% for message in messages %}}{{% if message.role == 'system' %}}{system}\
+         {{% elif message.role == 'assistant' %}}{opens}\
+         {{% generation %}}{learned}{{% endgeneration %}}{after_close}\
+         {{% else %}}{user}{{% endif %}}{{% endfor %}}\
+         {{% if add_generation_prompt %}}{opens}{{% endif %}}"
+    )
+}
+
 /// One message, in the pieces that are tokenised alone.
 struct Turn {
     role: Role,

@@ -24,6 +24,9 @@ pub struct FinetuneRecipe {
     /// Tokens of a step at least.
     #[serde(default = "tokens_per_step")]
     pub tokens_per_step: usize,
+    /// Parts a step is cut into, each on a thread of its own; part of the result.
+    #[serde(default = "shards")]
+    pub shards: usize,
     /// Tokens of the longest row; longer ones are left out and counted.
     #[serde(default = "context_tokens")]
     pub context_tokens: usize,
@@ -57,6 +60,10 @@ fn tokens_per_step() -> usize {
     16_384
 }
 
+fn shards() -> usize {
+    2
+}
+
 fn context_tokens() -> usize {
     4096
 }
@@ -86,6 +93,7 @@ impl FinetuneRecipe {
         }
         let decay = recipe.weight_decay;
         ensure!((0.0..1.0).contains(&decay), "weight_decay is {decay}, expected 0 to below 1");
+        ensure!(recipe.shards > 0, "shards is 0, expected 1 or more");
         ensure!(recipe.context_tokens > 1, "context_tokens is {}", recipe.context_tokens);
         let both = recipe.lora.is_some() && recipe.adapter.is_some();
         ensure!(!both, "lora and adapter: name one; an adapter brings its own ranks");

@@ -25,8 +25,6 @@ use crate::train::{Console, MixtureSource, TrainConfig, TrainData, train};
 
 /// Evaluations of a whole run.
 const EVALUATIONS: u64 = 20;
-/// Parts a step is cut into, and so the threads that help.
-const SHARDS: usize = 2;
 
 /// Trains by a recipe and writes `out/adapter` or `out/model`.
 ///
@@ -114,7 +112,7 @@ fn train_config(recipe: &FinetuneRecipe, data: &TrainData, out: &Path) -> TrainC
         tokens_budget,
         phases_change_at: 1.0,
         tokens_per_step: recipe.tokens_per_step,
-        shards: SHARDS,
+        shards: recipe.shards,
         evaluate_every_tokens: tokens_budget.div_ceil(EVALUATIONS),
         checkpoint_every_steps: 50,
         checkpoint: Some(out.join("checkpoint")),

@@ -114,7 +114,7 @@ impl Lora {
         seed: Seed,
         scratch: &mut Scratch,
     ) {
-        let width = out.len() / tokens.max(1);
+        let Some(width) = out.len().checked_div(tokens) else { return };
         for (index, first_row, site) in self.of(group) {
             let kept = self.kept(index, input, seed, &mut scratch.kept);
             self.inner(site, kept, tokens, &mut scratch.inner);
@@ -140,7 +140,7 @@ impl Lora {
         seed: Seed,
         scratch: &mut Scratch,
     ) {
-        let width = d_out.len() / tokens.max(1);
+        let Some(width) = d_out.len().checked_div(tokens) else { return };
         for (index, first_row, site) in self.of(group) {
             let (rows, rank, columns) = (site.rows(), site.rank, site.columns);
             let kept = self.kept(index, input, seed, &mut scratch.kept);

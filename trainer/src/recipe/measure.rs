@@ -40,19 +40,26 @@ pub struct MeasureConfig {
     pub domains: Vec<Domain>,
 }
 
-/// Measures the student at `gguf`, unless the manifest beside it has its figures already, and
-/// writes the manifest and one line for each question.
+/// Whether the student at `gguf` is the recipe's, by the manifest beside it: it was trained and
+/// measured.
+///
+/// # Errors
+/// When a file that the recipe names cannot be read.
+pub fn is_made(recipe: &Recipe, gguf: &Path) -> Result<bool> {
+    let path = gguf.with_extension("toml");
+    let known = fs::read_to_string(&path).ok();
+    let known = known.and_then(|text| Manifest::read(&path.to_string_lossy(), &text).ok());
+    let (Some(known), Ok(file)) = (known, ModelFile::open(gguf)) else { return Ok(false) };
+    Ok(known.sha256 == Some(file.sha256) && known.recipe_sha256 == Some(recipe.key()?))
+}
+
+/// Measures the student at `gguf`, and writes its manifest and one line for each question.
 ///
 /// # Errors
 /// When the student is refused or its worker fails, or a file cannot be written.
 pub fn measure(recipe: &Recipe, dialect: &Dialect, gguf: &Path) -> Result<()> {
     let file = ModelFile::open(gguf)?;
     let path = gguf.with_extension("toml");
-    let known = fs::read_to_string(&path).ok();
-    let known = known.and_then(|text| Manifest::read(&path.to_string_lossy(), &text).ok());
-    if known.is_some_and(|known| known.sha256.as_ref() == Some(&file.sha256)) {
-        return Ok(());
-    }
     let mut manifest = Manifest {
         name: Some(recipe.name.clone()),
         sha256: Some(file.sha256.clone()),

@@ -201,6 +201,10 @@ pub fn run(args: &RecipeArgs) -> Result<()> {
 
 /// Makes the student of a recipe below `out`, and first the one it starts from; gives its file.
 fn make(recipe: &Recipe, out: &Path) -> Result<PathBuf> {
+    let path = out.join(format!("{}.gguf", recipe.name));
+    if measure::is_made(recipe, &path)? {
+        return Ok(path);
+    }
     let start = recipe.start.as_deref().map(|path| start(recipe, path, out)).transpose()?;
     let dir = out.join(recipe.key()?.get(..16).unwrap_or("stages"));
     fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
@@ -234,7 +238,8 @@ fn make(recipe: &Recipe, out: &Path) -> Result<PathBuf> {
     let config = train_config(recipe, &dir);
     let mut console = Console::new(Some(&dir.join("metrics.jsonl")))?;
     let model = train(&config, model, &data, &mut console)?;
-    let path = export(recipe, &dialect, &model, &vocabulary, out)?;
+    let labels = Labels::of(recipe.name.clone(), Some(recipe.license.clone()), Some(&dialect));
+    gguf::export(&path, &model, &vocabulary, &labels, Weights::Q8_0)?;
     measure::measure(recipe, &dialect, &path)?;
     Ok(path)
 }
@@ -333,19 +338,6 @@ fn train_config(recipe: &Recipe, dir: &Path) -> TrainConfig {
     }
 }
 
-fn export(
-    recipe: &Recipe,
-    dialect: &Dialect,
-    model: &Model,
-    vocabulary: &Vocabulary,
-    out: &Path,
-) -> Result<PathBuf> {
-    let labels = Labels::of(recipe.name.clone(), Some(recipe.license.clone()), Some(dialect));
-    let path = out.join(format!("{}.gguf", recipe.name));
-    gguf::export(&path, model, vocabulary, &labels, Weights::Q8_0)?;
-    Ok(path)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -359,7 +351,7 @@ mod tests {
 
     #[test]
     fn what_a_recipe_leaves_out_is_no_part_of_its_key() {
-        let student = Recipe { measure: None, ..recipe("student.toml") };
+        let student = Recipe { measure: None, ..recipe("small.toml") };
         let written = toml::to_string(&student).unwrap();
         for key in ["style", "domains", "slips"] {
             assert!(!written.contains(key), "{written}");
@@ -427,8 +419,19 @@ mod tests {
     }
 
     #[test]
+    fn a_student_that_its_manifest_says_is_made_is_not_made_again() {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+        let (small, gguf) = (recipe("small.toml"), models.join("small.gguf"));
+        assert!(measure::is_made(&small, &gguf).unwrap());
+        assert!(!measure::is_made(&small, &models.join("student.gguf")).unwrap());
+        let other = Recipe { seed: 2, ..small };
+        assert!(!measure::is_made(&other, &gguf).unwrap());
+        assert!(!measure::is_made(&other, Path::new("nothing.gguf")).unwrap());
+    }
+
+    #[test]
     fn a_recipe_names_style_and_domains() {
-        let CollectConfig { style, domains, .. } = recipe("worlds.toml").collect;
+        let CollectConfig { style, domains, .. } = recipe("student.toml").collect;
         assert_eq!(style, Style::Full);
         assert_eq!(domains, [Domain::Gazetteer, Domain::Plant]);
     }

@@ -292,11 +292,17 @@ fn fingerprint(config: &TrainConfig, model: &Model, data: &TrainData) -> String 
             hash.update(bytes);
         }
     }
-    let adapters = model.lora.iter();
-    for value in adapters.clone().flat_map(|lora| &lora.parameters).chain(&model.parameters) {
-        hash.update(value.to_le_bytes());
-    }
-    for Lora { adaptations, dropout, .. } in adapters {
+    let mut bytes = Vec::new();
+    let mut add = |values: &[f32]| {
+        for values in values.chunks(1 << 16) {
+            bytes.clear();
+            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            hash.update(&bytes);
+        }
+    };
+    add(&model.parameters);
+    if let Some(Lora { adaptations, dropout, parameters, .. }) = &model.lora {
+        add(parameters);
         hash.update(format!("{adaptations:?} {dropout}"));
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()

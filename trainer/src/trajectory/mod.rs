@@ -10,6 +10,7 @@ mod observed;
 mod published;
 mod read;
 mod row;
+mod trl;
 
 pub use import::{ExportArgs, ImportArgs, export, import};
 pub use journal::{Journal, Keyed};
@@ -17,3 +18,4 @@ pub use manifest::{MANIFEST_FORMAT, Manifest, file_sha256, manifest_path, sha256
 pub use published::{PublishedError, from_published, to_published};
 pub use read::{ReadError, read_rows, read_trajectories, versioned, write_rows};
 pub use row::{Mode, TRAJECTORY_VERSION, Trajectory};
+pub use trl::{ExportTrlArgs, export_trl};

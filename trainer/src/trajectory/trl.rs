@@ -1,0 +1,310 @@
+//! `retort-train export-trl`: trajectories as conversations, with what TRL and axolotl need to
+//! train on them. The result comes back by `retort-train import`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use retort_transcript::{Dialect, Message, Source, Transcript};
+use serde::Serialize;
+use serde_json::json;
+
+use super::read::{read_trajectories, write_rows};
+use crate::durable::replace_file;
+use crate::tokenizer::CONTROL;
+
+/// Write trajectories and a ready configuration for TRL and axolotl.
+#[derive(Debug, Args)]
+pub struct ExportTrlArgs {
+    /// File of trajectories.
+    trajectories: PathBuf,
+    /// Folder to write.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The model they are to train: a folder, or a name on the hub.
+    #[arg(long)]
+    model: String,
+    /// Train the whole model instead of LoRA adapters.
+    #[arg(long)]
+    full: bool,
+    /// Tokens of the longest conversation; longer ones are cut by the trainer.
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    context_tokens: u32,
+    /// Processes on one machine, one for each GPU.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    processes: u32,
+}
+
+#[derive(Serialize)]
+struct Conversation {
+    messages: Vec<Message>,
+}
+
+/// Runs the export.
+///
+/// # Errors
+/// A file that cannot be read or written, trajectories of several dialects, or none at all.
+pub fn export_trl(args: &ExportTrlArgs) -> Result<()> {
+    let from = args.trajectories.display();
+    let trajectories = read_trajectories(&args.trajectories)?;
+    let first = trajectories.first().with_context(|| format!("{from}: no trajectory"))?;
+    let dialect = Dialect::named(&first.dialect)?;
+    if let Some(other) = trajectories.iter().find(|other| other.dialect != first.dialect) {
+        bail!(
+            "{from}: row {:?} is in dialect {}, the first in {}; a student learns one",
+            other.id,
+            other.dialect,
+            first.dialect
+        );
+    }
+    let all = trajectories.iter().map(|trajectory| &trajectory.transcript);
+    // Such a text would become the control token itself there.
+    let kept: Vec<&Transcript> = all.filter(|own| !spells_control(&dialect, own)).collect();
+    if kept.len() < trajectories.len() {
+        let spelt = trajectories.len() - kept.len();
+        eprintln!("{spelt} of {} left out: their text spells a control token", trajectories.len());
+    }
+    let written = |name: &str| args.out.join(name);
+    fs::create_dir_all(&args.out)
+        .with_context(|| format!("{} cannot be made", args.out.display()))?;
+    let conversation = |own: &&Transcript| Conversation { messages: dialect.message_sequence(own) };
+    let path = written("train.jsonl");
+    write_rows(&path, kept.iter().map(conversation))
+        .with_context(|| format!("{} cannot be written", path.display()))?;
+    write(&written("chat_template.jinja"), &dialect.chat_template())?;
+    write(&written("sft.yaml"), &sft(args)?)?;
+    write(&written("fsdp.yaml"), &fsdp(args.processes))?;
+    write(&written("axolotl.yaml"), &axolotl(args)?)?;
+    println!("{} conversations: {}", kept.len(), args.out.display());
+    Ok(())
+}
+
+fn spells_control(dialect: &Dialect, transcript: &Transcript) -> bool {
+    let segments = dialect.render_training(transcript);
+    let content = segments.iter().filter(|segment| segment.source == Source::Content);
+    content.into_iter().any(|own| CONTROL.iter().any(|control| own.text.contains(control)))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    replace_file(path, |file| file.write_all(text.as_bytes()))
+        .map_err(|error: std::io::Error| anyhow::anyhow!(error))
+        .with_context(|| format!("{} cannot be written", path.display()))
+}
+
+/// Keys and values as YAML, of which JSON is a part.
+fn yaml(pairs: &[(&str, serde_json::Value)]) -> String {
+    pairs.iter().map(|(key, value)| format!("{key}: {value}\n")).collect()
+}
+
+fn absolute(path: &Path) -> Result<String> {
+    let path = std::path::absolute(path).with_context(|| path.display().to_string())?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+/// For `trl sft --config`, with the values of the published method.
+fn sft(args: &ExportTrlArgs) -> Result<String> {
+    let file = |name: &str| absolute(&args.out.join(name));
+    let mut pairs = vec![
+        ("model_name_or_path", json!(args.model)),
+        (
+            "datasets",
+            json!([{"path": "json", "data_files": file("train.jsonl")?, "split": "train"}]),
+        ),
+        ("chat_template_path", json!(file("chat_template.jinja")?)),
+        ("assistant_only_loss", json!(true)),
+        ("max_length", json!(args.context_tokens)),
+        ("num_train_epochs", json!(2)),
+        ("per_device_train_batch_size", json!(1)),
+        ("gradient_accumulation_steps", json!(8_u32.div_ceil(args.processes.max(1)))),
+        ("learning_rate", json!(2e-4)),
+        ("lr_scheduler_type", json!("linear")),
+        ("max_grad_norm", json!(1.0)),
+        ("seed", json!(42)),
+        ("logging_steps", json!(1)),
+        ("save_strategy", json!("epoch")),
+        ("report_to", json!("none")),
+        ("output_dir", json!(file("trained")?)),
+    ];
+    if !args.full {
+        pairs.extend([
+            ("use_peft", json!(true)),
+            ("lora_r", json!(64)),
+            ("lora_alpha", json!(128)),
+            ("lora_dropout", json!(0.05)),
+            ("lora_target_modules", json!(["all-linear"])),
+        ]);
+    }
+    Ok(yaml(&pairs))
+}
+
+/// For `accelerate launch --config_file`: one machine, the model's parts over its GPUs.
+fn fsdp(processes: u32) -> String {
+    let parts = json!({
+        "fsdp_version": 2,
+        "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+        "fsdp_cpu_ram_efficient_loading": true,
+        "fsdp_reshard_after_forward": true,
+        "fsdp_state_dict_type": "FULL_STATE_DICT",
+    });
+    yaml(&[
+        ("compute_environment", json!("LOCAL_MACHINE")),
+        ("distributed_type", json!("FSDP")),
+        ("fsdp_config", parts),
+        ("machine_rank", json!(0)),
+        ("main_training_function", json!("main")),
+        ("mixed_precision", json!("bf16")),
+        ("num_machines", json!(1)),
+        ("num_processes", json!(processes)),
+        ("rdzv_backend", json!("static")),
+        ("same_network", json!(true)),
+        ("use_cpu", json!(false)),
+    ])
+}
+
+/// For `axolotl train`, with the same values.
+fn axolotl(args: &ExportTrlArgs) -> Result<String> {
+    let file = |name: &str| absolute(&args.out.join(name));
+    let template = fs::read_to_string(args.out.join("chat_template.jinja"))?;
+    let dataset = json!([{
+        "path": file("train.jsonl")?,
+        "type": "chat_template",
+        "field_messages": "messages",
+        "message_property_mappings": {"role": "role", "content": "content"},
+        "roles_to_train": ["assistant"],
+        "train_on_eos": "turn",
+    }]);
+    let mut pairs = vec![
+        ("base_model", json!(args.model)),
+        ("chat_template", json!("jinja")),
+        ("chat_template_jinja", json!(template)),
+        ("datasets", dataset),
+        ("sequence_len", json!(args.context_tokens)),
+        ("num_epochs", json!(2)),
+        ("micro_batch_size", json!(1)),
+        ("gradient_accumulation_steps", json!(8_u32.div_ceil(args.processes.max(1)))),
+        ("learning_rate", json!(2e-4)),
+        ("lr_scheduler", json!("linear")),
+        ("optimizer", json!("adamw_torch")),
+        ("max_grad_norm", json!(1.0)),
+        ("bf16", json!("auto")),
+        ("seed", json!(42)),
+        ("output_dir", json!(file("trained")?)),
+    ];
+    if !args.full {
+        pairs.extend([
+            ("adapter", json!("lora")),
+            ("lora_r", json!(64)),
+            ("lora_alpha", json!(128)),
+            ("lora_dropout", json!(0.05)),
+            ("lora_target_linear", json!(true)),
+        ]);
+    }
+    Ok(yaml(&pairs))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use minijinja::Value;
+    use retort_transcript::{Observation, Step};
+
+    use super::*;
+    use crate::trajectory::{Mode, TRAJECTORY_VERSION, Trajectory};
+
+    fn trajectory(id: &str, dialect: &str, logs: &str) -> Trajectory {
+        let told = Observation::Output { logs: logs.to_owned(), value: None, assigned: None };
+        let step = |reply: &str, observation| Step { reply: reply.to_owned(), observation };
+        let steps = vec![
+            step("Look.\n```py\nprint(search(\"a\"))\n```", Some(told)),
+            step("Done.\n```py\nfinal_answer(\"b\")\n```", None),
+        ];
+        let transcript = Transcript {
+            question: "a \"quoted\" question?".into(),
+            steps,
+            answer_requested: false,
+        };
+        Trajectory {
+            version: TRAJECTORY_VERSION,
+            id: id.to_owned(),
+            kind: None,
+            mode: Mode::Agent,
+            question: transcript.question.clone(),
+            answer: "b".to_owned(),
+            aliases: Vec::new(),
+            generated: Some("b".to_owned()),
+            status: "answered".to_owned(),
+            forced: false,
+            prefix: None,
+            dialect: dialect.to_owned(),
+            dialect_hash: String::new(),
+            transcript,
+            teacher: "t".to_owned(),
+            spent: crate::remote::Spent::default(),
+        }
+    }
+
+    fn exported(rows: &[Trajectory], folder: &Path) -> Result<PathBuf> {
+        let trajectories = folder.join("rows.jsonl");
+        write_rows(&trajectories, rows.iter()).unwrap();
+        let out = folder.join("out");
+        let model = "a model".to_owned();
+        let (full, context_tokens, processes) = (false, 512, 2);
+        export_trl(&ExportTrlArgs {
+            trajectories,
+            out: out.clone(),
+            model,
+            full,
+            context_tokens,
+            processes,
+        })?;
+        Ok(out)
+    }
+
+    #[test]
+    fn the_template_renders_messages_as_students_read_them() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["retort", "smolagents", "chat"] {
+            let dialect = Dialect::named(name).unwrap();
+            let row = trajectory("1", name, "seen [1].");
+            let out = exported(std::slice::from_ref(&row), folder.path()).unwrap();
+            let text = fs::read_to_string(out.join("chat_template.jinja")).unwrap();
+            // What transformers makes of its own tags is marked here by characters of no text.
+            let text =
+                text.replace("{% generation %}", "\u{1}").replace("{% endgeneration %}", "\u{2}");
+            let line = fs::read_to_string(out.join("train.jsonl")).unwrap();
+            let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let message = |message: &serde_json::Value| {
+                let text = |key: &'static str| (key, Value::from(message[key].as_str().unwrap()));
+                Value::from_pairs([text("role"), text("content")])
+            };
+            let messages: Vec<Value> =
+                read["messages"].as_array().unwrap().iter().map(message).collect();
+            let row_read = Value::from_pairs([("messages", Value::from(messages))]);
+            let rendered = minijinja::Environment::new().render_str(&text, row_read).unwrap();
+            let mut expected = String::new();
+            for segment in dialect.render_training(&row.transcript) {
+                // Marks within an observation, such as ` [1]`, are learned but no reply.
+                let is_reply = segment.learned && segment.text.len() > 4;
+                match (is_reply, segment.source) {
+                    (true, Source::Content) => expected += &format!("\u{1}{}", segment.text),
+                    (true, Source::Template) => expected += &format!("{}\u{2}", segment.text),
+                    _ => expected += &segment.text,
+                }
+            }
+            assert_eq!(rendered, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_learnt_otherwise_is_left_out_or_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = trajectory("1", "retort", "seen [1].");
+        let control = trajectory("2", "retort", "<|im_end|> [1].");
+        let out = exported(&[plain.clone(), control], folder.path()).unwrap();
+        assert_eq!(fs::read_to_string(out.join("train.jsonl")).unwrap().lines().count(), 1);
+        let other = trajectory("3", "smolagents", "seen.");
+        let told = exported(&[plain, other], folder.path()).unwrap_err().to_string();
+        assert!(told.contains("row \"3\" is in dialect smolagents, the first in retort"), "{told}");
+    }
+}
