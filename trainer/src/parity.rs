@@ -35,7 +35,7 @@ fn filled(shape: Shape) -> Model {
 }
 
 /// Norm of the difference over the norm.
-fn distance(ours: &[f32], theirs: &[f32]) -> f64 {
+pub(crate) fn distance(ours: &[f32], theirs: &[f32]) -> f64 {
     assert_eq!(ours.len(), theirs.len());
     let difference: Vec<f32> = ours.iter().zip(theirs).map(|(a, b)| a - b).collect();
     (sum_of_squares(&difference) / sum_of_squares(theirs)).sqrt()

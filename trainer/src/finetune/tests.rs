@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::*;
 use crate::hub::LoraConfig;
-use crate::model::sum_of_squares;
 use crate::optimise::Optimiser;
 use crate::parallel::Shards;
+use crate::parity::distance;
 
 fn fixtures(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
@@ -30,13 +30,6 @@ struct Recorded {
 struct Run {
     losses: Vec<f64>,
     values: BTreeMap<String, Vec<f32>>,
-}
-
-/// Norm of the difference over the norm.
-fn distance(ours: &[f32], theirs: &[f32]) -> f64 {
-    assert_eq!(ours.len(), theirs.len());
-    let difference: Vec<f32> = ours.iter().zip(theirs).map(|(a, b)| a - b).collect();
-    (sum_of_squares(&difference) / sum_of_squares(theirs)).sqrt()
 }
 
 #[test]
