@@ -8,6 +8,7 @@
 mod architecture;
 mod attention;
 mod gemm;
+mod heads;
 mod kernels;
 mod lanes;
 mod lora;
