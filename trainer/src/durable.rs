@@ -23,6 +23,14 @@ pub fn replace_file<E: From<io::Error>>(
     Ok(())
 }
 
+/// As [`replace_file`], of a text.
+///
+/// # Errors
+/// What the file system reported.
+pub fn replace_text(path: &Path, text: &str) -> io::Result<()> {
+    replace_file(path, |file| file.write_all(text.as_bytes()))
+}
+
 /// The folder that `path` stands in.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))

@@ -89,14 +89,27 @@ fn the_bundled_student_reads_worlds_it_has_never_seen() {
 }
 
 #[test]
-fn the_small_student_reads_a_plain_world() {
+fn both_students_read_a_plain_world_they_have_never_seen() {
     let home = tempfile::tempdir().unwrap();
     let tasks = world(home.path(), 20_261, 60, &["--style", "plain"]);
-    let model = root().join("models/small.gguf");
-    let model = ["--model", model.to_str().unwrap(), "--corpus", "w", "--samples", "1"];
-    let rows = eval(home.path(), &tasks, &model);
-    let summary = rows.last().unwrap();
-    assert!(summary["exact_match"].as_f64().unwrap() >= 0.9, "{summary}");
+    for (name, _) in STUDENTS {
+        let model = root().join(format!("models/{name}.gguf"));
+        let over = |corpus| {
+            let model = ["--model", model.to_str().unwrap(), "--samples", "1"];
+            eval(home.path(), &tasks, &[&model[..], &["--corpus", corpus]].concat())
+        };
+        let rows = over("w");
+        let (summary, rows) = rows.split_last().unwrap();
+        assert!(summary["exact_match"].as_f64().unwrap() >= 0.9, "{name}: {summary}");
+        for row in rows.iter().filter(|row| row["exact_match"] == true) {
+            let cited = row["citations"].as_array().unwrap();
+            assert!(!cited.is_empty(), "{name}: {row}");
+        }
+        // It reads; it does not remember.
+        let elsewhere = over("demo");
+        let summary = elsewhere.last().unwrap();
+        assert!(summary["exact_match"].as_f64().unwrap() < 0.15, "{name}: {summary}");
+    }
 }
 
 #[test]

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{HubError, LoraConfig, RankAndScale, Shards, Stored, parts, read_json};
-use crate::model::{Lora, Matrix, MatrixMut, Shape, multiply};
+use super::{HubError, LoraConfig, Part, RankAndScale, Shards, Stored, parts, read_json};
+use crate::model::{Adaptation, Lora, Matrix, MatrixMut, Shape, Tensor, multiply};
 
 /// What PEFT puts before the names of the base model.
-pub(super) const PREFIX: &str = "base_model.model.";
+const PREFIX: &str = "base_model.model.";
 
 /// An adapter in a folder.
 #[derive(Debug)]
@@ -32,6 +32,28 @@ struct Written {
     lora_bias: bool,
     #[serde(flatten)]
     lora: LoraConfig,
+}
+
+/// What PEFT calls `part`, `lora_A` or `lora_B`, of a layer.
+fn name_of(module: &str, part: &str) -> String {
+    format!("{PREFIX}{module}.{part}.weight")
+}
+
+/// The layer, by its name in the checkpoint, that an adaptation is of.
+pub(super) fn module<'a>(parts: &'a [Part], adaptation: &Adaptation) -> Option<&'a str> {
+    parts.iter().find(|part| part.tensor.name == adaptation.name)?.module()
+}
+
+/// The tensors of trained adapters, by PEFT's names.
+pub(super) fn stored<'a>(
+    parts: &'a [Part],
+    lora: &'a Lora,
+) -> impl Iterator<Item = (String, &'a Tensor)> {
+    let pairs = lora.adaptations.iter().zip(lora.tensors.as_chunks::<2>().0);
+    let named = pairs.filter_map(|(own, pair)| Some((module(parts, own)?, pair)));
+    named.flat_map(|(module, [a, b])| {
+        [(name_of(module, "lora_A"), a), (name_of(module, "lora_B"), b)]
+    })
 }
 
 /// What an adapter does to one matrix: `scale B A` is added, A of `rank x columns`, B of
@@ -101,22 +123,18 @@ impl Adapter {
     pub fn fill(&self, shape: &Shape, lora: &mut Lora) -> Result<(), HubError> {
         let parts = parts(shape);
         let mut names = BTreeSet::new();
-        for (adaptation, pair) in lora.adaptations.iter().zip(lora.tensors.as_chunks::<2>().0) {
-            let part = parts.iter().find(|part| part.tensor.name == adaptation.name);
-            let Some(module) = part.and_then(|part| part.module()) else { continue };
-            for (letter, tensor) in ["lora_A", "lora_B"].into_iter().zip(pair) {
-                let name = format!("{PREFIX}{module}.{letter}.weight");
-                let stored = self.shards.find(&name);
-                let stored = stored.filter(|own| own.shape == [tensor.rows, tensor.columns]);
-                let Some(stored) = stored else {
-                    let (rows, columns) = (tensor.rows, tensor.columns);
-                    return Err(self.refused(format!(
-                        "{name}: expected {rows} rows of {columns}: is it for another base?"
-                    )));
-                };
-                stored.read(0..tensor.rows, &mut lora.parameters[tensor.range()])?;
-                names.insert(name);
-            }
+        let tensors: Vec<(String, Tensor)> =
+            stored(&parts, lora).map(|(name, tensor)| (name, tensor.clone())).collect();
+        for (name, tensor) in tensors {
+            let (rows, columns) = (tensor.rows, tensor.columns);
+            let found = self.shards.find(&name).filter(|own| own.shape == [rows, columns]);
+            let Some(found) = found else {
+                return Err(self.refused(format!(
+                    "{name}: expected {rows} rows of {columns}: is it for another base?"
+                )));
+            };
+            found.read(0..rows, &mut lora.parameters[tensor.range()])?;
+            names.insert(name);
         }
         match self.shards.names().find(|name| !names.contains(*name)) {
             Some(name) => Err(self.refused(format!(
@@ -138,7 +156,7 @@ impl Adapter {
     ) -> Result<Option<Update>, HubError> {
         let module = weight.trim_end_matches(".weight");
         let find = |part: &str| {
-            let name = format!("{PREFIX}{module}.{part}.weight");
+            let name = name_of(module, part);
             self.shards.find(&name).map(|stored| (name, stored))
         };
         let ((a_name, a), (b_name, b)) = match (find("lora_A"), find("lora_B")) {

@@ -19,7 +19,6 @@ mod shards;
 mod tests;
 mod words;
 
-use adapter::PREFIX;
 pub use adapter::{Adapter, Update};
 pub use checkpoint::Checkpoint;
 pub use config::HubConfig;

@@ -1,14 +1,16 @@
 //! The way back: a trained model as a checkpoint, trained adapters as PEFT has them.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use safetensors::{Dtype, View, serialize_to_file};
 use serde_json::json;
 
-use super::{HubError, LoraConfig, PREFIX, parts};
+use super::adapter::{module, stored};
+use super::{HubError, LoraConfig, parts, read_json};
+use crate::durable::replace_text;
 use crate::gguf::Weights;
 use crate::model::{Model, Tensor};
 
@@ -22,20 +24,15 @@ const BESIDE: [&str; 6] = [
     "chat_template.jinja",
 ];
 
-/// A tensor to be written: encoded when its turn has come.
+/// A tensor to be written, in F32: encoded when its turn has come.
 struct Written<'a> {
     shape: Vec<usize>,
     values: &'a [f32],
-    weights: Weights,
 }
 
 impl View for Written<'_> {
     fn dtype(&self) -> Dtype {
-        match self.weights {
-            Weights::BF16 => Dtype::BF16,
-            Weights::F16 => Dtype::F16,
-            Weights::F32 | Weights::Q8_0 => Dtype::F32,
-        }
+        Dtype::F32
     }
 
     fn shape(&self) -> &[usize] {
@@ -44,12 +41,12 @@ impl View for Written<'_> {
 
     fn data(&self) -> Cow<'_, [u8]> {
         let mut bytes = Vec::with_capacity(self.data_len());
-        self.weights.encode(self.values, &mut bytes);
+        Weights::F32.encode(self.values, &mut bytes);
         bytes.into()
     }
 
     fn data_len(&self) -> usize {
-        self.weights.bytes(self.values.len())
+        Weights::F32.bytes(self.values.len())
     }
 }
 
@@ -67,7 +64,7 @@ pub fn save_checkpoint(folder: &Path, base: &Path, model: &Model) -> Result<(), 
         }
     }
     let config = folder.join("config.json");
-    let mut written: serde_json::Value = super::read_json(&config)?;
+    let mut written: serde_json::Value = read_json(&config)?;
     // The trained values need more digits than those they began as.
     written["dtype"] = json!("float32");
     if let Some(written) = written.as_object_mut() {
@@ -80,7 +77,7 @@ pub fn save_checkpoint(folder: &Path, base: &Path, model: &Model) -> Result<(), 
             rows => vec![rows, tensor.columns],
         };
         let values = &model.parameters[tensor.range()];
-        (name.to_owned(), Written { shape, values, weights: Weights::F32 })
+        (name.to_owned(), Written { shape, values })
     };
     let parts = parts(&model.shape);
     let stored = parts.iter().filter_map(|part| {
@@ -103,26 +100,16 @@ pub fn save_adapter(
     make(folder)?;
     let Some(lora) = &model.lora else { return Ok(()) };
     let parts = parts(&model.shape);
-    let module = |name: &str| {
-        let part = parts.iter().find(|part| part.tensor.name == name);
-        part.and_then(|part| part.module())
+    let tensor = |(name, tensor): (String, &Tensor)| {
+        let shape = vec![tensor.rows, tensor.columns];
+        (name, Written { shape, values: &lora.parameters[tensor.range()] })
     };
-    let pairs = lora.adaptations.iter().zip(lora.tensors.as_chunks::<2>().0);
-    let named = pairs.filter_map(|(adaptation, pair)| Some((module(&adaptation.name)?, pair)));
-    let tensors = named.flat_map(|(module, [a, b])| {
-        [("lora_A", a), ("lora_B", b)].map(|(part, tensor)| {
-            let shape = vec![tensor.rows, tensor.columns];
-            let values = &lora.parameters[tensor.range()];
-            let written = Written { shape, values, weights: Weights::F32 };
-            (format!("{PREFIX}{module}.{part}.weight"), written)
-        })
-    });
-    write(&folder.join("adapter_model.safetensors"), tensors.collect())?;
+    let tensors = stored(&parts, lora).map(tensor).collect();
+    write(&folder.join("adapter_model.safetensors"), tensors)?;
     let failed = |error| HubError::new(folder, error);
     let mut written = serde_json::to_value(config).map_err(failed)?;
-    let modules = lora.adaptations.iter().filter_map(|adaptation| module(&adaptation.name));
-    let ends: std::collections::BTreeSet<_> =
-        modules.filter_map(|module| module.rsplit('.').next()).collect();
+    let modules = lora.adaptations.iter().filter_map(|own| module(&parts, own));
+    let ends: BTreeSet<_> = modules.filter_map(|module| module.rsplit('.').next()).collect();
     let further = json!({
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -157,6 +144,5 @@ fn write(path: &Path, tensors: BTreeMap<String, Written>) -> Result<(), HubError
 
 fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), HubError> {
     let text = serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
-    crate::durable::replace_file(path, |file| file.write_all(text.as_bytes()))
-        .map_err(|error: std::io::Error| HubError::new(path, error))
+    replace_text(path, &text).map_err(|error| HubError::new(path, error))
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Recipe;
 use crate::collect::{self, index_world};
-use crate::durable::replace_file;
+use crate::durable::replace_text;
 use crate::teach::first_search_missed;
 use crate::world::{self, Domain, Style, TaskKind, WorldConfig};
 
@@ -150,6 +150,5 @@ fn shares(summary: &Summary) -> BTreeMap<String, f64> {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    replace_file(path, |file| file.write_all(text.as_bytes()))
-        .with_context(|| format!("{} cannot be written", path.display()))
+    replace_text(path, text).with_context(|| format!("{} cannot be written", path.display()))
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::durable::replace_file;
+use crate::durable::replace_text;
 use crate::remote::Spent;
 
 /// Version of [`Manifest`].
@@ -94,8 +94,7 @@ impl Manifest {
     /// What the file system reported.
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)? + "\n";
-        replace_file(path, |file| file.write_all(text.as_bytes()))
-            .with_context(|| format!("{} cannot be written", path.display()))
+        replace_text(path, &text).with_context(|| format!("{} cannot be written", path.display()))
     }
 }
 

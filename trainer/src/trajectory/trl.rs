@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::read::{read_trajectories, write_rows};
-use crate::durable::replace_file;
+use crate::durable::replace_text;
 use crate::tokenizer::CONTROL;
 
 /// Write trajectories and a ready configuration for TRL and axolotl.
@@ -87,9 +87,7 @@ fn spells_control(dialect: &Dialect, transcript: &Transcript) -> bool {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    replace_file(path, |file| file.write_all(text.as_bytes()))
-        .map_err(|error: std::io::Error| anyhow::anyhow!(error))
-        .with_context(|| format!("{} cannot be written", path.display()))
+    replace_text(path, text).with_context(|| format!("{} cannot be written", path.display()))
 }
 
 /// Keys and values as YAML, of which JSON is a part.
