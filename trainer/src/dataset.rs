@@ -3,7 +3,8 @@
 //! Each segment is encoded alone, only the dialect's own words may become control tokens, and the
 //! mask is the segment's: nothing is searched for afterwards.
 
-use retort_transcript::Segment;
+use retort::engine::Tokenizer;
+use retort_transcript::{Dialect, Segment, Transcript};
 
 pub use crate::parallel::Sequence;
 
@@ -42,6 +43,20 @@ pub fn encode<E: std::error::Error + Send + Sync + 'static>(
         eprintln!("{longer} of {all} left out: longer than the context of {context_tokens} tokens");
     }
     Ok(sequences)
+}
+
+/// As [`encode`], of transcripts as a model reads them whose tokens are `words`.
+///
+/// # Errors
+/// When a text cannot be encoded.
+pub fn encode_transcripts(
+    transcripts: &[Transcript],
+    dialect: &Dialect,
+    words: &Tokenizer,
+    context_tokens: usize,
+) -> anyhow::Result<Vec<Sequence>> {
+    let rendered: Vec<_> = transcripts.iter().map(|own| dialect.render_training(own)).collect();
+    encode(&rendered, context_tokens, |segment| words.encode(std::slice::from_ref(segment)))
 }
 
 #[cfg(test)]

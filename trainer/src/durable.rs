@@ -1,8 +1,11 @@
 //! Files that are either the old one or the whole new one, whenever the power fails.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+
+use tempfile::{NamedTempFile, TempPath};
 
 /// Writes `path` by way of a file beside it: written, synced, renamed, and the folder synced.
 ///
@@ -12,15 +15,29 @@ pub fn replace_file<E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
 ) -> Result<(), E> {
-    let folder = folder_of(path);
-    let beside = tempfile::NamedTempFile::new_in(folder)?;
-    let mut buffered = BufWriter::with_capacity(1 << 20, beside);
+    let mut buffered = BufWriter::with_capacity(1 << 20, beside(path)?);
     write(&mut buffered)?;
-    let beside = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
-    beside.as_file().sync_all()?;
-    beside.persist(path).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()?;
-    Ok(())
+    let written = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
+    Ok(keep_file(written.into_temp_path(), path)?)
+}
+
+/// An empty file beside `path`, gone when it is dropped; who may read it is as for any new file.
+///
+/// # Errors
+/// What the file system reported.
+pub fn beside(path: &Path) -> io::Result<NamedTempFile> {
+    let anyone = Permissions::from_mode(0o666);
+    tempfile::Builder::new().permissions(anyone).tempfile_in(folder_of(path))
+}
+
+/// Makes a finished file beside `path` the one at `path`.
+///
+/// # Errors
+/// What the file system reported; `path` is then as it was before.
+pub fn keep_file(finished: TempPath, path: &Path) -> io::Result<()> {
+    File::open(&finished)?.sync_all()?;
+    finished.persist(path).map_err(|error| error.error)?;
+    File::open(folder_of(path))?.sync_all()
 }
 
 /// As [`replace_file`], of a text.
@@ -53,5 +70,15 @@ mod tests {
         assert_eq!(failed.unwrap_err().to_string(), "full");
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn whoever_may_read_new_files_may_read_these() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, other) = (folder.path().join("ours"), folder.path().join("other"));
+        replace_text(&ours, "text").unwrap();
+        std::fs::write(&other, "text").unwrap();
+        let mode = |path| std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(ours), mode(other));
     }
 }

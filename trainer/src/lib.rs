@@ -8,7 +8,8 @@
 //! documents, [`gather`] collects what a teacher does, [`trajectory`] keeps it in files, [`filter`]
 //! says what is worth learning from. [`hub`] reads and writes published checkpoints and adapters,
 //! [`finetune`] trains them.
-//! [`paper`] compares ways of learning, [`report`] compares runs, [`mod@bench`] measures the speed.
+//! [`score`] puts questions to a student, [`paper`] compares ways of learning, [`report`] compares
+//! runs, [`mod@bench`] measures the speed.
 
 pub mod bench;
 pub mod checkpoint;
@@ -29,6 +30,7 @@ pub mod questions;
 pub mod recipe;
 pub mod remote;
 pub mod report;
+pub mod score;
 pub mod teach;
 pub mod tokenizer;
 pub mod train;

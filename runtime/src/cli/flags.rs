@@ -17,6 +17,9 @@ pub struct SettingsArgs {
     /// GGUF file, or name in the models folder [default: the bundled student].
     #[arg(long, global = true, value_name = "MODEL")]
     model: Option<String>,
+    /// LoRA adapter (GGUF) laid over the model: a file, or a name in the models folder.
+    #[arg(long, global = true, value_name = "ADAPTER")]
+    adapter: Option<String>,
     /// The corpus [default: the only one there is, else demo].
     #[arg(long, global = true, value_name = "NAME")]
     corpus: Option<String>,
@@ -115,6 +118,7 @@ impl SettingsArgs {
         let flags = self.clone();
         RawSettings {
             model: flags.model,
+            adapter: flags.adapter,
             corpus: flags.corpus,
             data_dir: flags.data_dir,
             board: flags.board,

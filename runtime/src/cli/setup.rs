@@ -8,13 +8,14 @@ use clap::{Args, ValueEnum};
 
 use super::context::Context;
 use super::exit::UsageError;
-use super::model::{Model, prompted, read_system_prompt};
+use super::model::{Model, locate, prompted, read_system_prompt};
 use super::tools;
 use crate::agent::{
     self, Agent, Budgets, RecordedRun, ResumeError, Run, Sink, SystemClock, Toolbox,
 };
 use crate::cancel::Cancel;
 use crate::corpus::Corpus;
+use crate::engine::gguf::Header;
 use crate::engine::{
     Engine, EngineError, ModelFile, ModelInfo, Replies, Sampling, ScriptedEngine, SearchQuestion,
     WorkerEngine, WorkerSettings,
@@ -22,9 +23,6 @@ use crate::engine::{
 use crate::profile::{Resolved, Settings};
 use crate::sandbox::{Limits, Sandbox, SandboxOptions};
 use crate::transcript::{Dialect, TRANSCRIPT_ROW_VERSION};
-
-/// A smaller model spends more on waking threads than it gains by them.
-const SMALL_MODEL_BYTES: u64 = 32 << 20;
 
 /// GGUF metadata that names the dialect a student was trained on, and the hash of its words.
 const DIALECT_KEY: &str = "retort.dialect";
@@ -148,13 +146,16 @@ impl RunArgs {
             return Err(UsageError("--script is for --engine scripted".to_owned()).into());
         }
         let settings = &context.resolved.settings;
-        let model = context.model(settings.model.as_deref().map(Path::new))?;
+        let mut model = context.model(settings.model.as_deref().map(Path::new))?;
+        if let Some(adapter) = &settings.adapter {
+            model.file = model.file.with_adapter(&locate(Path::new(adapter), settings)?)?;
+        }
         check_memory(&model.file, settings)?;
         let dialect = self.dialect(Some(&model), toolbox)?;
         let worker = WorkerSettings {
             context_tokens: settings.context_tokens,
             candidates_max: settings.samples,
-            threads: if model.file.bytes < SMALL_MODEL_BYTES { 1 } else { settings.threads },
+            threads: model.file.useful_threads(settings.threads),
             ..WorkerSettings::default()
         }
         .with_launcher(settings.worker_launcher.as_deref().unwrap_or_default());
@@ -211,7 +212,8 @@ fn check_memory(file: &ModelFile, settings: &Settings) -> Result<(), EngineError
     let tokens = u64::from(settings.context_tokens.min(file.family.context_tokens));
     let context = tokens.saturating_mul(file.family.context_token_bytes);
     let allowed = settings.memory_bytes_max;
-    if file.bytes.saturating_add(context) <= allowed {
+    let weights = file.bytes + file.adapter.as_ref().map_or(0, |adapter| adapter.bytes);
+    if weights.saturating_add(context) <= allowed {
         return Ok(());
     }
     let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
@@ -219,11 +221,18 @@ fn check_memory(file: &ModelFile, settings: &Settings) -> Result<(), EngineError
         "it needs {} MiB of memory for its weights and {} MiB for a context of {tokens} tokens, and \
          {} MiB are allowed: take a smaller or more strongly quantised model, lower \
          --context-tokens, or raise --memory-bytes-max",
-        megabytes(file.bytes),
+        megabytes(weights),
         megabytes(context),
         megabytes(allowed)
     );
     Err(EngineError::Refused { path: file.display.clone(), reason })
+}
+
+/// The header that says what a model was trained on: the adapter's, where there is one that does.
+fn trained_header(model: &Model) -> &Header {
+    let adapter = model.file.adapter.as_ref().map(|adapter| &adapter.header);
+    let adapter = adapter.filter(|header| header.text(DIALECT_KEY).is_ok());
+    adapter.unwrap_or(&model.file.header)
 }
 
 /// The dialect a model reads. One that does not say, but has a template for chats, was not
@@ -231,13 +240,16 @@ fn check_memory(file: &ModelFile, settings: &Settings) -> Result<(), EngineError
 fn trained_dialect(model: &Model) -> &str {
     let header = &model.file.header;
     let is_chat = || header.text(CHAT_TEMPLATE_KEY).is_ok();
-    let named = model.manifest.dialect.as_deref().or_else(|| header.text(DIALECT_KEY).ok());
+    let adapter = model.file.adapter.as_ref();
+    let of_adapter = adapter.and_then(|adapter| adapter.header.text(DIALECT_KEY).ok());
+    let named = of_adapter.or(model.manifest.dialect.as_deref());
+    let named = named.or_else(|| header.text(DIALECT_KEY).ok());
     named.unwrap_or(if is_chat() { "chat" } else { OWN_DIALECT })
 }
 
 /// A student that reads words it was not trained on answers worse, and nothing else would say why.
 fn warn_of_other_words(model: &Model, dialect: &Dialect) {
-    let (name, header) = (&model.file.name, &model.file.header);
+    let (name, header) = (&model.file.identity().0, trained_header(model));
     let trained = header.text(DIALECT_KEY).is_ok_and(|trained| trained == dialect.name());
     if trained && header.text(DIALECT_HASH_KEY).is_ok_and(|hash| hash != dialect.hash()) {
         let dialect = dialect.name();

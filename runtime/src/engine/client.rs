@@ -63,8 +63,8 @@ impl WorkerEngine {
             None => Tokenizer::from_header(&file.header).map_err(|e| refused(e.to_string()))?,
         };
         let context_tokens = settings.context_tokens.min(file.family.context_tokens);
-        let info =
-            ModelInfo { name: file.name.clone(), sha256: file.sha256.clone(), context_tokens };
+        let (name, sha256) = file.identity();
+        let info = ModelInfo { name, sha256, context_tokens };
         let mut engine = Self {
             settings,
             file,
@@ -136,6 +136,7 @@ impl WorkerEngine {
         let load = Request::Load {
             version: PROTOCOL_VERSION,
             path: self.file.worker_path(),
+            adapter: self.file.adapter.as_ref().map(|adapter| adapter.path.clone()),
             context_tokens: self.info.context_tokens,
             candidates_max: self.settings.candidates_max,
             threads: self.settings.threads,
@@ -284,7 +285,8 @@ impl Engine for WorkerEngine {
     }
 }
 
-/// Writes a quantised copy of a model file, in a worker of its own.
+/// Writes a quantised copy of a model file, in a worker of its own. `importance` says how much each
+/// column of a matrix weighs, by the matrix' name; where it says nothing, all weigh the same.
 ///
 /// # Errors
 /// llama.cpp's words, or the worker's death.
@@ -292,6 +294,7 @@ pub fn quantise(
     from: &std::path::Path,
     to: &std::path::Path,
     kind: &str,
+    importance: Vec<(String, Vec<f32>)>,
     settings: &WorkerSettings,
 ) -> Result<(), EngineError> {
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
@@ -300,6 +303,7 @@ pub fn quantise(
         from: text(from),
         to: text(to),
         kind: kind.to_owned(),
+        importance,
         threads: settings.threads,
     };
     let ask = || match Process::start(settings)

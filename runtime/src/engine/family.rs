@@ -190,7 +190,6 @@ fn check_tensors(header: &Header, shape: &Shape, file_bytes: u64) -> Result<(), 
         // Llama 3.1 and later ship a table of frequency factors.
         expected.insert("rope_freqs.weight".to_owned(), vec![shape.head / 2]);
     }
-    let mut extents = Vec::new();
     for tensor in &header.tensors {
         let name = &tensor.name;
         let dimensions = expected
@@ -202,21 +201,20 @@ fn check_tensors(header: &Header, shape: &Shape, file_bytes: u64) -> Result<(), 
                 "tensor {name} has shape {found:?}, expected {dimensions:?}"
             )));
         }
-        extents.push((tensor.offset, tensor_bytes(tensor)?, name));
     }
     expected.remove("rope_freqs.weight");
     if let Some(name) = expected.keys().next() {
         return Err(wrong(format!("tensor {name} is missing")));
     }
-    check_extents(header, extents, file_bytes)
+    check_extents(header, file_bytes)
 }
 
-/// Offsets are aligned, inside the file, and do not overlap.
-fn check_extents(
-    header: &Header,
-    mut extents: Vec<(u64, u64, &String)>,
-    file_bytes: u64,
-) -> Result<(), GgufError> {
+/// Types have kernels; offsets are aligned, inside the file, and do not overlap.
+pub(super) fn check_extents(header: &Header, file_bytes: u64) -> Result<(), GgufError> {
+    let mut extents = Vec::new();
+    for tensor in &header.tensors {
+        extents.push((tensor.offset, tensor_bytes(tensor)?, &tensor.name));
+    }
     let alignment = header.alignment()?;
     let data_bytes = file_bytes.saturating_sub(header.data_offset);
     extents.sort_unstable();

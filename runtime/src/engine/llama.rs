@@ -1,15 +1,17 @@
 //! llama.cpp, as the worker uses it. The only file that names `llama_cpp_2`.
 #![allow(unsafe_code)] // `quantise` and `compiled_for` call C functions that llama_cpp_2 does not wrap.
 
+use std::cell::RefCell;
 use std::ffi::CString;
 use std::num::NonZeroU32;
+use std::ptr::null;
 
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
-use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
+use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel};
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::{LogOptions, send_logs_to_tracing};
 use llama_cpp_sys_2 as sys;
@@ -21,6 +23,7 @@ const BATCH_TOKENS: usize = 256;
 pub struct Model {
     backend: LlamaBackend,
     model: LlamaModel,
+    adapter: Option<RefCell<LlamaLoraAdapter>>,
 }
 
 /// Tokens in the cache, and the logits behind the last of them. Sequence 0 is the context,
@@ -37,16 +40,20 @@ fn said(error: impl std::fmt::Display) -> String {
 }
 
 impl Model {
-    /// Loads a GGUF file.
+    /// Loads a GGUF file, and a LoRA adapter to lay over it.
     ///
     /// # Errors
     /// llama.cpp's words.
-    pub fn load(path: &str) -> Result<Self, String> {
+    pub fn load(path: &str, adapter: Option<&str>) -> Result<Self, String> {
         send_logs_to_tracing(LogOptions::default());
         let backend = LlamaBackend::init().map_err(said)?;
-        let model = LlamaModel::load_from_file(&backend, path, &LlamaModelParams::default())
+        let mut model = LlamaModel::load_from_file(&backend, path, &LlamaModelParams::default())
             .map_err(said)?;
-        Ok(Self { backend, model })
+        let adapter = adapter.map(|path| {
+            let loaded = model.lora_adapter_init(path);
+            loaded.map(RefCell::new).map_err(|error| format!("{path}: {error}"))
+        });
+        Ok(Self { backend, model, adapter: adapter.transpose()? })
     }
 
     /// A context of `context_tokens` over all sequences.
@@ -68,7 +75,10 @@ impl Model {
             .with_kv_unified(true)
             .with_n_threads(i32::from(threads))
             .with_n_threads_batch(i32::from(threads));
-        let context = self.model.new_context(&self.backend, params).map_err(said)?;
+        let mut context = self.model.new_context(&self.backend, params).map_err(said)?;
+        if let Some(adapter) = &self.adapter {
+            context.lora_adapter_set(&mut adapter.borrow_mut(), 1.0).map_err(said)?;
+        }
         let batch = LlamaBatch::new(BATCH_TOKENS, 1);
         Ok(Context { context, batch, logits: Vec::new(), length: 0 })
     }
@@ -212,11 +222,18 @@ pub const QUANTISATIONS: [(&str, sys::llama_ftype); 6] = [
     ("Q6_K", sys::LLAMA_FTYPE_MOSTLY_Q6_K),
 ];
 
-/// Writes a quantised copy of the model file `from` to `to`.
+/// Writes a quantised copy of the model file `from` to `to`, with more care for inputs that weigh
+/// more by `importance`: a matrix' name, and a number for each of its columns.
 ///
 /// # Errors
 /// An unknown `kind`, or llama.cpp's status.
-pub fn quantise(from: &str, to: &str, kind: &str, threads: u16) -> Result<(), String> {
+pub fn quantise(
+    from: &str,
+    to: &str,
+    kind: &str,
+    importance: &[(String, Vec<f32>)],
+    threads: u16,
+) -> Result<(), String> {
     let names = QUANTISATIONS.map(|(name, _)| name).join(", ");
     let (_, ftype) = QUANTISATIONS
         .into_iter()
@@ -225,12 +242,27 @@ pub fn quantise(from: &str, to: &str, kind: &str, threads: u16) -> Result<(), St
     send_logs_to_tracing(LogOptions::default());
     let _backend = LlamaBackend::init().map_err(said)?;
     let (c_from, c_to) = (CString::new(from).map_err(said)?, CString::new(to).map_err(said)?);
-    // SAFETY: the function takes no pointer but the two strings, which live until it returns, and
-    // the parameters, which start from llama.cpp's own defaults (all optional pointers null).
+    let names = importance.iter().map(|(name, _)| CString::new(name.as_str()));
+    let names = names.collect::<Result<Vec<_>, _>>().map_err(said)?;
+    let entries = names.iter().zip(importance).map(|(name, (_, values))| (name.as_ptr(), values));
+    let entry = |(name, values): (_, &Vec<f32>)| sys::llama_model_imatrix_data {
+        name,
+        data: values.as_ptr(),
+        size: values.len(),
+    };
+    // A null name ends the list.
+    let end = sys::llama_model_imatrix_data { name: null(), data: null(), size: 0 };
+    let list: Vec<_> = entries.map(entry).chain([end]).collect();
+    // SAFETY: the function takes no pointer but the two strings and the list with its names and
+    // values, all of which live until it returns, and the parameters, which start from llama.cpp's
+    // own defaults (all optional pointers null).
     let status = unsafe {
         let mut params = sys::llama_model_quantize_default_params();
         params.ftype = ftype;
         params.nthread = i32::from(threads);
+        if !importance.is_empty() {
+            params.imatrix = list.as_ptr();
+        }
         sys::llama_model_quantize(c_from.as_ptr(), c_to.as_ptr(), &raw const params)
     };
     if status == 0 { Ok(()) } else { Err(format!("quantising {from} failed with status {status}")) }

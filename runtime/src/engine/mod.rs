@@ -5,6 +5,7 @@
 //! [`ScriptedEngine`] answers from a script, for tests.
 //! The engine knows nothing about actions, Python or documents.
 
+mod adapter_file;
 mod client;
 mod family;
 mod generate;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use retort_transcript::Segment;
 use serde::{Deserialize, Serialize};
 
+pub use adapter_file::AdapterFile;
 pub use client::{WorkerEngine, quantise};
 pub use family::Family;
 pub use model_file::ModelFile;

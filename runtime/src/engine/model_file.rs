@@ -9,8 +9,12 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use sha2::{Digest, Sha256};
 
 use super::EngineError;
+use super::adapter_file::AdapterFile;
 use super::family::{self, Family};
 use super::gguf::Header;
+
+/// A model of fewer bytes is decoded by one thread.
+const SMALL_BYTES: u64 = 32 << 20;
 
 /// A checked model file.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub struct ModelFile {
     pub header: Header,
     /// What the profile check learnt.
     pub family: Family,
+    /// What is laid over it.
+    pub adapter: Option<AdapterFile>,
     place: Place,
 }
 
@@ -83,7 +89,31 @@ impl ModelFile {
         let bytes = file.metadata().map_err(|error| refused(error.to_string()))?.len();
         let family = family::check(&header, bytes).map_err(|error| refused(error.to_string()))?;
         let sha256 = hash(&mut file).map_err(|error| refused(error.to_string()))?;
-        Ok(Self { name, display, sha256, bytes, header, family, place })
+        Ok(Self { name, display, sha256, bytes, header, family, adapter: None, place })
+    }
+
+    /// The model with a LoRA adapter (GGUF) laid over it.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] when it is none, or not for this model.
+    pub fn with_adapter(self, path: &Path) -> Result<Self, EngineError> {
+        let adapter = AdapterFile::open(path, &self.header)?;
+        Ok(Self { adapter: Some(adapter), ..self })
+    }
+
+    /// Name and SHA-256; with an adapter `MODEL+ADAPTER`, and the hash of both hashes, a line each.
+    #[must_use]
+    pub fn identity(&self) -> (String, String) {
+        let Some(adapter) = &self.adapter else { return (self.name.clone(), self.sha256.clone()) };
+        let both = format!("{}\n{}\n", self.sha256, adapter.sha256);
+        let name = format!("{}+{}", self.name, adapter.name);
+        (name, hex::encode(Sha256::digest(both)))
+    }
+
+    /// How many of `threads` serve it: a small model spends more on waking threads than it gains.
+    #[must_use]
+    pub fn useful_threads(&self, threads: u16) -> u16 {
+        if self.bytes < SMALL_BYTES { 1 } else { threads }
     }
 
     /// The `tokenizer.json` beside the file, if there is one.
@@ -104,7 +134,7 @@ impl ModelFile {
     }
 }
 
-fn hash(file: &mut File) -> io::Result<String> {
+pub(super) fn hash(file: &mut File) -> io::Result<String> {
     file.rewind()?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 16];

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Sampling, Stop};
 
 /// Both sides must have the same; it changes with every change of a message.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The hidden first argument that makes a program the worker.
 pub const WORKER_ARGUMENT: &str = "__engine-worker";
@@ -26,6 +26,8 @@ pub enum Request {
         version: u32,
         /// File to load, or `/proc/self/fd/N` of an inherited descriptor.
         path: String,
+        /// LoRA adapter to lay over it.
+        adapter: Option<String>,
         /// Tokens of the context, over all sequences.
         context_tokens: u32,
         /// Candidates at most.
@@ -77,6 +79,8 @@ pub enum Request {
         to: String,
         /// `F16`, `Q8_0`, `Q4_0`, `Q4_K_M`, `Q5_K_M` or `Q6_K`.
         kind: String,
+        /// How much each column of a matrix weighs, by the matrix' name; may be empty.
+        importance: Vec<(String, Vec<f32>)>,
         /// Threads.
         threads: u16,
     },

@@ -43,15 +43,23 @@ fn serve() -> io::Result<()> {
     let mut pipes = Pipes::open()?;
     while let Some(request) = pipes.next() {
         match request {
-            Request::Quantise { version, from, to, kind, threads } => {
+            Request::Quantise { version, from, to, kind, importance, threads } => {
                 let done = check_version(version).and_then(|()| {
-                    llama::quantise(&from, &to, &kind, threads).map_err(Failure::Llama)
+                    llama::quantise(&from, &to, &kind, &importance, threads).map_err(Failure::Llama)
                 });
                 pipes.answer(done.map(|()| Reply::Quantised))?;
             }
-            Request::Load { version, path, context_tokens, candidates_max, threads, probes } => {
+            Request::Load {
+                version,
+                path,
+                adapter,
+                context_tokens,
+                candidates_max,
+                threads,
+                probes,
+            } => {
                 let loaded = check_version(version)
-                    .and_then(|()| Model::load(&path).map_err(Failure::Llama));
+                    .and_then(|()| Model::load(&path, adapter.as_deref()).map_err(Failure::Llama));
                 match loaded {
                     Ok(model) => {
                         return serve_model(

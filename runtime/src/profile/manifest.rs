@@ -69,10 +69,11 @@ impl Manifest {
     }
 
     fn foreign_setting(&self) -> Option<&'static str> {
-        let RawSettings { model, corpus, data_dir, board, .. } = &self.settings;
+        let RawSettings { model, adapter, corpus, data_dir, board, .. } = &self.settings;
         let RawSettings { threads, memory_bytes_max, worker_launcher, tools, .. } = &self.settings;
         let set = [
             ("model", model.is_some()),
+            ("adapter", adapter.is_some()),
             ("corpus", corpus.is_some()),
             ("data_dir", data_dir.is_some()),
             ("board", board.is_some()),

@@ -22,6 +22,8 @@ use super::tools::{self, DeclaredTool, RawTool};
 pub struct RawSettings {
     /// Name or path of the model.
     pub model: Option<String>,
+    /// Name or path of the LoRA adapter laid over it.
+    pub adapter: Option<String>,
     /// Name of the corpus.
     pub corpus: Option<String>,
     /// Folder of models, corpora and the record of runs.
@@ -72,6 +74,8 @@ pub struct RawSettings {
 pub struct Settings {
     /// Name or path of the model; `None`: the bundled student.
     pub model: Option<String>,
+    /// Name or path of the LoRA adapter laid over it; `None`: nothing is.
+    pub adapter: Option<String>,
     /// Name of the corpus; `None`: the only corpus there is, else the bundled one.
     pub corpus: Option<String>,
     /// Folder of models, corpora and the record of runs; `None`: the environment names no home.
@@ -172,7 +176,7 @@ const DEFAULT: &str = "default";
 const FLAGS: &str = "command line";
 
 /// Settings whose values are text, whatever they look like.
-const TEXTS: [&str; 5] = ["model", "corpus", "data_dir", "board", "worker_launcher"];
+const TEXTS: [&str; 6] = ["model", "adapter", "corpus", "data_dir", "board", "worker_launcher"];
 
 /// Settings that a board's profile sets, with the profile's key.
 const FROM_PROFILE: [(&str, &str); 10] = [

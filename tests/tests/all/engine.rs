@@ -135,12 +135,12 @@ fn a_quantised_copy_loads() {
     let dir = tempfile::tempdir().unwrap();
     let (from, to) = (dir.path().join("tiny.gguf"), dir.path().join("tiny-q8.gguf"));
     random_model(&from);
-    quantise(&from, &to, "Q8_0", &settings()).unwrap();
+    quantise(&from, &to, "Q8_0", vec![], &settings()).unwrap();
     assert!(to.metadata().unwrap().len() < from.metadata().unwrap().len());
     let mut engine = load(&to).unwrap();
     engine.prefill(&prompt("The answer is")).unwrap();
     assert_eq!(sample(&mut engine, &request(1, Sampling::Greedy)).len(), 1);
-    let error = quantise(&from, &to, "Q3_X", &settings()).unwrap_err();
+    let error = quantise(&from, &to, "Q3_X", vec![], &settings()).unwrap_err();
     assert!(error.to_string().contains("Q3_X"), "{error}");
 }
 

@@ -8,6 +8,7 @@ mod corpus;
 mod distil;
 mod documents;
 mod engine;
+mod export;
 mod hub;
 mod layers;
 mod paper;

@@ -13,14 +13,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use retort::engine::Tokenizer;
-use retort_transcript::{Dialect, Segment, Transcript};
+use retort_transcript::{Dialect, Transcript};
 
 use crate::collect::Collected;
 use crate::dataset;
 use crate::hub::{Adapter, Checkpoint, LoraConfig, save_adapter, save_checkpoint};
 use crate::model::{Lora, Model};
 use crate::optimise::{Method, OptimiserConfig};
-use crate::parallel::Sequence;
 use crate::train::{Console, MixtureSource, TrainConfig, TrainData, train};
 
 /// Evaluations of a whole run.
@@ -38,9 +37,11 @@ pub fn run(recipe: &FinetuneRecipe, out: &Path) -> Result<()> {
     let config = train_config(recipe, &data, out);
     let model = train(&config, model, &data, &mut console)?;
     let folder = out.join(if lora.is_some() { "adapter" } else { "model" });
-    match &lora {
-        Some(lora) => save_adapter(&folder, &recipe.checkpoint, lora, &model)?,
-        None => save_checkpoint(&folder, &recipe.checkpoint, &model)?,
+    match (&lora, &model.lora) {
+        (Some(config), Some(lora)) => {
+            save_adapter(&folder, &recipe.checkpoint, config, &model.shape, lora)?;
+        }
+        _ => save_checkpoint(&folder, &recipe.checkpoint, &model)?,
     }
     println!("{}", folder.display());
     Ok(())
@@ -80,10 +81,8 @@ fn data(recipe: &FinetuneRecipe) -> Result<TrainData> {
     let mut collected = Collected::default();
     recipe.data.add_to(&mut collected, &dialect)?;
     let words = Tokenizer::from_json(&recipe.checkpoint.join("tokenizer.json"))?;
-    let encode = |rows: &[Transcript]| -> Result<Vec<Sequence>> {
-        let rendered: Vec<_> = rows.iter().map(|row| dialect.render_training(row)).collect();
-        let segment = |segment: &Segment| words.encode(std::slice::from_ref(segment));
-        dataset::encode(&rendered, recipe.context_tokens, segment)
+    let encode = |rows: &[Transcript]| {
+        dataset::encode_transcripts(rows, &dialect, &words, recipe.context_tokens)
     };
     let sequences = encode(&collected.train)?;
     if sequences.is_empty() {

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::hub::LoraConfig;
 use crate::optimise::Optimiser;
+use crate::parallel::Sequence;
 use crate::parallel::Shards;
 use crate::parity::distance;
 
@@ -69,7 +70,8 @@ fn twenty_steps_of_every_architecture_are_those_of_peft() {
         }
         let out = tempfile::tempdir().unwrap();
         let config = Adapter::open(recipe.adapter.as_deref().unwrap()).unwrap().config().clone();
-        save_adapter(out.path(), &checkpoint, &config, &model).unwrap();
+        save_adapter(out.path(), &checkpoint, &config, &model.shape, model.lora.as_ref().unwrap())
+            .unwrap();
         let stored = crate::hub::Shards::open(out.path(), "adapter_model").unwrap();
         assert_eq!(stored.names().count(), run.values.len());
         for (name, theirs) in &run.values {
@@ -191,7 +193,8 @@ fn what_is_written_is_what_peft_has() {
     let base = fixtures("hub/qwen2");
     let mut model = model(&recipe(&base, Path::new("unread.jsonl"), "")).unwrap().0;
     model.lora = Some(adapters(&config, &model, 1).unwrap());
-    save_adapter(folder.path(), &base, &config, &model).unwrap();
+    save_adapter(folder.path(), &base, &config, &model.shape, model.lora.as_ref().unwrap())
+        .unwrap();
     let read = |path: &Path| -> serde_json::Value {
         serde_json::from_slice(&std::fs::read(path.join("adapter_config.json")).unwrap()).unwrap()
     };

@@ -14,6 +14,7 @@ use super::agent::Lesson;
 use super::config::{DistilConfig, TasksConfig, TeacherConfig};
 use super::corpus::cache_dir;
 use super::pool::{Done, Pool};
+use super::shard::Shard;
 use super::source::Source;
 use super::tasks::GatherTask;
 use super::teacher::Teacher;
@@ -21,7 +22,7 @@ use super::words::{CHAIN, instructed, teacher_dialect};
 use crate::remote::{Pace, Spent, SystemPace};
 use crate::trajectory::{
     Journal, Keyed as _, Manifest, Mode, TRAJECTORY_VERSION, Trajectory, file_sha256,
-    manifest_path, write_rows,
+    manifest_path, read_collected, write_rows,
 };
 
 /// Have a teacher answer questions, and keep what it did: a row a question, resumable.
@@ -38,6 +39,9 @@ pub struct GatherArgs {
     /// Only the first so many tasks.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Only the tasks of one part, such as 1/4: others are collected elsewhere, for `merge`.
+    #[arg(long, value_name = "NUMBER/COUNT")]
+    shard: Option<Shard>,
     /// What the teacher is asked to do, in place of the configuration's.
     #[arg(long)]
     mode: Option<Mode>,
@@ -53,6 +57,7 @@ pub fn run(args: &GatherArgs) -> Result<()> {
         config.collect.tasks = Some(TasksConfig::File(tasks.clone()));
     }
     config.collect.limit = args.limit.or(config.collect.limit);
+    config.collect.shard = args.shard.or(config.collect.shard);
     config.collect.mode = args.mode.unwrap_or(config.collect.mode);
     gather(&config, &args.out, Arc::new(SystemPace::default()))
 }
@@ -106,7 +111,8 @@ fn made_by(config: &DistilConfig, source: &Source) -> Result<Map<String, Value>>
     let mut collect = json!(config.collect);
     if let Some(fields) = collect.as_object_mut() {
         // Where the tasks lie and how many are wanted changes no row.
-        for name in ["tasks", "limit", "failures_max", "failed_share_max", "system_prompt"] {
+        let how = ["tasks", "limit", "shard", "failures_max", "failed_share_max", "system_prompt"];
+        for name in how {
             fields.remove(name);
         }
         made_by.append(fields);
@@ -130,10 +136,7 @@ fn finish(
     done: &Done,
     before: Spent,
 ) -> Result<()> {
-    let mut rows = match crate::trajectory::read_trajectories(out) {
-        Err(crate::trajectory::ReadError::Empty { .. }) => Vec::new(),
-        rows => rows?,
-    };
+    let mut rows = read_collected(out)?;
     let places: BTreeMap<&str, usize> =
         source.tasks.iter().zip(0..).map(|(task, place)| (task.id.as_str(), place)).collect();
     rows.sort_by_key(|row| places.get(row.id.as_str()).copied().unwrap_or(usize::MAX));

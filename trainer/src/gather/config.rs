@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::shard::Shard;
 use crate::filter::FilterConfig;
 use crate::questions::QuestionsConfig;
 use crate::remote::ServerConfig;
@@ -131,6 +132,8 @@ pub struct GatherConfig {
     pub tasks: Option<TasksConfig>,
     /// Only the first so many of them.
     pub limit: Option<usize>,
+    /// Only this part of them: others are collected elsewhere, and merged.
+    pub shard: Option<Shard>,
     /// What the teacher is asked to do.
     pub mode: Mode,
     /// Dialect of the student: the teacher's replies are written in it.
@@ -165,6 +168,7 @@ impl Default for GatherConfig {
         Self {
             tasks: None,
             limit: None,
+            shard: None,
             mode: Mode::Agent,
             dialect: "retort".to_owned(),
             system_prompt: None,

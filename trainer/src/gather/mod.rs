@@ -3,7 +3,7 @@
 //! A teacher (`teacher`: a server, a GGUF file, the programmatic one) walks the runtime's own loop,
 //! sandbox and corpus (`agent`), or writes a chain of thought (`cot`). `tasks` reads questions,
 //! `pool` runs them side by side and appends each row before the next is begun, so that a run that
-//! was cut off goes on where it stopped. `words` has what teachers are told; students never see it.
+//! was cut off goes on where it stopped. A [`Shard`] of the tasks is for one of several machines. `words` has what teachers are told; students never see it.
 
 mod agent;
 mod command;
@@ -11,6 +11,7 @@ mod config;
 mod corpus;
 mod cot;
 mod pool;
+mod shard;
 mod source;
 mod tasks;
 mod teacher;
@@ -28,6 +29,7 @@ pub use config::{
 pub use corpus::{cache_dir, fingerprint, open_corpus};
 pub use cot::{Draw, ask};
 pub use pool::{Done, Halt, Pool};
+pub use shard::Shard;
 pub use source::NoCorpus;
 pub use tasks::{GatherTask, read_gather_tasks};
 pub use teacher::{Seat, Teacher};

@@ -44,6 +44,9 @@ impl Source {
             TasksConfig::World(world) => Self::of_world(world, manner)?,
         };
         source.tasks.truncate(config.collect.limit.unwrap_or(usize::MAX));
+        if let Some(shard) = config.collect.shard {
+            source.tasks.retain(|task| shard.holds(&task.id));
+        }
         Ok(source)
     }
 

@@ -11,7 +11,7 @@ use retort_transcript::Dialect;
 
 use super::config::{GgufConfig, TeacherConfig};
 use super::tasks::{GatherTask, Solution};
-use crate::remote::{Client, Pace, RemoteEngine, Spent};
+use crate::remote::{Client, Pace, RemoteEngine, ServerConfig, Spent};
 use crate::teach::{Slips, TeacherEngine};
 
 /// Who teaches, shared by all threads.
@@ -72,7 +72,10 @@ impl Teacher {
     #[must_use]
     pub fn concurrent_max(&self) -> usize {
         match self {
-            Self::Server(client, _) => client.config().concurrent_max,
+            Self::Server(client, _) => {
+                let ServerConfig { url, concurrent_max, .. } = client.config();
+                concurrent_max * url.all().len()
+            }
             Self::Gguf(gguf) => gguf.concurrent_max,
             Self::Program(threads) => *threads,
         }

@@ -12,7 +12,9 @@ use super::command::gather;
 use super::*;
 use crate::filter::{FilterConfig, Table};
 use crate::remote::{BudgetConfig, Price, ServerConfig, SystemPace};
-use crate::trajectory::{Journal, Manifest, Mode, Trajectory, manifest_path, read_trajectories};
+use crate::trajectory::{
+    Journal, Manifest, Mode, Trajectory, manifest_path, merge_files, read_trajectories,
+};
 use crate::world::{Domain, Style};
 
 const PAGES: [(&str, &str); 3] = [
@@ -370,4 +372,33 @@ fn a_full_disk_stops_the_work_by_name() {
     let told = done.halt.unwrap().to_string();
     assert!(told.contains("what it holds is kept") && told.contains("space"), "{told}");
     assert_eq!((done.rows, begun.into_inner()), (0, 1));
+}
+
+#[test]
+fn shards_are_merged_into_what_one_machine_collects() {
+    let server = Server::start(act);
+    let mut scene = Scene::new(&server);
+    let whole = scene.gather().unwrap();
+    let folder = scene.folder.path().to_owned();
+    let part = |number| folder.join(format!("{number}.jsonl"));
+    for number in 1..=2 {
+        scene.config.collect.shard = Some(format!("{number}/2").parse().unwrap());
+        gather(&scene.config, &part(number), Arc::new(SystemPace::default())).unwrap();
+    }
+    let merged = folder.join("merged.jsonl");
+    let parts =
+        |files: &[PathBuf]| merge_files(files, &merged).map_err(|error| format!("{error:#}"));
+    parts(&[part(1), part(2), part(1)]).unwrap();
+    assert_eq!(read_trajectories(&merged).unwrap(), whole);
+    assert!(manifest(&merged).complete);
+    // Nothing is missing, so nobody is asked again.
+    let asked = server.asked().len();
+    scene.config.collect.shard = None;
+    gather(&scene.config, &merged, Arc::new(SystemPace::default())).unwrap();
+    assert_eq!(server.asked().len(), asked);
+    // Rows of another teacher are another collection.
+    scene.server().model = "another".to_owned();
+    gather(&scene.config, &part(3), Arc::new(SystemPace::default())).unwrap();
+    let told = parts(&[part(1), part(3)]).unwrap_err();
+    assert!(told.contains("teacher was") && told.contains("made otherwise"), "{told}");
 }

@@ -4,13 +4,14 @@
 
 mod encode;
 mod file;
+mod packed;
 mod random;
 mod read;
 
 pub use encode::Weights;
 pub use file::{Metadata, Value, write};
 pub use random::random_model;
-pub use read::{ReadError, read};
+pub use read::{ReadError, Tensors, read};
 
 use std::path::Path;
 

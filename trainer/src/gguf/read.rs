@@ -8,6 +8,7 @@ use std::path::Path;
 use retort::engine::gguf::{self as format, Header};
 
 use super::Weights;
+use super::packed::Packed;
 use crate::model::{Architecture, Layout, Model, Shape, ShapeError, Tensor};
 use crate::tokenizer::{Cut, Vocabulary};
 
@@ -40,20 +41,75 @@ fn unfit(field: &str, found: impl ToString, expected: impl ToString) -> ReadErro
     ReadError::Unfit { field: field.to_owned(), found, expected }
 }
 
-/// Reads a model of architecture qwen2 with a tied head whose matrices are F32, F16, BF16 or Q8_0.
-/// Rounded weights stay rounded.
+/// The tensors of a file, whatever the model.
+pub struct Tensors {
+    file: File,
+    header: Header,
+}
+
+impl Tensors {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// A file that cannot be read or has no sound header.
+    pub fn open(path: &Path) -> Result<Self, ReadError> {
+        let file = File::open(path)?;
+        let header = Header::read(BufReader::new(&file))?;
+        Ok(Self { file, header })
+    }
+
+    /// Reads the values of `tensor`, row by row.
+    ///
+    /// # Errors
+    /// A tensor that is missing, of other sizes or of a type that is not read.
+    pub fn read(&self, tensor: &Tensor, values: &mut [f32]) -> Result<(), ReadError> {
+        let Some(found) = self.header.tensors.iter().find(|found| found.name == tensor.name) else {
+            return Err(unfit(&tensor.name, "missing", "a tensor"));
+        };
+        let all = |all: u64, extent: &u64| all.checked_mul(*extent);
+        let count = found.dimensions.iter().try_fold(1, all);
+        let columns = tensor.columns as u64;
+        if found.dimensions.first() != Some(&columns) || count != Some(values.len() as u64) {
+            let expected = format!("{} by {}", tensor.columns, tensor.rows);
+            return Err(unfit(&tensor.name, format!("{:?}", found.dimensions), expected));
+        }
+        let at = self.header.data_offset.saturating_add(found.offset);
+        let read = |length| {
+            let mut bytes = vec![0; length];
+            self.file.read_exact_at(&mut bytes, at).map(|()| bytes)
+        };
+        let count = values.len();
+        match (Weights::of_tensor_type(found.kind), Packed::of_tensor_type(found.kind)) {
+            (Some(plain), _) => plain.decode(&read(plain.bytes(count))?, values),
+            (None, Some(packed)) => packed.decode(&read(packed.bytes(count))?, values),
+            (None, None) => {
+                let found = format!("of ggml type {}", found.kind);
+                let expected = "F32, F16, BF16, Q8_0, Q4_0, Q4_K_M, Q5_K_M or Q6_K";
+                return Err(unfit(
+                    &tensor.name,
+                    found,
+                    format!("one of a file of type {expected}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a model of architecture qwen2 with a tied head. Rounded weights stay rounded.
 ///
 /// # Errors
 /// [`ReadError`] names the key or the tensor at fault.
 pub fn read(path: &Path) -> Result<(Model, Vocabulary), ReadError> {
-    let file = File::open(path)?;
-    let header = Header::read(BufReader::new(&file))?;
-    let vocabulary = vocabulary(&header)?;
-    let shape = shape(&header, vocabulary.len())?;
+    let stored = Tensors::open(path)?;
+    let Tensors { file, header } = &stored;
+    let vocabulary = vocabulary(header)?;
+    let shape = shape(header, vocabulary.len())?;
     shape.check()?;
-    // Every type takes more than a byte for a value: what the file cannot hold is not allocated.
+    // Every type takes more than half a byte for a value: what the file cannot hold is not
+    // allocated.
     let (parameters, bytes) = (Layout::new(&shape).parameters, file.metadata()?.len());
-    if parameters as u64 > bytes {
+    if parameters as u64 / 2 > bytes {
         return Err(unfit(
             "the number of parameters",
             parameters,
@@ -68,35 +124,9 @@ pub fn read(path: &Path) -> Result<(Model, Vocabulary), ReadError> {
         return Err(unfit(&other.name, "there", "only tensors of a qwen2 model with a tied head"));
     }
     for tensor in &tensors {
-        let values = &mut model.parameters[tensor.range()];
-        fill(&file, &header, tensor, values)?;
+        stored.read(tensor, &mut model.parameters[tensor.range()])?;
     }
     Ok((model, vocabulary))
-}
-
-fn fill(
-    file: &File,
-    header: &Header,
-    tensor: &Tensor,
-    values: &mut [f32],
-) -> Result<(), ReadError> {
-    let Some(found) = header.tensors.iter().find(|found| found.name == tensor.name) else {
-        return Err(unfit(&tensor.name, "missing", "a tensor"));
-    };
-    let count: u64 = found.dimensions.iter().product();
-    if found.dimensions.first() != Some(&(tensor.columns as u64)) || count != values.len() as u64 {
-        let expected = format!("{} by {}", tensor.columns, tensor.rows);
-        return Err(unfit(&tensor.name, format!("{:?}", found.dimensions), expected));
-    }
-    let Some(stored) = Weights::of_tensor_type(found.kind) else {
-        let expected =
-            "F32 (0), F16 (1), Q8_0 (8) or BF16 (30): export the student in one of these";
-        return Err(unfit(&tensor.name, format!("of ggml type {}", found.kind), expected));
-    };
-    let mut bytes = vec![0; stored.bytes(values.len())];
-    file.read_exact_at(&mut bytes, header.data_offset.saturating_add(found.offset))?;
-    stored.decode(&bytes, values);
-    Ok(())
 }
 
 fn shape(header: &Header, vocabulary: usize) -> Result<Shape, ReadError> {

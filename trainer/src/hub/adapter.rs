@@ -60,12 +60,14 @@ pub(super) fn stored<'a>(
 /// `rows x rank`.
 #[derive(Debug)]
 pub struct Update {
-    rank: usize,
+    /// Rank.
+    pub rank: usize,
     columns: usize,
     /// A whole, row-major.
-    a: Vec<f32>,
+    pub a: Vec<f32>,
     b: Stored,
-    scale: f32,
+    /// Factor of the product.
+    pub scale: f32,
 }
 
 impl Update {
@@ -75,11 +77,22 @@ impl Update {
     /// Those of [`Stored::read`].
     pub fn add(&self, rows: Range<usize>, values: &mut [f32]) -> Result<(), HubError> {
         let (count, rank) = (rows.len(), self.rank);
-        let mut b = vec![0.0; count * rank];
-        self.b.read(rows, &mut b)?;
+        let b = self.b(rows)?;
         let (a, b) = (Matrix::new(&self.a, rank, self.columns), Matrix::new(&b, count, rank));
         multiply(self.scale, b, a, 1.0, MatrixMut::new(values, count, self.columns));
         Ok(())
+    }
+}
+
+impl Update {
+    /// Some rows of B, row-major.
+    ///
+    /// # Errors
+    /// Those of [`Stored::read`].
+    pub fn b(&self, rows: Range<usize>) -> Result<Vec<f32>, HubError> {
+        let mut b = vec![0.0; rows.len() * self.rank];
+        self.b.read(rows, &mut b)?;
+        Ok(b)
     }
 }
 
@@ -184,6 +197,19 @@ impl Adapter {
     #[must_use]
     pub fn replacement(&self, name: &str) -> Option<&Stored> {
         self.shards.find(&format!("{PREFIX}{name}"))
+    }
+
+    /// Refuses a tensor that the adapter has whole: it cannot be laid over a base's.
+    ///
+    /// # Errors
+    /// Its name.
+    pub fn refuse_replacement(&self, name: &str) -> Result<(), HubError> {
+        match self.replacement(name) {
+            Some(_) => Err(self.refused(format!(
+                "{name} is there whole (modules_to_save): merge the adapter, without --adapter-only"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Refuses tensors that belong to none of the base's `names`: they would be lost.

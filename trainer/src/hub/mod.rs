@@ -3,12 +3,20 @@
 //! [`HubConfig`] reads `config.json`, [`Shards`] the safetensors files, [`Adapter`] a LoRA adapter
 //! of PEFT; [`Checkpoint`] is all three, checked against one another. [`Part`] says which tensor of
 //! the checkpoint becomes which of the GGUF file, `words` does the same for `tokenizer.json`, and
-//! `import` puts them together: rows are read where they lie, adapted, encoded and written, so a
-//! checkpoint never stands in memory as a whole.
+//! `write` puts them together: rows are read where they lie, adapted, encoded and written, so a
+//! checkpoint never stands in memory as a whole. `calibrate` lets it read trajectories before it is
+//! quantised, `gate` asks questions before and after, `card` says what came of it; `import` is the
+//! command. An adapter by itself is written by `gguf_adapter`. `export` goes the other way: a
+//! student trained here becomes a checkpoint.
 
 mod adapter;
+mod calibrate;
+mod card;
 mod checkpoint;
 mod config;
+mod export;
+mod gate;
+mod gguf_adapter;
 mod import;
 mod lora;
 mod parts;
@@ -18,10 +26,14 @@ mod shards;
 #[allow(clippy::unwrap_used)]
 mod tests;
 mod words;
+mod write;
 
 pub use adapter::{Adapter, Update};
 pub use checkpoint::Checkpoint;
 pub use config::HubConfig;
+pub use export::{ExportCheckpointArgs, export_checkpoint};
+pub use gate::GateArgs;
+pub use gguf_adapter::write_adapter;
 pub use import::{ImportModelArgs, run};
 pub use lora::{LoraConfig, RankAndScale, Targets};
 pub use parts::{Part, Source, parts};

@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::adapter::{module, stored};
 use super::{HubError, LoraConfig, parts, read_json};
-use crate::durable::replace_text;
+use crate::durable::{beside, keep_file, replace_text};
 use crate::gguf::Weights;
-use crate::model::{Model, Tensor};
+use crate::model::{Lora, Model, Shape, Tensor};
 
 /// What a checkpoint's folder holds beside its weights.
 const BESIDE: [&str; 6] = [
@@ -71,6 +71,11 @@ pub fn save_checkpoint(folder: &Path, base: &Path, model: &Model) -> Result<(), 
         written.remove("torch_dtype");
     }
     write_json(&config, &written)?;
+    write_model(&folder.join("model.safetensors"), model)
+}
+
+/// Writes all tensors of `model` under the names of a checkpoint.
+pub(super) fn write_model(path: &Path, model: &Model) -> Result<(), HubError> {
     let tensor = |name: &str, tensor: &Tensor| {
         let shape = match tensor.rows {
             1 => vec![tensor.columns],
@@ -83,11 +88,11 @@ pub fn save_checkpoint(folder: &Path, base: &Path, model: &Model) -> Result<(), 
     let stored = parts.iter().filter_map(|part| {
         Some(tensor(part.stored_name()?, model.layout.tensor(&part.tensor.name)?))
     });
-    write(&folder.join("model.safetensors"), stored.collect())
+    write(path, stored.collect())
 }
 
-/// Writes the adapters of `model` into `folder`, as PEFT reads them; `base` is the checkpoint they
-/// belong to.
+/// Writes the adapters of a model of `shape` into `folder`, as PEFT reads them; `base` is the
+/// checkpoint they belong to.
 ///
 /// # Errors
 /// What cannot be written.
@@ -95,11 +100,11 @@ pub fn save_adapter(
     folder: &Path,
     base: &Path,
     config: &LoraConfig,
-    model: &Model,
+    shape: &Shape,
+    lora: &Lora,
 ) -> Result<(), HubError> {
     make(folder)?;
-    let Some(lora) = &model.lora else { return Ok(()) };
-    let parts = parts(&model.shape);
+    let parts = parts(shape);
     let tensor = |(name, tensor): (String, &Tensor)| {
         let shape = vec![tensor.rows, tensor.columns];
         (name, Written { shape, values: &lora.parameters[tensor.range()] })
@@ -128,21 +133,26 @@ pub fn save_adapter(
     write_json(&folder.join("adapter_config.json"), &written)
 }
 
-fn make(folder: &Path) -> Result<(), HubError> {
+pub(super) fn make(folder: &Path) -> Result<(), HubError> {
     fs::create_dir_all(folder).map_err(|error| HubError::new(folder, error))
 }
 
 fn write(path: &Path, tensors: BTreeMap<String, Written>) -> Result<(), HubError> {
-    let about = [("format".to_owned(), "pt".to_owned())];
-    // Written beside and then renamed: a full disk leaves what was there.
-    let beside = path.with_extension("safetensors.part");
-    let written = serialize_to_file(tensors, Some(about.into()), &beside);
-    let failed = |reason: String| HubError::new(path, reason);
-    written.map_err(|error| failed(error.to_string()))?;
-    fs::rename(&beside, path).map_err(|error| failed(error.to_string()))
+    try_write(path, tensors).map_err(|error| HubError::new(path, error))
 }
 
-fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), HubError> {
+/// By way of a file beside it: a full disk leaves what was there.
+fn try_write(path: &Path, tensors: BTreeMap<String, Written>) -> anyhow::Result<()> {
+    let beside = beside(path)?.into_temp_path();
+    let allowed = fs::metadata(&beside)?.permissions();
+    let about = [("format".to_owned(), "pt".to_owned())];
+    serialize_to_file(tensors, Some(about.into()), &beside)?;
+    // The file is another one now, which only its owner may read.
+    fs::set_permissions(&beside, allowed)?;
+    Ok(keep_file(beside, path)?)
+}
+
+pub(super) fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), HubError> {
     let text = serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
     replace_text(path, &text).map_err(|error| HubError::new(path, error))
 }

@@ -112,7 +112,7 @@ fn damaged_tensors_are_refused_by_file_and_name() {
     integers(&folder.path().join(weights));
     let out = folder.path().join("out.gguf");
     let opened = Checkpoint::open(folder.path(), None).unwrap();
-    let told = import::write(&opened, &out, &Labels::default(), Weights::F32).unwrap_err();
+    let told = write::write(&opened, &out, &Labels::default(), &vec![], Weights::F32).unwrap_err();
     assert!(format!("{told:#}").ends_with("type I16, expected F32, F16 or BF16"), "{told:#}");
     assert!(!out.exists());
 }

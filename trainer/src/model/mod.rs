@@ -9,6 +9,7 @@ mod architecture;
 mod attention;
 mod gemm;
 mod heads;
+mod importance;
 mod kernels;
 mod lanes;
 mod lora;
@@ -20,6 +21,7 @@ mod workspace;
 
 pub use architecture::{Architecture, Llama3Rope};
 pub use gemm::{Matrix, MatrixMut, multiply};
+pub use importance::Importance;
 pub use lanes::{adam_step, add, decay_and_add, momentum_step, scale, sum_of_squares};
 pub use lora::{Adaptation, Lora};
 pub use network::{Batch, BatchError, Model, Target};

@@ -166,21 +166,40 @@ impl Model {
     }
 
     fn forward(&self, batch: &Batch, seed: lora::Seed, workspace: &mut Workspace) {
-        let width = self.shape.width;
         workspace.blocks.resize_with(self.shape.layers, BlockTape::default);
         let mut stream = std::mem::take(&mut workspace.output);
-        fit(&mut stream, batch.ids.len() * width);
-        let embedding = &self.parameters[self.layout.embedding.clone()];
-        for (row, id) in stream.chunks_exact_mut(width).zip(&batch.ids) {
-            let start = *id as usize * width;
-            row.copy_from_slice(&embedding[start..start + width]);
-        }
+        self.embed(batch, &mut stream);
         for (block, tape) in self.layout.blocks.iter().zip(&mut workspace.blocks) {
             std::mem::swap(&mut tape.input, &mut stream);
             fit(&mut stream, tape.input.len());
             self.block_forward(block, batch, tape, seed, &mut workspace.scratch, &mut stream);
         }
         workspace.output = stream;
+    }
+
+    /// The way through a batch that has passed [`Model::check`], without a way back: `see` is shown
+    /// what each block read, which the next block then overwrites.
+    pub(super) fn walk(&self, batch: &Batch, mut see: impl FnMut(&Block, &BlockTape)) {
+        let (mut tape, mut scratch) = (BlockTape::default(), Scratch::default());
+        let mut stream = Vec::new();
+        self.embed(batch, &mut stream);
+        for block in &self.layout.blocks {
+            std::mem::swap(&mut tape.input, &mut stream);
+            fit(&mut stream, tape.input.len());
+            self.block_forward(block, batch, &mut tape, None, &mut scratch, &mut stream);
+            see(block, &tape);
+        }
+    }
+
+    /// The embeddings of a batch, a row a token.
+    fn embed(&self, batch: &Batch, stream: &mut Vec<f32>) {
+        let width = self.shape.width;
+        fit(stream, batch.ids.len() * width);
+        let embedding = &self.parameters[self.layout.embedding.clone()];
+        for (row, id) in stream.chunks_exact_mut(width).zip(&batch.ids) {
+            let start = *id as usize * width;
+            row.copy_from_slice(&embedding[start..start + width]);
+        }
     }
 
     fn block_forward(

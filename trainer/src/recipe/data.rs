@@ -8,7 +8,7 @@ use retort_transcript::Dialect;
 use serde::{Deserialize, Serialize};
 
 use crate::collect::Collected;
-use crate::trajectory::{file_sha256, read_trajectories, sha256};
+use crate::trajectory::{drawn, file_sha256, read_in};
 
 /// A file of trajectories.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,19 +38,9 @@ impl DataConfig {
             "data.held_out_share is {share}; expected a share from 0 to below 1"
         );
         let (mut train, mut held_out) = (Vec::new(), Vec::new());
-        for row in read_trajectories(&self.trajectories)? {
-            ensure!(
-                row.dialect == dialect.name(),
-                "{}: row {:?} is in dialect {}, the recipe's is {}; collect with that one",
-                self.trajectories.display(),
-                row.id,
-                row.dialect,
-                dialect.name()
-            );
+        for row in read_in(&self.trajectories, dialect)? {
             // By its id, so that a row stays on its side when others come.
-            let hash = sha256(row.id.as_bytes());
-            let drawn = u32::from_str_radix(hash.get(..8).unwrap_or_default(), 16).unwrap_or(0);
-            let is_held_out = f64::from(drawn) < share * f64::from(u32::MAX);
+            let is_held_out = f64::from(drawn(&row.id)) < share * f64::from(u32::MAX);
             if is_held_out { &mut held_out } else { &mut train }.push(row.transcript);
         }
         collected.train.splice(0..0, train);

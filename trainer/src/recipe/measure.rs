@@ -6,10 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use indicatif::{ProgressBar, ProgressStyle};
-use retort::agent::{Agent, Settings, SystemClock, Toolbox};
-use retort::cancel::Cancel;
-use retort::engine::{ModelFile, WorkerEngine, WorkerSettings};
+use retort::engine::ModelFile;
 use retort::eval::{Summary, Task};
 use retort::profile::Manifest;
 use retort::sandbox::{Sandbox, SandboxOptions};
@@ -19,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::Recipe;
 use crate::collect::{self, index_world};
 use crate::durable::replace_text;
+use crate::score::Exam;
 use crate::teach::first_search_missed;
 use crate::world::{self, Domain, Style, TaskKind, WorldConfig};
 
@@ -93,7 +91,7 @@ struct Report {
     after_miss: (usize, usize),
 }
 
-/// Answers the questions of the world of a domain, greedily.
+/// Answers the questions of the world of a domain.
 fn answer(
     config: &MeasureConfig,
     domain: Domain,
@@ -108,35 +106,21 @@ fn answer(
     let folder = tempfile::tempdir().context("a temporary folder")?;
     let corpus = index_world(&world, folder.path())?;
     let sandbox = Sandbox::open(&SandboxOptions::default())?;
-    // Students trained here are so small that waking a second thread costs more than it gains.
-    let worker = WorkerSettings { threads: 1, candidates_max: 1, ..WorkerSettings::default() };
-    let mut engine = WorkerEngine::load(file, worker, Cancel::default())?;
-    let style = ProgressStyle::with_template("measuring {bar:30} {pos}/{len} questions {eta}")?;
-    let bar = ProgressBar::new(world.test.len() as u64).with_style(style);
-    for task in &world.test {
-        let mut agent = Agent {
-            engine: &mut engine,
-            sandbox: &sandbox,
-            retriever: &corpus,
-            toolbox: &Toolbox::default(),
-            dialect,
-            clock: &SystemClock::default(),
-            settings: Settings::default(),
-            cancel: Cancel::default(),
-        };
-        let run = agent.run(&task.question, &mut ());
-        let missed = |plan| first_search_missed(plan, &run.transcript);
-        let missed = task.kind != TaskKind::Absent && task.plan.as_ref().is_some_and(missed);
-        let task: Task = serde_json::from_value(serde_json::to_value(task)?)?;
-        let score = task.score(&run);
-        report.after_miss.0 += usize::from(missed && score.exact_match);
-        report.after_miss.1 += usize::from(missed);
-        report.summary.add(&task, &run, score);
-        report.lines += &(task.report(&run, score, None).to_string() + "\n");
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    Ok(())
+    let asked = |task: &world::Task| serde_json::from_value(serde_json::to_value(task)?);
+    let tasks = world.test.iter().map(asked).collect::<Result<Vec<Task>, _>>()?;
+    let exam = Exam { tasks: &tasks, retriever: &corpus, sandbox: &sandbox, dialect };
+    let mut planned = world.test.iter();
+    let Report { summary, lines, after_miss: (right, missed) } = report;
+    exam.put(file, "measuring", &mut |task, run, score| {
+        summary.add(task, run, score);
+        let plan = planned.next().filter(|task| task.kind != TaskKind::Absent);
+        let plan = plan.and_then(|task| task.plan.as_ref());
+        if plan.is_some_and(|plan| first_search_missed(plan, &run.transcript)) {
+            *right += usize::from(score.exact_match);
+            *missed += 1;
+        }
+        *lines += &(task.report(run, score, None).to_string() + "\n");
+    })
 }
 
 /// Shares answered exactly, by kind and over `all`, to three places.

@@ -26,7 +26,7 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of an error's body that are read.
 const ERROR_BYTES_MAX: u64 = 64 << 10;
 
-/// A server, shared by all tasks: its limits hold over all of them.
+/// One server or several of the same model, shared by all tasks: limits hold over all of them.
 pub struct Client {
     config: ServerConfig,
     http: Agent,
@@ -54,7 +54,11 @@ impl Client {
         let key = config.api_key_env.as_deref().map(Secret::from_environment).transpose()?;
         Ok(Self {
             http: http::agent(&config)?,
-            gate: Gate::new(config.concurrent_max, config.requests_per_minute),
+            gate: Gate::new(
+                config.url.all().len(),
+                config.concurrent_max,
+                config.requests_per_minute,
+            ),
             meter: Meter::new(config.price, config.budget, before),
             jitter: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
             halted: Mutex::default(),
@@ -110,19 +114,19 @@ impl Client {
             if let Some(error) = self.halted() {
                 return Err(error);
             }
-            let error = match self.attempt(request, &body, spent) {
-                Err(error) if error.is_transient() => error,
-                outcome => return outcome,
+            let (error, server) = match self.attempt(request, &body, spent) {
+                Err((error, Some(server))) if error.is_transient() => (error, server),
+                outcome => return outcome.map_err(|(error, _)| error),
             };
             failures += 1;
             if failures >= self.config.attempts_max {
                 return Err(CallError::GivenUp { attempts: failures, last: Box::new(error) });
             }
-            self.wait_after(&error, failures)?;
+            self.wait_after(&error, server, failures)?;
         }
     }
 
-    fn wait_after(&self, error: &CallError, failures: u32) -> Result<(), CallError> {
+    fn wait_after(&self, error: &CallError, server: usize, failures: u32) -> Result<(), CallError> {
         let asked = error.asked_to_wait();
         let longest = Duration::from_secs_f64(self.config.retry_after_seconds_max);
         if asked.is_some_and(|asked| asked > longest) {
@@ -131,33 +135,41 @@ impl Client {
         let mut jitter = self.jitter.lock().unwrap_or_else(PoisonError::into_inner);
         let drawn = backoff(&self.config, failures, &mut *jitter);
         drop(jitter);
+        let wait = asked.map_or(drawn, |asked| asked.max(drawn));
+        if self.config.url.all().len() > 1 {
+            // The next attempt goes elsewhere, or waits at the gate.
+            self.gate.close_for(server, wait, &*self.pace);
+            return Ok(());
+        }
         if let Some(asked) = asked {
             // The others would be told the same.
-            self.gate.close_for(asked, &*self.pace);
+            self.gate.close_for(server, asked, &*self.pace);
         }
-        self.pace.wait(asked.map_or(drawn, |asked| asked.max(drawn)));
+        self.pace.wait(wait);
         Ok(())
     }
 
-    /// Sends the request once and accounts for it.
+    /// Sends the request once and accounts for it. An error comes with the server that was asked.
     fn attempt(
         &self,
         request: &ChatRequest,
         body: &str,
         spent: &mut Spent,
-    ) -> Result<Completion, CallError> {
+    ) -> Result<Completion, (CallError, Option<usize>)> {
         let prompt = estimated_tokens(request.bytes());
         let replies_max =
             u64::from(request.reply_tokens_max) * u64::from(request.candidates.max(1));
         let prompt_max = prompt_tokens_at_most(request.bytes());
-        let reserved = self.meter.reserve(prompt_max, replies_max)?;
+        let reserved = self.meter.reserve(prompt_max, replies_max);
+        let reserved = reserved.map_err(|error| (error, None))?;
         let pass = self.gate.enter(&*self.pace);
-        let (outcome, received) = self.send(body);
+        let server = pass.server;
+        let (outcome, received) = self.send(server, body);
         drop(pass);
         let used = self.used(&outcome, prompt, received);
         self.meter.settle(reserved, &used);
         spent.add(&used);
-        outcome
+        outcome.map_err(|error| (error, Some(server)))
     }
 
     /// What an attempt used. A reply that broke off was written and is paid for; a request that
@@ -182,8 +194,9 @@ impl Client {
     }
 
     /// The answer, and the bytes of text that came whatever became of it.
-    fn send(&self, body: &str) -> (Result<Completion, CallError>, usize) {
-        let url = format!("{}/chat/completions", self.config.url.trim_end_matches('/'));
+    fn send(&self, server: usize, body: &str) -> (Result<Completion, CallError>, usize) {
+        let url = self.config.url.all().get(server).map_or("", String::as_str);
+        let url = format!("{}/chat/completions", url.trim_end_matches('/'));
         let mut request = self.http.post(&url).header("content-type", "application/json");
         if let Some(key) = &self.key {
             request = request.header("authorization", key.header());

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerConfig {
-    /// Address up to and with the version, such as `http://127.0.0.1:8000/v1`.
-    pub url: String,
+    /// Address up to and with the version, such as `http://127.0.0.1:8000/v1`; or those of several
+    /// servers of the same model, which share the work.
+    pub url: Addresses,
     /// Name of the model, as the server calls it.
     pub model: String,
     /// Environment variable that holds the key. The key itself is written nowhere.
@@ -35,10 +36,10 @@ pub struct ServerConfig {
     /// Tokens of the server's context.
     #[serde(default = "context_tokens")]
     pub context_tokens: u32,
-    /// Requests under way at once, over all tasks.
+    /// Requests under way at once at each server, over all tasks.
     #[serde(default = "concurrent_max")]
     pub concurrent_max: usize,
-    /// Requests a minute at most; none is no limit.
+    /// Requests a minute at each server at most; none is no limit.
     pub requests_per_minute: Option<u32>,
     /// Seconds to connect.
     #[serde(default = "connect_seconds_max")]
@@ -68,6 +69,44 @@ pub struct ServerConfig {
     /// What may be spent; none is no limit.
     #[serde(default)]
     pub budget: BudgetConfig,
+}
+
+/// One address or several, written as a text or a list of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
+pub struct Addresses(Vec<String>);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl From<Written> for Addresses {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::One(one) => Self(vec![one]),
+            Written::Several(all) => Self(all),
+        }
+    }
+}
+
+impl From<Addresses> for Written {
+    fn from(Addresses(mut all): Addresses) -> Self {
+        match (all.len(), all.pop()) {
+            (1, Some(one)) => Self::One(one),
+            (_, last) => Self::Several(all.into_iter().chain(last).collect()),
+        }
+    }
+}
+
+impl Addresses {
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> &[String] {
+        &self.0
+    }
 }
 
 /// How a reply is made to begin with given words.
@@ -141,7 +180,7 @@ impl ServerConfig {
     #[must_use]
     pub fn new(url: &str, model: &str) -> Self {
         Self {
-            url: url.to_owned(),
+            url: Addresses(vec![url.to_owned()]),
             model: model.to_owned(),
             api_key_env: None,
             certificate: None,
@@ -170,19 +209,13 @@ impl ServerConfig {
     /// # Errors
     /// Names the field and what was expected.
     pub fn check(&self) -> Result<()> {
-        let host = self.url.strip_prefix("http://").or_else(|| self.url.strip_prefix("https://"));
-        let authority = host.and_then(|host| host.split('/').next()).unwrap_or_default();
-        ensure!(
-            !authority.is_empty(),
-            "teacher.url is {:?}; expected an address such as http://127.0.0.1:8000/v1",
-            self.url
-        );
-        // The address is written into manifests.
-        ensure!(
-            !authority.contains('@') && !self.url.contains('?'),
-            "teacher.url holds a name, a password or a query; put the key into an environment \
-             variable and name that in teacher.api_key_env"
-        );
+        let all = self.url.all();
+        ensure!(!all.is_empty(), "teacher.url is an empty list; expected at least one address");
+        for (index, url) in all.iter().enumerate() {
+            check_address(url)?;
+            let is_first = !all.iter().take(index).any(|other| other == url);
+            ensure!(is_first, "teacher.url holds {url} twice");
+        }
         ensure!(!self.model.is_empty(), "teacher.model is empty; name the server's model");
         ensure!(self.concurrent_max > 0, "teacher.concurrent_max is 0; expected at least 1");
         ensure!(self.attempts_max > 0, "teacher.attempts_max is 0; expected at least 1");
@@ -213,6 +246,22 @@ impl ServerConfig {
         }
         Ok(())
     }
+}
+
+fn check_address(url: &str) -> Result<()> {
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let authority = host.and_then(|host| host.split('/').next()).unwrap_or_default();
+    ensure!(
+        !authority.is_empty(),
+        "teacher.url is {url:?}; expected an address such as http://127.0.0.1:8000/v1"
+    );
+    // The address is written into manifests.
+    ensure!(
+        !authority.contains('@') && !url.contains('?'),
+        "teacher.url holds a name, a password or a query; put the key into an environment variable \
+         and name that in teacher.api_key_env"
+    );
+    Ok(())
 }
 
 fn yes() -> bool {
@@ -270,6 +319,10 @@ mod tests {
     fn what_is_not_written_has_a_default() {
         let config = read("url = \"http://h/v1\"\nmodel = \"m\"").unwrap();
         assert_eq!(config, ServerConfig::new("http://h/v1", "m"));
+        let several = read("url = [\"http://a/v1\", \"http://b/v1\"]\nmodel = \"m\"").unwrap();
+        assert_eq!(several.url.all(), ["http://a/v1", "http://b/v1"]);
+        assert!(toml::to_string(&several).unwrap().contains("url = [\"http://a/v1\", "));
+        assert!(toml::to_string(&config).unwrap().contains("url = \"http://h/v1\""));
     }
 
     #[test]
@@ -283,6 +336,9 @@ mod tests {
         assert!(told("budget = { cost_max = 1 }").contains("teacher.price"));
         assert!(read("url = \"h\"\nmodel = \"m\"").unwrap_err().contains("teacher.url"));
         let with_key = read("url = \"http://u:secret@h/v1\"\nmodel = \"m\"").unwrap_err();
+        let several = |list: &str| read(&format!("url = {list}\nmodel = \"m\"")).unwrap_err();
+        assert!(several("[]").contains("empty list"));
+        assert!(several("[\"http://h/v1\", \"http://h/v1\"]").contains("twice"));
         assert!(with_key.contains("api_key_env") && !with_key.contains("secret"), "{with_key}");
     }
 }

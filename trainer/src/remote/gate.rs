@@ -1,67 +1,94 @@
-//! How many requests are under way, and how often one begins: over all tasks of a collection.
+//! How many requests are under way at each server, and how often one begins: over all tasks of a
+//! collection.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::pace::Pace;
 
-/// Lets requests begin.
+/// Lets requests begin, each at the server that has most room.
 pub struct Gate {
     concurrent_max: usize,
-    /// Time between the beginnings of two requests.
+    /// Time between the beginnings of two requests at a server.
     spacing: Duration,
-    state: Mutex<State>,
+    doors: Mutex<Vec<Door>>,
     left: Condvar,
 }
 
-#[derive(Default)]
-struct State {
+/// A server's door.
+#[derive(Clone, Copy, Default)]
+struct Door {
     running: usize,
     /// No request begins before.
     next: Duration,
+    /// The server is not to be asked before, if another can be.
+    closed_until: Duration,
 }
 
 /// A request under way; dropped when it is over.
-pub struct Pass<'a>(&'a Gate);
+pub struct Pass<'a> {
+    gate: &'a Gate,
+    /// Index of the server.
+    pub server: usize,
+}
 
 impl Gate {
-    /// A gate for so many requests at once and a minute.
-    pub fn new(concurrent_max: usize, requests_per_minute: Option<u32>) -> Self {
+    /// A gate before so many servers, for so many requests at once and a minute at each of them.
+    pub fn new(servers: usize, concurrent_max: usize, requests_per_minute: Option<u32>) -> Self {
         let spacing = requests_per_minute
             .map_or(Duration::ZERO, |requests| Duration::from_secs(60) / requests.max(1));
-        let (state, left) = (Mutex::default(), Condvar::new());
-        Self { concurrent_max: concurrent_max.max(1), spacing, state, left }
+        let doors = Mutex::new(vec![Door::default(); servers.max(1)]);
+        Self { concurrent_max: concurrent_max.max(1), spacing, doors, left: Condvar::new() }
     }
 
     /// Waits until a request may begin.
     pub fn enter<'a>(&'a self, pace: &dyn Pace) -> Pass<'a> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while state.running >= self.concurrent_max {
-            state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.running += 1;
-        let now = pace.now();
-        let begins = state.next.max(now);
-        state.next = begins + self.spacing;
-        drop(state);
+        let mut doors = self.doors();
+        let (server, begins, now) = loop {
+            let now = pace.now();
+            if let Some((server, door)) = self.choose(&mut doors, now) {
+                let begins = door.next.max(door.closed_until).max(now);
+                door.running += 1;
+                door.next = begins + self.spacing;
+                break (server, begins, now);
+            }
+            doors = self.left.wait(doors).unwrap_or_else(PoisonError::into_inner);
+        };
+        drop(doors);
         if begins > now {
             pace.wait(begins - now);
         }
-        Pass(self)
+        Pass { gate: self, server }
     }
 
-    /// No request begins for so long: the server said so.
-    pub fn close_for(&self, time: Duration, pace: &dyn Pace) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.next = state.next.max(pace.now() + time);
+    /// The open door with room where a request begins first; while none is open, the one that opens
+    /// first. `None` when there is no room.
+    fn choose<'d>(&self, doors: &'d mut [Door], now: Duration) -> Option<(usize, &'d mut Door)> {
+        let any_open = doors.iter().any(|door| door.closed_until <= now);
+        let with_room = doors.iter_mut().enumerate().filter(|(_, door)| {
+            door.running < self.concurrent_max && (!any_open || door.closed_until <= now)
+        });
+        with_room.min_by_key(|(_, door)| (door.next.max(door.closed_until).max(now), door.running))
+    }
+
+    /// No request begins at a server for so long, if another can be asked: it said so, or failed.
+    pub fn close_for(&self, server: usize, time: Duration, pace: &dyn Pace) {
+        if let Some(door) = self.doors().get_mut(server) {
+            door.closed_until = door.closed_until.max(pace.now() + time);
+        }
+    }
+
+    fn doors(&self) -> MutexGuard<'_, Vec<Door>> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.running = state.running.saturating_sub(1);
-        self.0.left.notify_one();
+        if let Some(door) = self.gate.doors().get_mut(self.server) {
+            door.running = door.running.saturating_sub(1);
+        }
+        self.gate.left.notify_one();
     }
 }
 
@@ -73,19 +100,19 @@ mod tests {
 
     #[test]
     fn requests_begin_no_more_often_than_allowed() {
-        let (gate, pace) = (Gate::new(4, Some(30)), StillPace::default());
+        let (gate, pace) = (Gate::new(1, 4, Some(30)), StillPace::default());
         for _ in 0..3 {
             drop(gate.enter(&pace));
         }
         assert_eq!(pace.waits(), [Duration::from_secs(2); 2]);
-        gate.close_for(Duration::from_secs(9), &pace);
+        gate.close_for(0, Duration::from_secs(9), &pace);
         drop(gate.enter(&pace));
         assert_eq!(pace.now(), Duration::from_secs(13));
     }
 
     #[test]
     fn no_more_are_under_way_than_allowed() {
-        let (gate, pace) = (Gate::new(2, None), StillPace::default());
+        let (gate, pace) = (Gate::new(1, 2, None), StillPace::default());
         let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             for _ in 0..8 {
@@ -101,5 +128,23 @@ mod tests {
             }
         });
         assert!(most.into_inner() <= 2);
+    }
+
+    #[test]
+    fn a_request_goes_where_there_is_most_room() {
+        let (gate, pace) = (Gate::new(3, 2, None), StillPace::default());
+        let passes: Vec<Pass<'_>> = (0..4).map(|_| gate.enter(&pace)).collect();
+        let servers: Vec<usize> = passes.iter().map(|pass| pass.server).collect();
+        assert_eq!(servers, [0, 1, 2, 0]);
+        gate.close_for(1, Duration::from_secs(9), &pace);
+        assert_eq!(gate.enter(&pace).server, 2);
+        drop(passes);
+        // While one is open, nobody waits for the others; then the first that opens is asked.
+        gate.close_for(0, Duration::from_secs(5), &pace);
+        assert_eq!(gate.enter(&pace).server, 2);
+        gate.close_for(2, Duration::from_secs(7), &pace);
+        assert!(pace.waits().is_empty());
+        assert_eq!(gate.enter(&pace).server, 0);
+        assert_eq!(pace.waits(), [Duration::from_secs(5)]);
     }
 }

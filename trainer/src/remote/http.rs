@@ -25,7 +25,7 @@ pub fn agent(config: &ServerConfig) -> Result<Agent> {
         .timeout_per_read(seconds(config.silence_seconds_max))
         .timeout_global(seconds(config.request_seconds_max))
         .max_idle_connections_per_host(config.concurrent_max);
-    if is_loopback(&config.url) {
+    if config.url.all().iter().all(|url| is_loopback(url)) {
         builder = builder.proxy(None);
     }
     if let Some(path) = &config.certificate {

@@ -25,7 +25,7 @@ mod tests;
 mod wire;
 
 pub use client::Client;
-pub use config::{BudgetConfig, PrefixBy, Price, ReplyLimitField, ServerConfig};
+pub use config::{Addresses, BudgetConfig, PrefixBy, Price, ReplyLimitField, ServerConfig};
 pub use engine::{RemoteEngine, Tally};
 pub use error::CallError;
 pub use meter::Spent;

@@ -267,3 +267,29 @@ fn a_redirect_is_not_followed_with_the_key() {
     assert!(matches!(told, CallError::Refused { status: 302, .. }), "{told}");
     assert_eq!(server.asked().len(), 1);
 }
+
+#[test]
+fn several_servers_share_the_work_and_stand_in_for_one_another() {
+    let status = || Act::Status(503, vec![], "busy".to_owned());
+    let (first, second) = (server(vec![]), server(vec![status(), status()]));
+    let both = |config: ServerConfig| {
+        let urls = json!([first.url(), second.url()]);
+        client(ServerConfig { url: serde_json::from_value(urls).unwrap(), ..config })
+    };
+    let (client, pace) = both(config(&first));
+    // Alone on the way, a request goes to the first; beside another one it goes to the second.
+    std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..8).map(|_| scope.spawn(|| complete(&client))).collect();
+        asking.into_iter().for_each(|one| drop(one.join().unwrap().unwrap()));
+    });
+    assert_eq!(client.spent().requests, 8);
+    // Whoever was turned away was asked again elsewhere, without a wait.
+    assert!(pace.waits().is_empty());
+    // A server that is gone costs an attempt, not the work.
+    let gone = first.url();
+    drop(first);
+    for _ in 0..3 {
+        assert_eq!(complete(&client).unwrap(), "All is well.");
+    }
+    assert!(client.spent().failures >= 1, "{:?} of {gone}", client.spent());
+}

@@ -10,7 +10,7 @@ use super::policy::{Manner, next_action, wanted};
 use crate::world::{EntityKind, Plan, Relation, Task, World, reads};
 
 /// The first search of a run shows nothing of what it is for this often, in percent.
-const MISSED_PERCENT: u32 = 15;
+const MISSED_PERCENT: u32 = 25;
 /// What a search shows holds the next page that the plan leads to this often, in percent, as one
 /// that follows links does: whether it is there must be looked up, not guessed.
 const LINKED_PERCENT: u32 = 40;

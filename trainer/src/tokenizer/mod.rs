@@ -143,7 +143,7 @@ impl Vocabulary {
         Ok(Encoder { template, content })
     }
 
-    /// The `tokenizers` pipeline; its `save` writes a `tokenizer.json`.
+    /// The `tokenizers` pipeline.
     ///
     /// # Errors
     /// [`TokenizerError::Failed`] when merges name unknown tokens.
@@ -156,6 +156,14 @@ impl Vocabulary {
         let control = self.control.iter().map(|token| AddedToken::from(token.clone(), true));
         tokenizer.add_special_tokens(control).map_err(failed)?;
         Ok(tokenizer)
+    }
+
+    /// That pipeline as the text of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// As [`Vocabulary::tokenizer`].
+    pub fn json(&self) -> Result<String, TokenizerError> {
+        self.tokenizer()?.to_string(false).map_err(failed)
     }
 
     fn model(&self, merges: Vec<(String, String)>) -> Result<BPE, TokenizerError> {

@@ -67,6 +67,15 @@ impl Manifest {
                 earlier.format
             );
         }
+        self.check_made_alike(&earlier, path)?;
+        Ok(Some(earlier))
+    }
+
+    /// Refuses rows, those of the manifest `earlier` at `path`, that were made otherwise.
+    ///
+    /// # Errors
+    /// Each difference by name.
+    pub fn check_made_alike(&self, earlier: &Self, path: &Path) -> Result<()> {
         let all = self.made_by.keys().chain(earlier.made_by.keys());
         let mut differ: Vec<String> = all
             .filter(|key| self.made_by.get(*key) != earlier.made_by.get(*key))
@@ -85,7 +94,7 @@ impl Manifest {
                 differ.join("; ")
             );
         }
-        Ok(Some(earlier))
+        Ok(())
     }
 
     /// Writes it.
@@ -110,6 +119,13 @@ fn short(value: &Value) -> String {
 #[must_use]
 pub fn manifest_path(rows: &Path) -> PathBuf {
     rows.with_extension("manifest.json")
+}
+
+/// A number that follows from an id alone, evenly over all there are.
+#[must_use]
+pub fn drawn(id: &str) -> u32 {
+    let hash = sha256(id.as_bytes());
+    hash.get(..8).and_then(|first| u32::from_str_radix(first, 16).ok()).unwrap_or(0)
 }
 
 /// SHA-256, lower-case hexadecimal.

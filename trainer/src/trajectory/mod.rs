@@ -6,6 +6,7 @@
 mod import;
 mod journal;
 mod manifest;
+mod merge;
 mod observed;
 mod published;
 mod read;
@@ -14,8 +15,11 @@ mod trl;
 
 pub use import::{ExportArgs, ImportArgs, export, import};
 pub use journal::{Journal, Keyed};
-pub use manifest::{MANIFEST_FORMAT, Manifest, file_sha256, manifest_path, sha256};
+pub use manifest::{MANIFEST_FORMAT, Manifest, drawn, file_sha256, manifest_path, sha256};
+pub use merge::{MergeArgs, merge, merge_files};
 pub use published::{PublishedError, from_published, to_published};
-pub use read::{ReadError, read_rows, read_trajectories, versioned, write_rows};
+pub use read::{
+    ReadError, read_collected, read_in, read_rows, read_trajectories, versioned, write_rows,
+};
 pub use row::{Mode, TRAJECTORY_VERSION, Trajectory};
 pub use trl::{ExportTrlArgs, export_trl};

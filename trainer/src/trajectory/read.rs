@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use retort_transcript::Dialect;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -70,6 +71,35 @@ pub fn read_rows<T>(
 /// [`ReadError`]; a row of a newer version is named with its version.
 pub fn read_trajectories(path: &Path) -> Result<Vec<Trajectory>, ReadError> {
     read_rows(path, |text| versioned(text, "version", TRAJECTORY_VERSION, "a trajectory"))
+}
+
+/// As [`read_trajectories`], of a file that may have none yet.
+///
+/// # Errors
+/// As [`read_trajectories`].
+pub fn read_collected(path: &Path) -> Result<Vec<Trajectory>, ReadError> {
+    match read_trajectories(path) {
+        Err(ReadError::Empty { .. }) => Ok(Vec::new()),
+        rows => rows,
+    }
+}
+
+/// The trajectories of a file, all of them in `dialect`.
+///
+/// # Errors
+/// As [`read_trajectories`], and a row in another dialect.
+pub fn read_in(path: &Path, dialect: &Dialect) -> anyhow::Result<Vec<Trajectory>> {
+    let rows = read_trajectories(path)?;
+    if let Some(other) = rows.iter().find(|row| row.dialect != dialect.name()) {
+        anyhow::bail!(
+            "{}: row {:?} is in dialect {}, expected {}; collect with that one",
+            path.display(),
+            other.id,
+            other.dialect,
+            dialect.name()
+        );
+    }
+    Ok(rows)
 }
 
 /// Reads a row after a look at its version.

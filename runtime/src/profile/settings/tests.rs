@@ -24,7 +24,8 @@ fn every_setting_has_an_origin() {
     let folders = Folders { data: Some("/data".into()), ..Folders::default() };
     let resolved = resolve(&Sources { folders, ..Sources::default() }).unwrap();
     let mut names = setting_names().unwrap();
-    names.retain(|name| !["model", "corpus", "worker_launcher"].contains(&name.as_str()));
+    names
+        .retain(|name| !["model", "adapter", "corpus", "worker_launcher"].contains(&name.as_str()));
     assert_eq!(resolved.origins.keys().cloned().collect::<Vec<_>>(), names);
     assert!(resolved.origins.values().all(|origin| !origin.is_empty()));
     assert_eq!(resolved.settings.data_dir, Some("/data".into()));

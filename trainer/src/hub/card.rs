@@ -1,0 +1,125 @@
+//! What a file is called, and the page that goes with it.
+
+use std::fmt::Write as _;
+
+use super::Checkpoint;
+use crate::gguf::Labels;
+use crate::model::{Layout, Shape};
+
+/// Parameters in few letters, `494M`, as the GGUF naming convention has them.
+#[must_use]
+pub fn size_label(shape: &Shape) -> String {
+    let parameters = Layout::new(shape).parameters as f64;
+    let units = [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")];
+    let unit = units.into_iter().find(|(unit, _)| parameters >= *unit);
+    let (unit, letter) = unit.unwrap_or((1e3, "K"));
+    let count = parameters / unit;
+    let digits = usize::from(count < 9.95);
+    format!("{count:.digits$}{letter}")
+}
+
+/// The name of a file by the GGUF naming convention: `NAME-SIZE-VERSION-TYPE.gguf`, `-LoRA` behind
+/// it for an adapter. Size and version stand where the name has them already, if it has.
+#[must_use]
+pub fn file_name(name: &str, size: &str, kind: &str, is_adapter: bool) -> String {
+    let allowed = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '.' | '_');
+    let name: String = name.chars().map(|own| if allowed(own) { own } else { '-' }).collect();
+    let mut parts: Vec<&str> = name.split('-').filter(|part| !part.is_empty()).collect();
+    if !parts.iter().any(|part| is_number(part, |rest| matches!(rest, "K" | "M" | "B" | "T"))) {
+        parts.push(size);
+    }
+    let is_version =
+        |part: &&&str| part.strip_prefix('v').is_some_and(|rest| is_number(rest, str::is_empty));
+    if !parts.iter().any(|part| is_version(&part)) {
+        parts.push("v1.0");
+    }
+    parts.push(kind);
+    parts.extend(is_adapter.then_some("LoRA"));
+    parts.join("-") + ".gguf"
+}
+
+/// A decimal number, and behind it what `rest` takes.
+fn is_number(text: &str, rest: impl Fn(&str) -> bool) -> bool {
+    let end = text.find(|own: char| !own.is_ascii_digit() && own != '.').unwrap_or(text.len());
+    let (number, behind) = text.split_at(end);
+    number.parse::<f64>().is_ok() && rest(behind)
+}
+
+/// What a model card says.
+pub(super) struct Card<'a> {
+    pub labels: &'a Labels,
+    pub checkpoint: &'a Checkpoint,
+    /// Names of the base and of the adapter.
+    pub from: (&'a str, Option<&'a str>),
+    pub kind: &'a str,
+    /// How the weights were rounded, if there is something to say.
+    pub calibrated: &'a str,
+    pub file: &'a str,
+    pub sha256: &'a str,
+    pub bytes: u64,
+    /// A table of figures, if it was measured.
+    pub figures: Option<&'a str>,
+}
+
+impl Card<'_> {
+    /// The page, with the header that model hubs read.
+    pub fn text(&self) -> String {
+        let Labels { name, license, dialect, dialect_hash, .. } = self.labels;
+        let shape = &self.checkpoint.shape;
+        let (base, adapter) = self.from;
+        let mut header = String::from("---\n");
+        let mut text = format!("# {name}\n\n| | |\n|---|---|\n");
+        let mut pair = |key: &str, said: &str, value: &str| {
+            if !key.is_empty() {
+                let _ = writeln!(header, "{key}: {}", serde_json::json!(value));
+            }
+            let _ = writeln!(text, "| {said} | {value} |");
+        };
+        if let Some(license) = license {
+            pair("license", "licence", &license.to_lowercase());
+        }
+        pair("base_model", "base", base);
+        if let Some(adapter) = adapter {
+            pair("", "adapter, merged", adapter);
+        }
+        let (architecture, size) = (shape.architecture.name(), size_label(shape));
+        pair("", "architecture", &format!("{architecture}, {size} parameters"));
+        pair("", "context", &format!("{} tokens", shape.context_tokens));
+        let calibrated = self.calibrated;
+        let comma = if calibrated.is_empty() { "" } else { ", " };
+        pair("", "weights", &format!("{}{comma}{calibrated}", self.kind));
+        if let (Some(dialect), Some(hash)) = (dialect, dialect_hash) {
+            pair("", "dialect", &format!("{dialect} ({})", hash.get(..12).unwrap_or(hash)));
+        }
+        let (file, bytes, sha256) = (self.file, self.bytes, self.sha256);
+        pair("", "file", &format!("`{file}`, {bytes} bytes, SHA-256 `{sha256}`"));
+        header += "library_name: gguf\ntags: [\"retort\", \"agent\"]\n---\n";
+        let figures = self.figures.map(|table| format!("\n## Figures\n\n{table}"));
+        let figures = figures.unwrap_or_else(|| "\nIt was not measured.\n".to_owned());
+        let used = format!("\n## Use\n\n```\nretort ask \"...\" --model {file}\n```\n");
+        header + &text + &figures + &used
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_two_digits_or_three() {
+        let half = Shape::qwen2_half_billion();
+        assert_eq!(size_label(&half), "494M");
+        let small = Shape { layers: 1, ..Shape::small(1000) };
+        let thousands = (Layout::new(&small).parameters as f64 / 1e3).round();
+        assert_eq!(size_label(&small), format!("{thousands}K"));
+    }
+
+    #[test]
+    fn files_are_named_by_the_convention() {
+        let named = |name| file_name(name, "2.3M", "Q8_0", false);
+        assert_eq!(named("my student"), "my-student-2.3M-v1.0-Q8_0.gguf");
+        assert_eq!(named("Qwen2.5-0.5B-Instruct"), "Qwen2.5-0.5B-Instruct-v1.0-Q8_0.gguf");
+        assert_eq!(named("../a/plant-7B-v0.3"), "..-a-plant-7B-v0.3-Q8_0.gguf");
+        assert_eq!(file_name("tools", "7K", "F16", true), "tools-7K-v1.0-F16-LoRA.gguf");
+    }
+}

@@ -1,0 +1,105 @@
+//! What a model scores before and after its weights are rounded: an agent may lose more by it than
+//! its perplexity says.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use retort::corpus::Corpus;
+use retort::engine::ModelFile;
+use retort::eval::{Summary, Task, read_tasks};
+use retort::sandbox::{Sandbox, SandboxOptions};
+use retort_transcript::Dialect;
+
+use crate::gather::{CorpusConfig, cache_dir, open_corpus};
+use crate::score::Exam;
+
+/// What the model must still be able to do.
+#[derive(Debug, Args)]
+pub struct GateArgs {
+    /// Questions with answers (JSON Lines): the file is written only if the model answers nearly as
+    /// many of them as before.
+    #[arg(long, value_name = "FILE", requires_all = ["corpus", "dialect"])]
+    gate: Option<PathBuf>,
+    /// Folder of the corpus that the questions are about, or of its documents.
+    #[arg(long, value_name = "DIR", requires = "gate")]
+    corpus: Option<PathBuf>,
+    /// How much less it may answer exactly, in points of a hundred.
+    #[arg(long, value_name = "POINTS", default_value_t = 2.0, requires = "gate")]
+    drop_max: f64,
+}
+
+/// Questions and where they are answered.
+pub(super) struct Gate {
+    path: PathBuf,
+    tasks: Vec<Task>,
+    corpus: Corpus,
+    _scratch: tempfile::TempDir,
+    sandbox: Sandbox,
+    drop_max: f64,
+}
+
+impl Gate {
+    /// Opens what the arguments name; `None` when they name nothing.
+    ///
+    /// # Errors
+    /// Questions or a corpus that cannot be used.
+    pub fn open(args: &GateArgs) -> Result<Option<Self>> {
+        let (Some(path), Some(corpus)) = (&args.gate, &args.corpus) else { return Ok(None) };
+        let drop_max = args.drop_max;
+        ensure!(drop_max >= 0.0, "--drop-max is {drop_max}, expected 0 or more points");
+        let scratch = tempfile::tempdir().context("a temporary folder")?;
+        let opened = open_corpus(&CorpusConfig::Folder(corpus.clone()), scratch.path())?;
+        let sandbox = Sandbox::open(&SandboxOptions { cache_dir: cache_dir() })?;
+        Ok(Some(Self {
+            path: path.clone(),
+            tasks: read_tasks(path)?,
+            corpus: opened,
+            _scratch: scratch,
+            sandbox,
+            drop_max,
+        }))
+    }
+
+    /// Puts the questions to a model before and after, and says what came of it as a table.
+    ///
+    /// # Errors
+    /// When the second answers too few, with both figures.
+    pub fn pass(
+        &self,
+        dialect: &Dialect,
+        (before, whole): (&str, &Path),
+        (after, rounded): (&str, &Path),
+    ) -> Result<String> {
+        let scores = [self.score(dialect, whole)?, self.score(dialect, rounded)?];
+        let [first, second] = [&scores[0], &scores[1]].map(|own| 100.0 * own.all.exact_match());
+        let questions = self.tasks.len();
+        ensure!(
+            first - second <= self.drop_max,
+            "{before} answers {first:.1} % of {questions} questions exactly, {after} {second:.1} %: \
+             more than --drop-max {} points less. Nothing was written; take a larger --type, or \
+             --calibrate it",
+            self.drop_max
+        );
+        let mut table = format!("| exact match | {before} | {after} |\n|---|---|---|\n");
+        let kinds = scores[0].by_kind.iter().zip(scores[1].by_kind.values());
+        let kinds = kinds.map(|((kind, before), after)| (kind.as_str(), before, after));
+        for (kind, before, after) in kinds.chain([("all", &scores[0].all, &scores[1].all)]) {
+            let [before, after] = [before, after].map(|own| 100.0 * own.exact_match());
+            writeln!(table, "| {kind} | {before:.1} % | {after:.1} % |")?;
+        }
+        let name = self.path.file_name().unwrap_or_default().display();
+        Ok(format!("{table}\n{questions} questions of `{name}`, answered greedily.\n"))
+    }
+
+    fn score(&self, dialect: &Dialect, path: &Path) -> Result<Summary> {
+        let exam =
+            Exam { tasks: &self.tasks, retriever: &self.corpus, sandbox: &self.sandbox, dialect };
+        let mut summary = Summary::default();
+        exam.put(ModelFile::open(path)?, "asking", &mut |task, run, score| {
+            summary.add(task, run, score);
+        })?;
+        Ok(summary)
+    }
+}

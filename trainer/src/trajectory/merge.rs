@@ -1,0 +1,76 @@
+//! `retort-train merge`: what several machines collected, in one file.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use serde_json::json;
+
+use super::manifest::{Manifest, file_sha256, manifest_path};
+use super::read::{read_collected, write_rows};
+use super::row::Trajectory;
+
+/// Put files of trajectories into one, each task once.
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// Files of trajectories, each with its manifest beside it.
+    #[arg(required = true)]
+    parts: Vec<PathBuf>,
+    /// File to write. `collect` goes on from it.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Files that cannot be read, or were made otherwise than the first: each difference is named.
+pub fn merge(args: &MergeArgs) -> Result<()> {
+    merge_files(&args.parts, &args.out)
+}
+
+/// Merges `parts` into `out`.
+///
+/// # Errors
+/// As [`merge`].
+pub fn merge_files(parts: &[PathBuf], out: &Path) -> Result<()> {
+    let mut rows: BTreeMap<String, Trajectory> = BTreeMap::new();
+    let mut merged: Option<Manifest> = None;
+    let (mut twice, mut is_complete) = (0, true);
+    for part in parts {
+        let path = manifest_path(part);
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            format!("{}: expected the manifest of a collection", path.display())
+        })?;
+        let own: Manifest = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no manifest", path.display()))?;
+        ensure!(own.stage == "collect", "{}: of {}, expected collect", path.display(), own.stage);
+        is_complete &= own.complete;
+        merged = Some(match merged {
+            None => own,
+            Some(mut first) => {
+                first.check_made_alike(&own, &path)?;
+                first.spent.add(&own.spent);
+                first
+            }
+        });
+        for row in read_collected(part)? {
+            match rows.entry(row.id.clone()) {
+                Entry::Vacant(place) => drop(place.insert(row)),
+                // The first of two rows is as good as the second.
+                Entry::Occupied(_) => twice += 1,
+            }
+        }
+    }
+    let Some(mut merged) = merged else { bail!("name at least one file") };
+    write_rows(out, rows.values())
+        .with_context(|| format!("{} cannot be written", out.display()))?;
+    merged.counts = [("rows".to_owned(), json!(rows.len()))].into_iter().collect();
+    merged.complete = is_complete;
+    merged.sha256 = is_complete.then(|| file_sha256(out)).transpose()?;
+    merged.write(&manifest_path(out))?;
+    println!("{} rows of {} files, {twice} twice: {}", rows.len(), parts.len(), out.display());
+    Ok(())
+}
