@@ -7,7 +7,7 @@
 //! Any other teacher: [`remote`] speaks to a server, [`questions`] has questions written about
 //! documents, [`gather`] collects what a teacher does, [`trajectory`] keeps it in files, [`filter`]
 //! says what is worth learning from. [`hub`] reads and writes published checkpoints and adapters,
-//! [`finetune`] trains them.
+//! [`finetune`] trains them, with the values in [`method`] where a recipe says nothing.
 //! [`score`] puts questions to a student, [`paper`] compares ways of learning, [`report`] compares
 //! runs, [`mod@bench`] measures the speed.
 
@@ -22,6 +22,7 @@ pub mod finetune;
 pub mod gather;
 pub mod gguf;
 pub mod hub;
+pub mod method;
 pub mod model;
 pub mod optimise;
 pub mod paper;

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use serde::Deserialize;
 
 use crate::hub::LoraConfig;
+use crate::method;
 use crate::recipe::DataConfig;
 
 /// A recipe as it is written. Defaults are those of the published method (arXiv 2505.17612).
@@ -53,7 +54,7 @@ pub struct FinetuneRecipe {
 }
 
 fn epochs() -> f64 {
-    2.0
+    f64::from(method::EPOCHS)
 }
 
 fn tokens_per_step() -> usize {
@@ -69,11 +70,11 @@ fn context_tokens() -> usize {
 }
 
 fn learning_rate() -> f32 {
-    2e-4
+    method::LEARNING_RATE as f32
 }
 
 fn gradient_norm_max() -> f32 {
-    1.0
+    method::GRADIENT_NORM_MAX
 }
 
 impl FinetuneRecipe {

@@ -114,6 +114,7 @@ fn train_config(recipe: &FinetuneRecipe, data: &TrainData, out: &Path) -> TrainC
         shards: recipe.shards,
         evaluate_every_tokens: tokens_budget.div_ceil(EVALUATIONS),
         checkpoint_every_steps: 50,
+        rounded: None,
         checkpoint: Some(out.join("checkpoint")),
     }
 }

@@ -50,7 +50,7 @@ pub fn write<E: From<io::Error>>(
         let mut values = Vec::new();
         let mut bytes = Vec::new();
         for (index, tensor) in tensors.iter().enumerate() {
-            let stored = stored(tensor, weights);
+            let stored = weights.of(tensor);
             let rows_max = (CHUNK / tensor.columns).max(1);
             for first in (0..tensor.rows).step_by(rows_max) {
                 let rows = first..(first + rows_max).min(tensor.rows);
@@ -65,13 +65,6 @@ pub fn write<E: From<io::Error>>(
         }
         Ok(())
     })
-}
-
-fn stored(tensor: &Tensor, weights: Weights) -> Weights {
-    match tensor.role {
-        Role::Gain | Role::Bias => Weights::F32,
-        Role::Matrix | Role::Embedding => weights.for_rows_of(tensor.columns),
-    }
 }
 
 fn padding(size: usize) -> usize {
@@ -96,7 +89,7 @@ fn header(metadata: &Metadata, tensors: &[Tensor], weights: Weights) -> Vec<u8> 
         let sizes = if vector { vec![tensor.columns] } else { vec![tensor.columns, tensor.rows] };
         out.extend((sizes.len() as u32).to_le_bytes());
         sizes.iter().for_each(|size| length(&mut out, *size));
-        let stored = stored(tensor, weights);
+        let stored = weights.of(tensor);
         out.extend(stored.tensor_type().to_le_bytes());
         length(&mut out, offset);
         offset += stored.bytes(tensor.rows * tensor.columns).next_multiple_of(ALIGNMENT);

@@ -11,8 +11,7 @@ pub(super) struct Packed {
     read: fn(&[u8], &mut [f32]),
 }
 
-const TYPES: [Packed; 6] = [
-    Packed { number: 2, values: 32, bytes: 18, read: q4_0 },
+const TYPES: [Packed; 5] = [
     Packed { number: 6, values: 32, bytes: 22, read: q5_0 },
     Packed { number: 7, values: 32, bytes: 24, read: q5_1 },
     Packed { number: 12, values: 256, bytes: 144, read: q4_k },
@@ -53,7 +52,7 @@ fn halves(bytes: &[u8], values: &mut [f32], value: impl Fn(usize, u8) -> f32) {
     each.for_each(|(index, (own, four))| *own = value(index, four));
 }
 
-fn q4_0(block: &[u8], values: &mut [f32]) {
+pub(super) fn read_q4_0(block: &[u8], values: &mut [f32]) {
     let (scale, bytes) = scale(block);
     halves(bytes, values, |_, four| scale * (f32::from(four) - 8.0));
 }

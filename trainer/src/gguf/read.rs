@@ -207,6 +207,7 @@ mod tests {
         let path = folder.path().join("student.gguf");
         let (model, vocabulary) = student();
         for (weights, error_max) in [
+            (Weights::Q4_0, 0.13),
             (Weights::F32, 0.0),
             (Weights::F16, 1e-3),
             (Weights::BF16, 8e-3),
@@ -218,6 +219,9 @@ mod tests {
             // The largest values are below 8; rounding is relative to them.
             let pairs = read.parameters.iter().zip(&model.parameters);
             let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let mut rounded = model.parameters.clone();
+            weights.round(&model.layout, &mut rounded);
+            assert_eq!(rounded, read.parameters, "{weights:?}");
             assert!(worst <= error_max * 8.0, "{weights:?}: {worst}");
         }
     }

@@ -11,6 +11,7 @@ use retort::engine::ModelFile;
 use retort::eval::{Summary, Task, read_tasks};
 use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::Dialect;
+use tempfile::TempPath;
 
 use crate::gather::{CorpusConfig, cache_dir, open_corpus};
 use crate::score::Exam;
@@ -69,8 +70,8 @@ impl Gate {
     pub fn pass(
         &self,
         dialect: &Dialect,
-        (before, whole): (&str, &Path),
-        (after, rounded): (&str, &Path),
+        (before, whole): (&str, &TempPath),
+        (after, rounded): (&str, &TempPath),
     ) -> Result<String> {
         let scores = [self.score(dialect, whole)?, self.score(dialect, rounded)?];
         let [first, second] = [&scores[0], &scores[1]].map(|own| 100.0 * own.all.exact_match());

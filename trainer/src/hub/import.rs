@@ -22,6 +22,7 @@ use crate::gguf::{Labels, Weights};
 const TYPES: [&str; 8] = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K"];
 /// What llama.cpp quantises, and what a quantised model is compared with.
 const WHOLE: Weights = Weights::BF16;
+const WHOLE_NAME: &str = "BF16";
 /// llama.cpp says nothing while it quantises; on a small board a large model takes long.
 const SILENCE_MAX: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
@@ -69,56 +70,129 @@ pub struct ImportModelArgs {
 /// # Errors
 /// A file that cannot be used, by its name; or a model that lost too much.
 pub fn run(args: &ImportModelArgs) -> Result<()> {
-    let kind = args.kind.to_uppercase();
-    let dialect = args.dialect.as_deref().map(Dialect::named).transpose()?;
-    let base = last_part(&args.checkpoint);
-    let name = args.name.clone().unwrap_or_else(|| base.clone());
-    let labels = Labels::of(name, args.license.clone(), dialect.as_ref());
-    let merged = args.adapter.as_deref().filter(|_| !args.adapter_only);
-    let checkpoint = Checkpoint::open(&args.checkpoint, merged)?;
-    let size = size_label(&checkpoint.shape);
-    let out = Out::new(&args.out, &file_name(&labels.name, &size, &kind, args.adapter_only));
-    if let (true, Some(adapter)) = (args.adapter_only, &args.adapter) {
-        let weights = direct(&kind).filter(|own| matches!(own, Weights::F32 | Weights::F16));
-        let Some(weights) = weights else { bail!("--type {kind}: an adapter is F32 or F16") };
-        write_adapter(&checkpoint, adapter, &out.path, &labels, weights)?;
-        println!("{}", out.path.display());
-        return Ok(());
+    let import = Import::open(args)?;
+    match &args.adapter {
+        Some(adapter) if args.adapter_only => import.write_adapter(adapter)?,
+        _ => import.write_model()?,
     }
-    let gate = Gate::open(&args.gate)?;
-    let calibration = calibrate(args, &kind, &checkpoint, dialect.as_ref())?;
-    let made = Made::new(&checkpoint, &labels, &calibration, &kind, &out.path, gate.is_some())?;
-    let figures = match (&gate, &made.whole, &dialect) {
-        (Some(gate), Some(whole), Some(dialect)) => {
-            let before = ("BF16", whole.as_ref());
-            Some(gate.pass(dialect, before, (&kind, made.rounded.as_ref()))?)
+    println!("{}", import.out.path.display());
+    Ok(())
+}
+
+/// What the arguments name, opened.
+struct Import<'a> {
+    args: &'a ImportModelArgs,
+    kind: String,
+    dialect: Option<Dialect>,
+    labels: Labels,
+    checkpoint: Checkpoint,
+    out: Out,
+}
+
+impl<'a> Import<'a> {
+    fn open(args: &'a ImportModelArgs) -> Result<Self> {
+        let kind = args.kind.to_uppercase();
+        let dialect = args.dialect.as_deref().map(Dialect::named).transpose()?;
+        let name = args.name.clone().unwrap_or_else(|| last_part(&args.checkpoint));
+        let labels = Labels::of(name, args.license.clone(), dialect.as_ref());
+        let merged = args.adapter.as_deref().filter(|_| !args.adapter_only);
+        let checkpoint = Checkpoint::open(&args.checkpoint, merged)?;
+        let size = size_label(&checkpoint.shape);
+        let named = file_name(&labels.name, &size, &kind, args.adapter_only);
+        Ok(Self { args, kind, dialect, labels, checkpoint, out: Out::new(&args.out, &named) })
+    }
+
+    fn write_adapter(&self, adapter: &Path) -> Result<()> {
+        let weights = direct(&self.kind).filter(|own| matches!(own, Weights::F32 | Weights::F16));
+        let Some(weights) = weights else {
+            bail!("--type {}: an adapter is F32 or F16", self.kind);
+        };
+        write_adapter(&self.checkpoint, adapter, &self.out.path, &self.labels, weights)
+    }
+
+    fn write_model(&self) -> Result<()> {
+        let gate = Gate::open(&self.args.gate)?;
+        let calibration = self.calibrate()?;
+        let Made { rounded, whole } = self.make(&calibration, gate.is_some())?;
+        let figures = match (&gate, &whole, &self.dialect) {
+            (Some(gate), Some(whole), Some(dialect)) => {
+                Some(gate.pass(dialect, (WHOLE_NAME, whole), (&self.kind, &rounded))?)
+            }
+            _ => None,
+        };
+        if let Some(table) = &figures {
+            eprint!("{table}");
         }
-        _ => None,
-    };
-    if let Some(table) = &figures {
-        eprint!("{table}");
+        keep_file(rounded, &self.out.path).with_context(|| self.refused())?;
+        match &self.out.card {
+            Some(card) => self.write_card(card, &calibration.said, figures.as_deref()),
+            None => Ok(()),
+        }
     }
-    let refused = || format!("{} cannot be written", out.path.display());
-    keep_file(made.rounded, &out.path).with_context(refused)?;
-    if let Some(path) = &out.card {
-        let file = ModelFile::open(&out.path)?;
-        let adapter = args.adapter.as_deref().map(last_part);
+
+    fn calibrate(&self) -> Result<Calibration> {
+        let (args, kind) = (self.args, &self.kind);
+        let (Some(trajectories), Some(dialect)) = (&args.calibrate, &self.dialect) else {
+            return Ok(Calibration::none());
+        };
+        if direct(kind).is_some() {
+            bail!(
+                "--calibrate changes nothing in type {kind}: leave it out, or take a smaller --type"
+            );
+        }
+        let tokens = args.calibrate_tokens;
+        Calibration::measure(&args.checkpoint, &self.checkpoint, trajectories, dialect, tokens)
+    }
+
+    /// Writes beside the file that is wanted.
+    fn make(&self, calibration: &Calibration, is_compared: bool) -> Result<Made> {
+        let beside = || {
+            let made = beside(&self.out.path).map(NamedTempFile::into_temp_path);
+            made.with_context(|| self.refused())
+        };
+        let write = |file: &TempPath, weights| {
+            write(&self.checkpoint, file, &self.labels, &calibration.metadata, weights)
+        };
+        let (rounded, direct) = (beside()?, direct(&self.kind));
+        let whole = (is_compared || direct.is_none()).then(beside).transpose()?;
+        if let Some(whole) = &whole {
+            write(whole, WHOLE)?;
+        }
+        match (direct, &whole) {
+            (Some(weights), _) => write(&rounded, weights)?,
+            (None, Some(whole)) => {
+                let settings =
+                    WorkerSettings { silence_max: SILENCE_MAX, ..WorkerSettings::default() };
+                let importance = calibration.importance.clone();
+                quantise(whole, &rounded, &self.kind, importance, &settings)
+                    .with_context(|| format!("--type {}", self.kind))?;
+            }
+            (None, None) => {}
+        }
+        Ok(Made { rounded, whole })
+    }
+
+    fn write_card(&self, path: &Path, calibrated: &str, figures: Option<&str>) -> Result<()> {
+        let file = ModelFile::open(&self.out.path)?;
+        let adapter = self.args.adapter.as_deref().map(last_part);
         let card = Card {
-            labels: &labels,
-            checkpoint: &checkpoint,
-            from: (&base, adapter.as_deref()),
-            kind: &kind,
-            calibrated: &calibration.said,
-            file: &last_part(&out.path),
+            labels: &self.labels,
+            checkpoint: &self.checkpoint,
+            from: (&last_part(&self.args.checkpoint), adapter.as_deref()),
+            kind: &self.kind,
+            calibrated,
+            file: &last_part(&self.out.path),
             sha256: &file.sha256,
             bytes: file.bytes,
-            figures: figures.as_deref(),
+            figures,
         };
-        replace_text(path, &card.text())
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+        let written = replace_text(path, &card.text());
+        written.with_context(|| format!("{} cannot be written", path.display()))
     }
-    println!("{}", out.path.display());
-    Ok(())
+
+    fn refused(&self) -> String {
+        format!("{} cannot be written", self.out.path.display())
+    }
 }
 
 fn last_part(path: &Path) -> String {
@@ -153,61 +227,9 @@ fn direct(kind: &str) -> Option<Weights> {
     }
 }
 
-fn calibrate(
-    args: &ImportModelArgs,
-    kind: &str,
-    checkpoint: &Checkpoint,
-    dialect: Option<&Dialect>,
-) -> Result<Calibration> {
-    let (Some(trajectories), Some(dialect)) = (&args.calibrate, dialect) else {
-        return Ok(Calibration::none());
-    };
-    if direct(kind).is_some() {
-        bail!("--calibrate changes nothing in type {kind}: leave it out, or take a smaller --type");
-    }
-    let tokens = args.calibrate_tokens;
-    Calibration::measure(&args.checkpoint, checkpoint, trajectories, dialect, tokens)
-}
-
 /// Files beside the one that is wanted.
 struct Made {
     rounded: TempPath,
     /// The model before its weights are rounded, where somebody needs it.
     whole: Option<TempPath>,
-}
-
-impl Made {
-    fn new(
-        checkpoint: &Checkpoint,
-        labels: &Labels,
-        calibration: &Calibration,
-        kind: &str,
-        out: &Path,
-        is_compared: bool,
-    ) -> Result<Self> {
-        let beside = || {
-            let made = beside(out).map(NamedTempFile::into_temp_path);
-            made.with_context(|| format!("{} cannot be written", out.display()))
-        };
-        let write = |file: &TempPath, weights| {
-            write(checkpoint, file, labels, &calibration.metadata, weights)
-        };
-        let (rounded, direct) = (beside()?, direct(kind));
-        let whole = (is_compared || direct.is_none()).then(beside).transpose()?;
-        if let Some(whole) = &whole {
-            write(whole, WHOLE)?;
-        }
-        match (direct, &whole) {
-            (Some(weights), _) => write(&rounded, weights)?,
-            (None, Some(whole)) => {
-                let settings =
-                    WorkerSettings { silence_max: SILENCE_MAX, ..WorkerSettings::default() };
-                let importance = calibration.importance.clone();
-                quantise(whole, &rounded, kind, importance, &settings)
-                    .with_context(|| format!("--type {kind}"))?;
-            }
-            (None, None) => {}
-        }
-        Ok(Self { rounded, whole })
-    }
 }

@@ -173,6 +173,22 @@ fn an_adapter_must_fit_its_base() {
 }
 
 #[test]
+fn an_adapter_by_itself_holds_nothing_whole() {
+    let folder = copy("qwen2-patterns");
+    let name = "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight";
+    change_header(&folder.path().join("adapter_model.safetensors"), |header| {
+        let moved = header.as_object_mut().unwrap().remove(name).unwrap();
+        header["base_model.model.model.embed_tokens.weight"] = moved;
+    });
+    let base = Checkpoint::open(&fixture("qwen2"), None).unwrap();
+    let out = folder.path().join("out.gguf");
+    let written = write_adapter(&base, folder.path(), &out, &Labels::default(), Weights::F32);
+    let told = format!("{:#}", written.unwrap_err());
+    assert!(told.contains("model.embed_tokens.weight is there whole"), "{told}");
+    assert!(!out.exists());
+}
+
+#[test]
 fn a_tokenizer_must_fit_the_model() {
     let spoilt: [(&str, Json, &str); 3] = [
         ("/model/type", json!("Unigram"), "model.type is Unigram, expected BPE"),

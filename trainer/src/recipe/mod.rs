@@ -71,6 +71,9 @@ pub struct Recipe {
     /// Peak of the learning rate, which warms up to it and falls to zero with the budget.
     #[serde(default = "learning_rate", skip_serializing_if = "is_usual_rate")]
     pub learning_rate: f32,
+    /// How the student's weights are stored. With Q4_0 every step computes with weights rounded so.
+    #[serde(default = "eight_bits", skip_serializing_if = "is_eight_bits")]
+    pub weights: Weights,
     /// Seed of initial values and order.
     pub seed: u64,
     /// Exercises of each skill.
@@ -101,6 +104,14 @@ fn learning_rate() -> f32 {
 
 fn is_usual_rate(rate: &f32) -> bool {
     *rate == learning_rate()
+}
+
+fn eight_bits() -> Weights {
+    Weights::Q8_0
+}
+
+fn is_eight_bits(weights: &Weights) -> bool {
+    *weights == eight_bits()
 }
 
 /// Recipes that start from one another, at most.
@@ -239,7 +250,7 @@ fn make(recipe: &Recipe, out: &Path) -> Result<PathBuf> {
     let mut console = Console::new(Some(&dir.join("metrics.jsonl")))?;
     let model = train(&config, model, &data, &mut console)?;
     let labels = Labels::of(recipe.name.clone(), Some(recipe.license.clone()), Some(&dialect));
-    gguf::export(&path, &model, &vocabulary, &labels, Weights::Q8_0)?;
+    gguf::export(&path, &model, &vocabulary, &labels, recipe.weights)?;
     measure::measure(recipe, &dialect, &path)?;
     Ok(path)
 }
@@ -332,6 +343,7 @@ fn train_config(recipe: &Recipe, dir: &Path) -> TrainConfig {
         phases_change_at: recipe.drills_until,
         optimiser: OptimiserConfig { learning_rate: recipe.learning_rate, ..small.optimiser },
         checkpoint: Some(dir.join("checkpoint")),
+        rounded: (recipe.weights == Weights::Q4_0).then_some(recipe.weights),
         evaluate_every_tokens: (recipe.tokens_budget / EVALUATIONS)
             .max(small.evaluate_every_tokens),
         ..small

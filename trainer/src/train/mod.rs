@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Header, Vectors};
-use crate::model::{BatchError, Lora, Model};
+use crate::gguf::Weights;
+use crate::model::{BatchError, Lora, Model, ShapeError};
 use crate::optimise::{Optimiser, OptimiserConfig};
 use crate::parallel::{Sequence, Shards};
 use mixture::Mixture;
@@ -45,6 +46,10 @@ pub struct TrainConfig {
     pub checkpoint_every_steps: u64,
     /// Where checkpoints go; a run goes on from the one that is there.
     pub checkpoint: Option<PathBuf>,
+    /// Every step computes with the weights as such a file will hold them, and changes them as they
+    /// are (quantisation-aware, with straight-through gradients, arXiv 1308.3432).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounded: Option<Weights>,
 }
 
 impl TrainConfig {
@@ -61,6 +66,7 @@ impl TrainConfig {
             evaluate_every_tokens: 250_000,
             checkpoint_every_steps: 200,
             checkpoint: None,
+            rounded: None,
         }
     }
 }
@@ -124,6 +130,9 @@ pub enum TrainError {
     /// The gradient stopped being finite.
     #[error("step {0}: the gradient is not finite; lower the learning rate")]
     Diverged(u64),
+    /// The model's shape is impossible.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// [`Progress`] asked to stop.
     #[error("stopped after step {0}")]
     Stopped(u64),
@@ -160,6 +169,18 @@ pub fn train(
     Ok(run.model)
 }
 
+/// What a step computes with: the model, or `rounded`, brought up to it.
+fn seen<'a>(
+    model: &'a Model,
+    rounded: &'a mut Option<Model>,
+    weights: Option<Weights>,
+) -> &'a Model {
+    let (Some(rounded), Some(weights)) = (rounded, weights) else { return model };
+    rounded.parameters.copy_from_slice(&model.parameters);
+    weights.round(&rounded.layout, &mut rounded.parameters);
+    rounded
+}
+
 fn crossed(before: u64, now: u64, every: u64) -> bool {
     every > 0 && before / every != now / every
 }
@@ -169,6 +190,8 @@ struct Run<'a> {
     data: &'a TrainData,
     fingerprint: String,
     model: Model,
+    /// The model with rounded weights, where the settings ask for it.
+    rounded: Option<Model>,
     optimiser: Optimiser,
     mixture: Mixture<'a>,
     shards: Shards,
@@ -189,6 +212,7 @@ impl<'a> Run<'a> {
             optimiser: Optimiser::new(config.optimiser.clone(), model.trained().0),
             mixture: Mixture::new(&data.sources, config.seed, MixtureState::default())?,
             shards: Shards::new(config.shards),
+            rounded: config.rounded.map(|_| Model::zeroed(model.shape.clone())).transpose()?,
             model,
             tokens: 0,
             steps: 0,
@@ -222,7 +246,8 @@ impl<'a> Run<'a> {
         if let Some(lora) = &mut self.model.lora {
             lora.step_seed = self.config.seed.wrapping_add(self.steps).rotate_left(32);
         }
-        let loss = self.shards.differentiate(&self.model, &batch)?;
+        let seen = seen(&self.model, &mut self.rounded, self.config.rounded);
+        let loss = self.shards.differentiate(seen, &batch)?;
         let learning_rate = self.optimiser.rate(done);
         let (tensors, parameters) = self.model.trained();
         let gradient = self.shards.gradient();
@@ -243,7 +268,8 @@ impl<'a> Run<'a> {
     }
 
     fn evaluate(&mut self) -> Result<Exactness, TrainError> {
-        evaluate(&self.model, &mut self.shards, &self.data.held_out, self.data.turn_end)
+        let seen = seen(&self.model, &mut self.rounded, self.config.rounded);
+        evaluate(seen, &mut self.shards, &self.data.held_out, self.data.turn_end)
     }
 
     fn save(&mut self) -> Result<(), TrainError> {
@@ -281,6 +307,7 @@ fn fingerprint(config: &TrainConfig, model: &Model, data: &TrainData) -> String 
     let budget = (tokens_budget, phases_change_at);
     let settings = (&model.shape, optimiser, seed, budget, tokens_per_step, shards);
     hash.update(format!("{settings:?}"));
+    hash.update(config.rounded.map_or_else(String::new, |rounded| format!("{rounded:?}")));
     for source in &data.sources {
         hash.update(format!("{:?} {}", source.shares, source.sequences.len()));
         for sequence in &source.sequences {

@@ -126,6 +126,25 @@ fn a_tiny_model_learns_to_copy() {
 }
 
 #[test]
+fn a_run_with_rounded_weights_is_judged_as_it_is_stored() {
+    let data = data();
+    let run = |rounded: Option<Weights>| {
+        let config = TrainConfig { rounded, ..config(150_000) };
+        let mut record = Record::default();
+        let mut model = train(&config, model(), &data, &mut record).unwrap();
+        Weights::Q4_0.round(&model.layout, &mut model.parameters);
+        let stored = evaluate(&model, &mut Shards::new(2), &data.held_out, data.turn_end).unwrap();
+        (record.losses, record.last.unwrap().loss, stored.loss)
+    };
+    let (losses, judged, stored) = run(Some(Weights::Q4_0));
+    // Rounded or not, it learns.
+    assert!(losses[losses.len() - 1] < losses[0] * 0.5, "{losses:?}");
+    assert_eq!(judged, stored);
+    let (_, judged, stored) = run(None);
+    assert!(stored > judged, "rounding afterwards costs nothing: {judged} {stored}");
+}
+
+#[test]
 fn a_resumed_run_computes_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let data = data();

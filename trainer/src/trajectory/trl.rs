@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::read::{read_trajectories, write_rows};
 use crate::durable::replace_text;
+use crate::method;
 use crate::tokenizer::CONTROL;
 
 /// Write trajectories and a ready configuration for TRL and axolotl.
@@ -100,6 +101,11 @@ fn absolute(path: &Path) -> Result<String> {
     Ok(path.to_string_lossy().into_owned())
 }
 
+/// Steps that a process of several adds up, a conversation each.
+fn steps_together(processes: u32) -> u32 {
+    method::STEP_CONVERSATIONS.div_ceil(processes.max(1))
+}
+
 /// For `trl sft --config`, with the values of the published method.
 fn sft(args: &ExportTrlArgs) -> Result<String> {
     let file = |name: &str| absolute(&args.out.join(name));
@@ -112,13 +118,13 @@ fn sft(args: &ExportTrlArgs) -> Result<String> {
         ("chat_template_path", json!(file("chat_template.jinja")?)),
         ("assistant_only_loss", json!(true)),
         ("max_length", json!(args.context_tokens)),
-        ("num_train_epochs", json!(2)),
+        ("num_train_epochs", json!(method::EPOCHS)),
         ("per_device_train_batch_size", json!(1)),
-        ("gradient_accumulation_steps", json!(8_u32.div_ceil(args.processes.max(1)))),
-        ("learning_rate", json!(2e-4)),
+        ("gradient_accumulation_steps", json!(steps_together(args.processes))),
+        ("learning_rate", json!(method::LEARNING_RATE)),
         ("lr_scheduler_type", json!("linear")),
-        ("max_grad_norm", json!(1.0)),
-        ("seed", json!(42)),
+        ("max_grad_norm", json!(method::GRADIENT_NORM_MAX)),
+        ("seed", json!(method::SEED)),
         ("logging_steps", json!(1)),
         ("save_strategy", json!("epoch")),
         ("report_to", json!("none")),
@@ -127,9 +133,9 @@ fn sft(args: &ExportTrlArgs) -> Result<String> {
     if !args.full {
         pairs.extend([
             ("use_peft", json!(true)),
-            ("lora_r", json!(64)),
-            ("lora_alpha", json!(128)),
-            ("lora_dropout", json!(0.05)),
+            ("lora_r", json!(method::LORA_RANK)),
+            ("lora_alpha", json!(method::LORA_ALPHA)),
+            ("lora_dropout", json!(method::LORA_DROPOUT)),
             ("lora_target_modules", json!(["all-linear"])),
         ]);
     }
@@ -178,23 +184,23 @@ fn axolotl(args: &ExportTrlArgs) -> Result<String> {
         ("chat_template_jinja", json!(template)),
         ("datasets", dataset),
         ("sequence_len", json!(args.context_tokens)),
-        ("num_epochs", json!(2)),
+        ("num_epochs", json!(method::EPOCHS)),
         ("micro_batch_size", json!(1)),
-        ("gradient_accumulation_steps", json!(8_u32.div_ceil(args.processes.max(1)))),
-        ("learning_rate", json!(2e-4)),
+        ("gradient_accumulation_steps", json!(steps_together(args.processes))),
+        ("learning_rate", json!(method::LEARNING_RATE)),
         ("lr_scheduler", json!("linear")),
         ("optimizer", json!("adamw_torch")),
-        ("max_grad_norm", json!(1.0)),
+        ("max_grad_norm", json!(method::GRADIENT_NORM_MAX)),
         ("bf16", json!("auto")),
-        ("seed", json!(42)),
+        ("seed", json!(method::SEED)),
         ("output_dir", json!(file("trained")?)),
     ];
     if !args.full {
         pairs.extend([
             ("adapter", json!("lora")),
-            ("lora_r", json!(64)),
-            ("lora_alpha", json!(128)),
-            ("lora_dropout", json!(0.05)),
+            ("lora_r", json!(method::LORA_RANK)),
+            ("lora_alpha", json!(method::LORA_ALPHA)),
+            ("lora_dropout", json!(method::LORA_DROPOUT)),
             ("lora_target_linear", json!(true)),
         ]);
     }
