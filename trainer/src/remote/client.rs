@@ -119,34 +119,33 @@ impl Client {
                 outcome => return outcome.map_err(|(error, _)| error),
             };
             failures += 1;
-            if failures >= self.config.attempts_max {
+            let asked = error.asked_to_wait();
+            let longest = Duration::from_secs_f64(self.config.retry_after_seconds_max);
+            if failures >= self.config.attempts_max || asked.is_some_and(|asked| asked > longest) {
                 return Err(CallError::GivenUp { attempts: failures, last: Box::new(error) });
             }
-            self.wait_after(&error, server, failures)?;
+            self.wait_after(server, failures, asked);
         }
     }
 
-    fn wait_after(&self, error: &CallError, server: usize, failures: u32) -> Result<(), CallError> {
-        let asked = error.asked_to_wait();
-        let longest = Duration::from_secs_f64(self.config.retry_after_seconds_max);
-        if asked.is_some_and(|asked| asked > longest) {
-            return Err(CallError::GivenUp { attempts: failures, last: Box::new(error.clone()) });
-        }
+    /// Waits until a request that failed so often, at last at `server`, may be sent again.
+    fn wait_after(&self, server: usize, failures: u32, asked: Option<Duration>) {
+        let is_alone = self.config.url.all().len() == 1;
+        let at_server = self.gate.note(server, false);
+        let failures = if is_alone { failures } else { at_server };
         let mut jitter = self.jitter.lock().unwrap_or_else(PoisonError::into_inner);
         let drawn = backoff(&self.config, failures, &mut *jitter);
         drop(jitter);
         let wait = asked.map_or(drawn, |asked| asked.max(drawn));
-        if self.config.url.all().len() > 1 {
-            // The next attempt goes elsewhere, or waits at the gate.
-            self.gate.close_for(server, wait, &*self.pace);
-            return Ok(());
+        // One of several is passed over meanwhile. Alone, it keeps all waiting only if it said so:
+        // the others would be told the same.
+        let closed = if is_alone { asked } else { Some(wait) };
+        if let Some(closed) = closed {
+            self.gate.close_for(server, closed, &*self.pace);
         }
-        if let Some(asked) = asked {
-            // The others would be told the same.
-            self.gate.close_for(server, asked, &*self.pace);
+        if is_alone {
+            self.pace.wait(wait);
         }
-        self.pace.wait(wait);
-        Ok(())
     }
 
     /// Sends the request once and accounts for it. An error comes with the server that was asked.
@@ -166,6 +165,9 @@ impl Client {
         let server = pass.server;
         let (outcome, received) = self.send(server, body);
         drop(pass);
+        if outcome.is_ok() {
+            self.gate.note(server, true);
+        }
         let used = self.used(&outcome, prompt, received);
         self.meter.settle(reserved, &used);
         spent.add(&used);

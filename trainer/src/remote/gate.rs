@@ -23,6 +23,8 @@ struct Door {
     next: Duration,
     /// The server is not to be asked before, if another can be.
     closed_until: Duration,
+    /// Requests that failed since one was answered.
+    failures: u32,
 }
 
 /// A request under way; dropped when it is over.
@@ -76,6 +78,15 @@ impl Gate {
         if let Some(door) = self.doors().get_mut(server) {
             door.closed_until = door.closed_until.max(pace.now() + time);
         }
+    }
+
+    /// Notes what became of a request at a server; returns how many failed there one after the
+    /// other.
+    pub fn note(&self, server: usize, answered: bool) -> u32 {
+        let mut doors = self.doors();
+        let Some(door) = doors.get_mut(server) else { return 0 };
+        door.failures = if answered { 0 } else { door.failures + 1 };
+        door.failures
     }
 
     fn doors(&self) -> MutexGuard<'_, Vec<Door>> {
