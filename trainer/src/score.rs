@@ -1,8 +1,9 @@
-//! Questions put to a student through the runtime's own loop, greedily, as `retort eval` does.
+//! Questions put to a student through the runtime's own loop, greedily, as `retort eval --samples 1`
+//! does.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use retort::agent::{Agent, Retriever, Run, Settings, SystemClock, Toolbox};
+use retort::agent::{Agent, Retriever, Run, Settings, Status, SystemClock, Toolbox};
 use retort::cancel::Cancel;
 use retort::engine::{ModelFile, WorkerEngine, WorkerSettings};
 use retort::eval::{Score, Task};
@@ -25,7 +26,7 @@ impl Exam<'_> {
     /// Has the student in `file` answer; `each` sees every run. The bar says what is done.
     ///
     /// # Errors
-    /// When the student is refused or its worker fails.
+    /// When the student is refused, or a run failed for another reason than what it wrote.
     pub fn put(
         &self,
         file: ModelFile,
@@ -50,6 +51,9 @@ impl Exam<'_> {
                 cancel: Cancel::default(),
             };
             let run = agent.run(&task.question, &mut ());
+            if let Status::ModelError { reason } | Status::Overloaded { reason } = &run.status {
+                bail!("{}: {reason}", task.question);
+            }
             each(task, &run, task.score(&run));
             bar.inc(1);
         }

@@ -64,8 +64,9 @@ fn check(header: &Header, base: &Header, file_bytes: u64) -> Result<(), GgufErro
         return Err(wrong(format!("{key} is {found}, the model's is {expected}")));
     }
     let alpha = header.float("adapter.lora.alpha")?;
-    if !alpha.is_finite() {
-        return Err(wrong(format!("adapter.lora.alpha is {alpha}, expected a finite number")));
+    // llama.cpp takes 0 for 1.
+    if !alpha.is_finite() || alpha == 0.0 {
+        return Err(wrong(format!("adapter.lora.alpha is {alpha}, expected a number but 0")));
     }
     check_pairs(&header.tensors, base)?;
     check_extents(header, file_bytes)
@@ -161,6 +162,10 @@ mod tests {
         assert_eq!(set("general.type", "model"), "general.type is model, expected adapter");
         assert!(set("general.architecture", "llama").ends_with("the model's is qwen2"));
         assert!(set("adapter.lora.alpha", "8").contains("adapter.lora.alpha"));
+        let zero = told(|own| {
+            own.metadata.insert("adapter.lora.alpha".to_owned(), Value::Float(0.0));
+        });
+        assert!(zero.unwrap().contains("expected a number but 0"));
         let changed = |index: usize, name: &'static str, dimensions: &'static [u64]| {
             told(move |own| {
                 let offset = own.tensors[index].offset;

@@ -9,7 +9,7 @@ use retort::engine::{
     Engine, Flow, ModelFile, SampleRequest, Sampling, Tokenizer, WorkerEngine, WorkerSettings,
 };
 use retort::transcript::{Dialect, Segment, Source, Transcript};
-use retort_tests::program;
+use retort_tests::{program, retort};
 use retort_train::dataset::encode_transcripts;
 use retort_train::gguf::Tensors;
 use retort_train::hub::{Checkpoint, HubConfig, parts, save_checkpoint};
@@ -41,7 +41,7 @@ fn fixture(name: &str) -> PathBuf {
 
 /// A checkpoint of random weights that reads a fixture's words, wide enough for types whose blocks
 /// have 256 values.
-fn wide(family: &str, folder: &Path) -> PathBuf {
+fn wide(family: &str, layers: usize, folder: &Path) -> PathBuf {
     let (base, out) = (folder.join("base"), folder.join(family));
     std::fs::create_dir_all(&base).unwrap();
     for name in ["tokenizer.json", "tokenizer_config.json", "generation_config.json"] {
@@ -52,6 +52,7 @@ fn wide(family: &str, folder: &Path) -> PathBuf {
     for key in ["hidden_size", "intermediate_size"] {
         config[key] = json!(256);
     }
+    config["num_hidden_layers"] = json!(layers);
     if let Some(head) = config.get_mut("head_dim").filter(|_| family == "llama") {
         *head = json!(64);
     }
@@ -137,7 +138,7 @@ fn computed(file: &Path, checkpoint: &Path) -> Vec<f32> {
 fn every_family_says_in_every_type_what_its_weights_say() {
     let dir = tempfile::tempdir().unwrap();
     for family in FAMILIES {
-        let checkpoint = wide(family, dir.path());
+        let checkpoint = wide(family, 2, dir.path());
         // The runtime rounds what a matrix reads as it rounds the matrix: keys and values to 16 bits,
         // everything to 8 where weights have fewer.
         for (kind, error_max) in TYPES {
@@ -215,7 +216,8 @@ fn importance(checkpoint: &Path, transcripts: &[Transcript]) -> (Model, Vec<(Str
 #[test]
 fn calibrated_weights_err_less_where_it_matters() {
     let dir = tempfile::tempdir().unwrap();
-    let checkpoint = wide("qwen2", dir.path());
+    // From eight layers on, llama.cpp stores some matrices of a calibrated Q4_0 file as Q4_1.
+    let checkpoint = wide("qwen2", 8, dir.path());
     let (rows, transcripts) = trajectories(dir.path());
     let (model, importance) = importance(&checkpoint, &transcripts);
     let error = |path: &Path| -> f64 {
@@ -238,7 +240,7 @@ fn calibrated_weights_err_less_where_it_matters() {
         let (before, after) = (error(&plain), error(&calibrated));
         assert!(after < 0.98 * before, "{kind}: {before}, calibrated {after}");
         let header = ModelFile::open(&calibrated).unwrap().header;
-        assert_eq!(header.integer("quantize.imatrix.entries_count").unwrap(), 14);
+        assert_eq!(header.integer("quantize.imatrix.entries_count").unwrap(), 56);
     }
     let none = dir.path().join("none.gguf");
     let [from, out] = [&checkpoint, &none].map(|own| own.to_str().unwrap());
@@ -264,8 +266,7 @@ fn a_model_that_lost_too_much_is_not_written() {
     let all = std::fs::read_to_string(format!("{world}/test.jsonl")).unwrap();
     let few: Vec<&str> = all.lines().skip(44).take(4).collect();
     std::fs::write(&tasks, few.join("\n")).unwrap();
-    std::fs::create_dir(at("models")).unwrap();
-    let out = at("models");
+    let out = at("models/");
     let gated = |further: &[&str]| {
         let first = ["import", &checkpoint, "--out", &out, "--dialect", "retort", "--license"];
         let gate = ["Apache-2.0", "--gate", &tasks, "--corpus", &corpus];
@@ -274,7 +275,7 @@ fn a_model_that_lost_too_much_is_not_written() {
     let done = gated(&["--type", "Q8_0"]);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let file = dir.path().join("models/small-755K-v1.0-Q8_0.gguf");
-    let card = std::fs::read_to_string(dir.path().join("models/README.md")).unwrap();
+    let card = std::fs::read_to_string(file.with_extension("md")).unwrap();
     let sha256 = ModelFile::open(&file).unwrap().sha256;
     for expected in ["license: \"apache-2.0\"", "| all | 100.0 % | 100.0 % |", &sha256] {
         assert!(card.contains(expected), "{expected}: {card}");
@@ -285,4 +286,42 @@ fn a_model_that_lost_too_much_is_not_written() {
     assert!(told.contains("Q4_0 75.0 %") && told.contains("Nothing was written"), "{told}");
     let names = std::fs::read_dir(dir.path().join("models")).unwrap().count();
     assert_eq!(names, 2, "nothing else was written");
+}
+
+#[test]
+fn a_question_is_answered_through_an_adapter() {
+    let home = tempfile::tempdir().unwrap();
+    let models = home.path().join(".local/share/retort/models");
+    std::fs::create_dir_all(&models).unwrap();
+    let [base, skill] = ["base", "skill"].map(|name| models.join(name).with_extension("gguf"));
+    let adapter = fixture("qwen2-patterns");
+    let alone = ["--adapter", adapter.to_str().unwrap(), "--adapter-only", "--dialect", "retort"];
+    import(&fixture("qwen2"), "F32", &base, &[]);
+    import(&fixture("qwen2"), "F32", &skill, &alone);
+    let ask = |further: &[&str], adapter: &str| {
+        let first =
+            ["ask", "Who?", "--json", "--corpus", "demo", "--samples", "1", "--steps-max", "1"];
+        let mut command = retort(home.path());
+        command.args(first).args(["--reply-tokens-max", "4", "--model", "base"]).args(further);
+        let done = command.env("RETORT_ADAPTER", adapter).output().unwrap();
+        let told = String::from_utf8_lossy(&done.stderr).into_owned();
+        serde_json::from_slice::<Value>(&done.stdout).map_err(|_| told)
+    };
+    let changed = ask(&[], "skill").unwrap();
+    let expected = ModelFile::open(&base).unwrap().with_adapter(&skill).unwrap().identity();
+    assert_eq!(changed["model"], json!({"name": expected.0, "sha256": expected.1}));
+    // It brings the dialect it was trained in; the base by itself is one for chats. Both prompts of
+    // a run count, the second with a reply of four tokens at most.
+    let apart = |other: &Value| {
+        let tokens = |run: &Value| run["usage"]["prompt_tokens"].as_u64().unwrap();
+        tokens(&changed).abs_diff(tokens(other))
+    };
+    let plain = ask(&["--dialect", "retort"], "").unwrap();
+    assert!(plain["model"]["name"] == "base" && apart(&plain) <= 4, "{changed} {plain}");
+    let chat = ask(&[], "").unwrap();
+    assert!(apart(&chat) > 40, "{changed} {chat}");
+    let bytes = base.metadata().unwrap().len().to_string();
+    let told = ask(&["--memory-bytes-max", &bytes], "skill").unwrap_err();
+    assert!(told.contains("MiB of memory for its weights"), "{told}");
+    assert!(ask(&[], "nothing").unwrap_err().contains("no such model in"));
 }

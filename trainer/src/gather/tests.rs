@@ -390,15 +390,21 @@ fn shards_are_merged_into_what_one_machine_collects() {
         |files: &[PathBuf]| merge_files(files, &merged).map_err(|error| format!("{error:#}"));
     parts(&[part(1), part(2), part(1)]).unwrap();
     assert_eq!(read_trajectories(&merged).unwrap(), whole);
-    assert!(manifest(&merged).complete);
-    // Nothing is missing, so nobody is asked again.
+    assert!(!manifest(&merged).complete);
+    // A part that comes late takes nothing away; nothing is missing, so nobody is asked again.
+    parts(&[part(2)]).unwrap();
+    assert_eq!(read_trajectories(&merged).unwrap(), whole);
     let asked = server.asked().len();
     scene.config.collect.shard = None;
     gather(&scene.config, &merged, Arc::new(SystemPace::default())).unwrap();
     assert_eq!(server.asked().len(), asked);
+    assert!(manifest(&merged).complete);
     // Rows of another teacher are another collection.
     scene.server().model = "another".to_owned();
     gather(&scene.config, &part(3), Arc::new(SystemPace::default())).unwrap();
-    let told = parts(&[part(1), part(3)]).unwrap_err();
-    assert!(told.contains("teacher was") && told.contains("made otherwise"), "{told}");
+    let told = parts(&[part(3)]).unwrap_err();
+    assert!(
+        told.contains("teacher was") && told.contains("merge it into a file of its own"),
+        "{told}"
+    );
 }

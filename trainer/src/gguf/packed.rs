@@ -11,7 +11,8 @@ pub(super) struct Packed {
     read: fn(&[u8], &mut [f32]),
 }
 
-const TYPES: [Packed; 5] = [
+const TYPES: [Packed; 6] = [
+    Packed { number: 3, values: 32, bytes: 20, read: q4_1 },
     Packed { number: 6, values: 32, bytes: 22, read: q5_0 },
     Packed { number: 7, values: 32, bytes: 24, read: q5_1 },
     Packed { number: 12, values: 256, bytes: 144, read: q4_k },
@@ -55,6 +56,12 @@ fn halves(bytes: &[u8], values: &mut [f32], value: impl Fn(usize, u8) -> f32) {
 pub(super) fn read_q4_0(block: &[u8], values: &mut [f32]) {
     let (scale, bytes) = scale(block);
     halves(bytes, values, |_, four| scale * (f32::from(four) - 8.0));
+}
+
+fn q4_1(block: &[u8], values: &mut [f32]) {
+    let (factor, rest) = scale(block);
+    let (least, bytes) = scale(rest);
+    halves(bytes, values, |_, four| factor * f32::from(four) + least);
 }
 
 /// Four bits of each value, and the fifth of all of them before those.

@@ -77,7 +77,13 @@ impl Gate {
         let [first, second] = [&scores[0], &scores[1]].map(|own| 100.0 * own.all.exact_match());
         let questions = self.tasks.len();
         ensure!(
-            first - second <= self.drop_max,
+            first > 0.0,
+            "{before} answers none of {questions} questions exactly: are they about --corpus, and is \
+             --dialect the one it was trained in? Nothing was written"
+        );
+        // 55 minus 53 of 100 is a little more than 2 in binary.
+        ensure!(
+            first - second <= self.drop_max + 1e-9,
             "{before} answers {first:.1} % of {questions} questions exactly, {after} {second:.1} %: \
              more than --drop-max {} points less. Nothing was written; take a larger --type, or \
              --calibrate it",

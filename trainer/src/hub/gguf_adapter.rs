@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::{Adapter, Checkpoint, Part, Source, parts};
 use crate::gguf::{self, Labels, Metadata, Value, Weights};
@@ -30,6 +30,12 @@ pub fn write_adapter(
         opened.refuse_replacement(name)?;
         let Tensor { rows, columns, .. } = part.tensor;
         let Some(update) = opened.update(name, rows, columns)? else { continue };
+        if !part.tensor.name.starts_with("blk.") {
+            bail!("{}: {name} is no layer of a block: merge it", adapter.display());
+        }
+        if update.scale == 0.0 {
+            bail!("{}: the scale of {name} is 0: it does nothing", adapter.display());
+        }
         let (a, mut b) = (update.a.clone(), update.b(0..rows)?);
         // One alpha serves the whole file; what a layer's own scale differs by goes into B.
         let own = update.scale * update.rank as f32;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use retort::engine::{ModelFile, WorkerSettings, quantise};
@@ -15,7 +15,7 @@ use super::card::{Card, file_name, size_label};
 use super::gate::{Gate, GateArgs};
 use super::write::write;
 use super::{Checkpoint, write_adapter};
-use crate::durable::{beside, keep_file, replace_text};
+use crate::durable::{beside, folder_of, keep_file, replace_text};
 use crate::gguf::{Labels, Weights};
 
 /// The first four are written here, the others by llama.cpp.
@@ -37,7 +37,8 @@ pub struct ImportModelArgs {
     /// Write the adapter by itself, for `retort ask --adapter`; --type is then F32 or F16.
     #[arg(long, requires = "adapter", conflicts_with_all = ["calibrate", "gate"])]
     adapter_only: bool,
-    /// The file to write. In a folder it is named as GGUF files are, with a model card beside it.
+    /// The file to write. In a folder (`DIR/`) it is named as GGUF files are, with the card of a model
+    /// beside it.
     #[arg(long, value_name = "FILE|DIR")]
     out: PathBuf,
     /// How matrices are stored.
@@ -48,7 +49,7 @@ pub struct ImportModelArgs {
     /// Dialect that the model was trained in.
     #[arg(long, value_name = "NAME")]
     dialect: Option<String>,
-    /// Name of the model [default: the folder's].
+    /// Name of the model [default: the folder's, and the adapter's].
     #[arg(long)]
     name: Option<String>,
     /// SPDX expression of the model's licence.
@@ -93,13 +94,15 @@ impl<'a> Import<'a> {
     fn open(args: &'a ImportModelArgs) -> Result<Self> {
         let kind = args.kind.to_uppercase();
         let dialect = args.dialect.as_deref().map(Dialect::named).transpose()?;
-        let name = args.name.clone().unwrap_or_else(|| last_part(&args.checkpoint));
+        let folders = [Some(&args.checkpoint), args.adapter.as_ref()].into_iter().flatten();
+        let usual = || folders.map(|own| last_part(own)).collect::<Vec<_>>().join("-");
+        let name = args.name.clone().unwrap_or_else(usual);
         let labels = Labels::of(name, args.license.clone(), dialect.as_ref());
         let merged = args.adapter.as_deref().filter(|_| !args.adapter_only);
         let checkpoint = Checkpoint::open(&args.checkpoint, merged)?;
         let size = size_label(&checkpoint.shape);
         let named = file_name(&labels.name, &size, &kind, args.adapter_only);
-        Ok(Self { args, kind, dialect, labels, checkpoint, out: Out::new(&args.out, &named) })
+        Ok(Self { args, kind, dialect, labels, checkpoint, out: Out::new(&args.out, &named)? })
     }
 
     fn write_adapter(&self, adapter: &Path) -> Result<()> {
@@ -209,10 +212,19 @@ struct Out {
 }
 
 impl Out {
-    fn new(out: &Path, name: &str) -> Self {
-        let card = out.is_dir().then(|| out.join("README.md"));
-        let path = if out.is_dir() { out.join(name) } else { out.to_owned() };
-        Self { path, card }
+    /// What is written as `out`; a file in a folder is called `name`.
+    fn new(out: &Path, name: &str) -> Result<Self> {
+        let refused = || format!("--out {}", out.display());
+        if out.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            fs::create_dir_all(out).with_context(refused)?;
+        }
+        if out.is_dir() {
+            let path = out.join(name);
+            return Ok(Self { card: Some(path.with_extension("md")), path });
+        }
+        // Hours may pass before it is written.
+        ensure!(folder_of(out).is_dir(), "{}: there is no such folder", refused());
+        Ok(Self { path: out.to_owned(), card: None })
     }
 }
 

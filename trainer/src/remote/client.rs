@@ -26,10 +26,16 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of an error's body that are read.
 const ERROR_BYTES_MAX: u64 = 64 << 10;
 
+/// A server's address, and the connections to it.
+struct Server {
+    url: String,
+    http: Agent,
+}
+
 /// One server or several of the same model, shared by all tasks: limits hold over all of them.
 pub struct Client {
     config: ServerConfig,
-    http: Agent,
+    servers: Vec<Server>,
     key: Option<Secret>,
     pace: Arc<dyn Pace>,
     gate: Gate,
@@ -52,13 +58,15 @@ impl Client {
     ) -> Result<Self> {
         config.check()?;
         let key = config.api_key_env.as_deref().map(Secret::from_environment).transpose()?;
+        let server = |url: &String| {
+            let http = http::agent(&config, url)?;
+            let url = format!("{}/chat/completions", url.trim_end_matches('/'));
+            Ok(Server { url, http })
+        };
+        let servers = config.url.all().iter().map(server).collect::<Result<Vec<_>>>()?;
         Ok(Self {
-            http: http::agent(&config)?,
-            gate: Gate::new(
-                config.url.all().len(),
-                config.concurrent_max,
-                config.requests_per_minute,
-            ),
+            gate: Gate::new(servers.len(), config.concurrent_max, config.requests_per_minute),
+            servers,
             meter: Meter::new(config.price, config.budget, before),
             jitter: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
             halted: Mutex::default(),
@@ -120,32 +128,37 @@ impl Client {
             };
             failures += 1;
             let asked = error.asked_to_wait();
-            let longest = Duration::from_secs_f64(self.config.retry_after_seconds_max);
-            if failures >= self.config.attempts_max || asked.is_some_and(|asked| asked > longest) {
+            let wait = self.pass_over(server, failures, asked);
+            if failures >= self.config.attempts_max || wait.is_none() {
                 return Err(CallError::GivenUp { attempts: failures, last: Box::new(error) });
             }
-            self.wait_after(server, failures, asked);
+            if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
+                self.pace.wait(wait);
+            }
         }
     }
 
-    /// Waits until a request that failed so often, at last at `server`, may be sent again.
-    fn wait_after(&self, server: usize, failures: u32, asked: Option<Duration>) {
-        let is_alone = self.config.url.all().len() == 1;
-        let at_server = self.gate.note(server, false);
-        let failures = if is_alone { failures } else { at_server };
-        let mut jitter = self.jitter.lock().unwrap_or_else(PoisonError::into_inner);
-        let drawn = backoff(&self.config, failures, &mut *jitter);
-        drop(jitter);
-        let wait = asked.map_or(drawn, |asked| asked.max(drawn));
-        // One of several is passed over meanwhile. Alone, it keeps all waiting only if it said so:
-        // the others would be told the same.
-        let closed = if is_alone { asked } else { Some(wait) };
-        if let Some(closed) = closed {
-            self.gate.close_for(server, closed, &*self.pace);
+    /// A request failed at `server`, as others before. Returns how long it waits before it is sent
+    /// again; `None` when that would be too long.
+    fn pass_over(&self, server: usize, failures: u32, asked: Option<Duration>) -> Option<Duration> {
+        let longest = Duration::from_secs_f64(self.config.retry_after_seconds_max);
+        let drawn = |failures| {
+            let mut jitter = self.jitter.lock().unwrap_or_else(PoisonError::into_inner);
+            asked.unwrap_or_default().max(backoff(&self.config, failures, &mut *jitter))
+        };
+        if self.servers.len() > 1 {
+            // The next attempt goes elsewhere at once, or waits at the gate.
+            self.gate.failed(server, &*self.pace, |failures| drawn(failures).min(longest));
+            return Some(Duration::ZERO);
         }
-        if is_alone {
-            self.pace.wait(wait);
+        if asked.is_some_and(|asked| asked > longest) {
+            return None;
         }
+        if let Some(asked) = asked {
+            // The others would be told the same.
+            self.gate.close_for(server, asked, &*self.pace);
+        }
+        Some(drawn(failures))
     }
 
     /// Sends the request once and accounts for it. An error comes with the server that was asked.
@@ -166,7 +179,7 @@ impl Client {
         let (outcome, received) = self.send(server, body);
         drop(pass);
         if outcome.is_ok() {
-            self.gate.note(server, true);
+            self.gate.answered(server);
         }
         let used = self.used(&outcome, prompt, received);
         self.meter.settle(reserved, &used);
@@ -197,9 +210,10 @@ impl Client {
 
     /// The answer, and the bytes of text that came whatever became of it.
     fn send(&self, server: usize, body: &str) -> (Result<Completion, CallError>, usize) {
-        let url = self.config.url.all().get(server).map_or("", String::as_str);
-        let url = format!("{}/chat/completions", url.trim_end_matches('/'));
-        let mut request = self.http.post(&url).header("content-type", "application/json");
+        let Some(Server { url, http }) = self.servers.get(server) else {
+            return (Err(CallError::Garbage("there is no such server".to_owned())), 0);
+        };
+        let mut request = http.post(url).header("content-type", "application/json");
         if let Some(key) = &self.key {
             request = request.header("authorization", key.header());
         }

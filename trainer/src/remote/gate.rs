@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use super::pace::Pace;
 
+/// A waiting request looks again at least so often.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 /// Lets requests begin, each at the server that has most room.
 pub struct Gate {
     concurrent_max: usize,
@@ -54,7 +57,11 @@ impl Gate {
                 door.next = begins + self.spacing;
                 break (server, begins, now);
             }
-            doors = self.left.wait(doors).unwrap_or_else(PoisonError::into_inner);
+            // Until a request is over, or a closed door opens.
+            let closed = doors.iter().map(|door| door.closed_until).filter(|until| *until > now);
+            let opens = closed.min().map_or(Duration::MAX, |until| until - now);
+            let left = self.left.wait_timeout(doors, opens.min(LONGEST_WAIT));
+            doors = left.unwrap_or_else(PoisonError::into_inner).0;
         };
         drop(doors);
         if begins > now {
@@ -66,27 +73,36 @@ impl Gate {
     /// The open door with room where a request begins first; while none is open, the one that opens
     /// first. `None` when there is no room.
     fn choose<'d>(&self, doors: &'d mut [Door], now: Duration) -> Option<(usize, &'d mut Door)> {
-        let any_open = doors.iter().any(|door| door.closed_until <= now);
-        let with_room = doors.iter_mut().enumerate().filter(|(_, door)| {
-            door.running < self.concurrent_max && (!any_open || door.closed_until <= now)
-        });
+        let opens = doors.iter().map(|door| door.closed_until).min()?.max(now);
+        let with_room = doors
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, door)| door.running < self.concurrent_max && door.closed_until <= opens);
         with_room.min_by_key(|(_, door)| (door.next.max(door.closed_until).max(now), door.running))
     }
 
-    /// No request begins at a server for so long, if another can be asked: it said so, or failed.
+    /// No request begins for so long at a server while another can be asked.
     pub fn close_for(&self, server: usize, time: Duration, pace: &dyn Pace) {
         if let Some(door) = self.doors().get_mut(server) {
             door.closed_until = door.closed_until.max(pace.now() + time);
         }
     }
 
-    /// Notes what became of a request at a server; returns how many failed there one after the
-    /// other.
-    pub fn note(&self, server: usize, answered: bool) -> u32 {
-        let mut doors = self.doors();
-        let Some(door) = doors.get_mut(server) else { return 0 };
-        door.failures = if answered { 0 } else { door.failures + 1 };
-        door.failures
+    /// A request was answered at a server.
+    pub fn answered(&self, server: usize) {
+        if let Some(door) = self.doors().get_mut(server) {
+            door.failures = 0;
+        }
+    }
+
+    /// A request failed at a server: it is passed over for the time that follows from how many
+    /// failed there one after the other. Those that were under way with the first count as one.
+    pub fn failed(&self, server: usize, pace: &dyn Pace, time: impl FnOnce(u32) -> Duration) {
+        let now = pace.now();
+        if let Some(door) = self.doors().get_mut(server) {
+            door.failures += u32::from(door.closed_until <= now);
+            door.closed_until = door.closed_until.max(now + time(door.failures.max(1)));
+        }
     }
 
     fn doors(&self) -> MutexGuard<'_, Vec<Door>> {
@@ -157,5 +173,22 @@ mod tests {
         assert!(pace.waits().is_empty());
         assert_eq!(gate.enter(&pace).server, 0);
         assert_eq!(pace.waits(), [Duration::from_secs(5)]);
+    }
+
+    #[test]
+    fn what_fails_together_counts_once_and_an_answer_forgives() {
+        let (gate, pace) = (Gate::new(2, 8, None), StillPace::default());
+        let seconds = |failures: u32| Duration::from_secs(u64::from(failures));
+        for _ in 0..5 {
+            gate.failed(0, &pace, seconds);
+        }
+        gate.close_for(1, Duration::from_secs(100), &pace);
+        drop(gate.enter(&pace));
+        gate.failed(0, &pace, seconds);
+        drop(gate.enter(&pace));
+        gate.answered(0);
+        gate.failed(0, &pace, seconds);
+        assert_eq!(gate.enter(&pace).server, 0);
+        assert_eq!(pace.waits(), [1, 2, 1].map(Duration::from_secs));
     }
 }

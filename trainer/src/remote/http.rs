@@ -9,12 +9,12 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use super::config::ServerConfig;
 use super::error::CallError;
 
-/// An agent with the configured time-outs and authorities. It follows no redirect: a request holds
+/// An agent for the server at `url` with the configured time-outs and authorities. It follows no redirect: a request holds
 /// the key.
 ///
 /// # Errors
 /// An unreadable certificate.
-pub fn agent(config: &ServerConfig) -> Result<Agent> {
+pub fn agent(config: &ServerConfig, url: &str) -> Result<Agent> {
     let seconds = |value: f64| Some(Duration::from_secs_f64(value));
     let mut builder = Agent::config_builder()
         .http_status_as_error(false)
@@ -25,7 +25,7 @@ pub fn agent(config: &ServerConfig) -> Result<Agent> {
         .timeout_per_read(seconds(config.silence_seconds_max))
         .timeout_global(seconds(config.request_seconds_max))
         .max_idle_connections_per_host(config.concurrent_max);
-    if config.url.all().iter().all(|url| is_loopback(url)) {
+    if is_loopback(url) {
         builder = builder.proxy(None);
     }
     if let Some(path) = &config.certificate {

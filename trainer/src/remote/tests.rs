@@ -293,3 +293,17 @@ fn several_servers_share_the_work_and_stand_in_for_one_another() {
     }
     assert!(client.spent().failures >= 1, "{:?} of {gone}", client.spent());
 }
+
+#[test]
+fn one_of_several_that_asks_for_a_long_pause_is_passed_over() {
+    let pause = vec![("retry-after", "7200".to_owned())];
+    let away = Server::start(move |_| Act::Status(429, pause.clone(), "later".to_owned()));
+    let good = server(vec![]);
+    let urls = serde_json::from_value(json!([away.url(), good.url()])).unwrap();
+    let (client, pace) = client(ServerConfig { url: urls, ..config(&good) });
+    for _ in 0..20 {
+        assert_eq!(complete(&client).unwrap(), "All is well.");
+    }
+    assert_eq!((client.spent().requests, client.spent().failures), (20, 1));
+    assert!(pace.waits().is_empty());
+}

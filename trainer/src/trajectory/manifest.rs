@@ -50,32 +50,50 @@ impl Manifest {
         }
     }
 
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// When it cannot be read, is none, or is of a newer format.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("{} cannot be read", path.display()))?;
+        let manifest: Self = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no manifest", path.display()))?;
+        if manifest.format > MANIFEST_FORMAT {
+            bail!(
+                "{}: a manifest of format {}; this program reads up to {MANIFEST_FORMAT}: use a \
+                 newer retort-train",
+                path.display(),
+                manifest.format
+            );
+        }
+        Ok(manifest)
+    }
+
     /// The manifest of an earlier run of the same stage, if there is one.
     ///
     /// # Errors
     /// When it is none, is of a newer format, or the rows were made otherwise: each difference is
     /// named.
     pub fn earlier(&self, path: &Path) -> Result<Option<Self>> {
-        let Ok(text) = fs::read_to_string(path) else { return Ok(None) };
-        let earlier: Self = serde_json::from_str(&text)
-            .with_context(|| format!("{} is no manifest", path.display()))?;
-        if earlier.format > MANIFEST_FORMAT {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let earlier = Self::read(path)?;
+        let differences = self.differences(&earlier);
+        if !differences.is_empty() {
             bail!(
-                "{}: a manifest of format {}; this program reads up to {MANIFEST_FORMAT}: use a \
-                 newer retort-train",
-                path.display(),
-                earlier.format
+                "{}: the rows there were made otherwise ({differences}); name another file with \
+                 --out, or remove these",
+                path.display()
             );
         }
-        self.check_made_alike(&earlier, path)?;
         Ok(Some(earlier))
     }
 
-    /// Refuses rows, those of the manifest `earlier` at `path`, that were made otherwise.
-    ///
-    /// # Errors
-    /// Each difference by name.
-    pub fn check_made_alike(&self, earlier: &Self, path: &Path) -> Result<()> {
+    /// What made the rows of `earlier` differently, in words; empty when nothing did.
+    #[must_use]
+    pub fn differences(&self, earlier: &Self) -> String {
         let all = self.made_by.keys().chain(earlier.made_by.keys());
         let mut differ: Vec<String> = all
             .filter(|key| self.made_by.get(*key) != earlier.made_by.get(*key))
@@ -86,15 +104,7 @@ impl Manifest {
             .collect();
         differ.sort();
         differ.dedup();
-        if !differ.is_empty() {
-            bail!(
-                "{}: the rows there were made otherwise ({}); name another file with --out, or \
-                 remove these",
-                path.display(),
-                differ.join("; ")
-            );
-        }
-        Ok(())
+        differ.join("; ")
     }
 
     /// Writes it.

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde_json::json;
 
-use super::manifest::{Manifest, file_sha256, manifest_path};
+use super::manifest::{Manifest, manifest_path};
 use super::read::{read_collected, write_rows};
 use super::row::Trajectory;
 
@@ -18,7 +18,7 @@ pub struct MergeArgs {
     /// Files of trajectories, each with its manifest beside it.
     #[arg(required = true)]
     parts: Vec<PathBuf>,
-    /// File to write. `collect` goes on from it.
+    /// File to write; what it holds already stays. `collect` goes on from it.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -36,22 +36,25 @@ pub fn merge(args: &MergeArgs) -> Result<()> {
 /// # Errors
 /// As [`merge`].
 pub fn merge_files(parts: &[PathBuf], out: &Path) -> Result<()> {
+    let earlier = out.exists().then(|| out.to_owned());
     let mut rows: BTreeMap<String, Trajectory> = BTreeMap::new();
     let mut merged: Option<Manifest> = None;
-    let (mut twice, mut is_complete) = (0, true);
-    for part in parts {
+    let mut twice = 0;
+    for part in earlier.iter().chain(parts) {
         let path = manifest_path(part);
-        let text = std::fs::read_to_string(&path).with_context(|| {
-            format!("{}: expected the manifest of a collection", path.display())
-        })?;
-        let own: Manifest = serde_json::from_str(&text)
-            .with_context(|| format!("{} is no manifest", path.display()))?;
+        let own = Manifest::read(&path)?;
         ensure!(own.stage == "collect", "{}: of {}, expected collect", path.display(), own.stage);
-        is_complete &= own.complete;
         merged = Some(match merged {
             None => own,
             Some(mut first) => {
-                first.check_made_alike(&own, &path)?;
+                let differences = first.differences(&own);
+                if !differences.is_empty() {
+                    bail!(
+                        "{}: made otherwise than the parts before it ({differences}); merge it \
+                         into a file of its own",
+                        part.display()
+                    );
+                }
                 first.spent.add(&own.spent);
                 first
             }
@@ -67,9 +70,9 @@ pub fn merge_files(parts: &[PathBuf], out: &Path) -> Result<()> {
     let Some(mut merged) = merged else { bail!("name at least one file") };
     write_rows(out, rows.values())
         .with_context(|| format!("{} cannot be written", out.display()))?;
+    // Only `collect` knows whether a task is missing.
+    (merged.complete, merged.sha256) = (false, None);
     merged.counts = [("rows".to_owned(), json!(rows.len()))].into_iter().collect();
-    merged.complete = is_complete;
-    merged.sha256 = is_complete.then(|| file_sha256(out)).transpose()?;
     merged.write(&manifest_path(out))?;
     println!("{} rows of {} files, {twice} twice: {}", rows.len(), parts.len(), out.display());
     Ok(())
