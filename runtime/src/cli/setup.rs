@@ -228,11 +228,10 @@ fn check_memory(file: &ModelFile, settings: &Settings) -> Result<(), EngineError
     Err(EngineError::Refused { path: file.display.clone(), reason })
 }
 
-/// The header that says what a model was trained on: the adapter's, where there is one that does.
-fn trained_header(model: &Model) -> &Header {
+/// The header of the model's adapter, where there is one that says what it was trained on.
+fn adapter_header(model: &Model) -> Option<&Header> {
     let adapter = model.file.adapter.as_ref().map(|adapter| &adapter.header);
-    let adapter = adapter.filter(|header| header.text(DIALECT_KEY).is_ok());
-    adapter.unwrap_or(&model.file.header)
+    adapter.filter(|header| header.text(DIALECT_KEY).is_ok())
 }
 
 /// The dialect a model reads. One that does not say, but has a template for chats, was not
@@ -240,8 +239,7 @@ fn trained_header(model: &Model) -> &Header {
 fn trained_dialect(model: &Model) -> &str {
     let header = &model.file.header;
     let is_chat = || header.text(CHAT_TEMPLATE_KEY).is_ok();
-    let adapter = model.file.adapter.as_ref();
-    let of_adapter = adapter.and_then(|adapter| adapter.header.text(DIALECT_KEY).ok());
+    let of_adapter = adapter_header(model).and_then(|header| header.text(DIALECT_KEY).ok());
     let named = of_adapter.or(model.manifest.dialect.as_deref());
     let named = named.or_else(|| header.text(DIALECT_KEY).ok());
     named.unwrap_or(if is_chat() { "chat" } else { OWN_DIALECT })
@@ -249,7 +247,8 @@ fn trained_dialect(model: &Model) -> &str {
 
 /// A student that reads words it was not trained on answers worse, and nothing else would say why.
 fn warn_of_other_words(model: &Model, dialect: &Dialect) {
-    let (name, header) = (&model.file.identity().0, trained_header(model));
+    let header = adapter_header(model).unwrap_or(&model.file.header);
+    let name = model.file.identity().0;
     let trained = header.text(DIALECT_KEY).is_ok_and(|trained| trained == dialect.name());
     if trained && header.text(DIALECT_HASH_KEY).is_ok_and(|hash| hash != dialect.hash()) {
         let dialect = dialect.name();

@@ -6,7 +6,7 @@ use std::io::BufReader;
 use std::path::Path;
 
 use super::EngineError;
-use super::family::check_extents;
+use super::family::{check_extents, wrong};
 use super::gguf::{GgufError, Header, TensorInfo};
 use super::model_file::hash;
 
@@ -44,10 +44,6 @@ impl AdapterFile {
         let path = absolute.to_string_lossy().into_owned();
         Ok(Self { name, sha256, bytes, header, path })
     }
-}
-
-fn wrong(message: String) -> GgufError {
-    GgufError::Malformed(message)
 }
 
 /// Checks an adapter of `file_bytes` against the header of its base.

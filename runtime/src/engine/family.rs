@@ -79,7 +79,7 @@ pub fn check(header: &Header, file_bytes: u64) -> Result<Family, GgufError> {
     Ok(Family { architecture: name.to_owned(), context_tokens, vocabulary, context_token_bytes })
 }
 
-fn wrong(message: String) -> GgufError {
+pub(super) fn wrong(message: String) -> GgufError {
     GgufError::Malformed(message)
 }
 

@@ -3,7 +3,8 @@
 //! A teacher (`teacher`: a server, a GGUF file, the programmatic one) walks the runtime's own loop,
 //! sandbox and corpus (`agent`), or writes a chain of thought (`cot`). `tasks` reads questions,
 //! `pool` runs them side by side and appends each row before the next is begun, so that a run that
-//! was cut off goes on where it stopped. A [`Shard`] of the tasks is for one of several machines. `words` has what teachers are told; students never see it.
+//! was cut off goes on where it stopped. A [`Shard`] of the tasks is for one of several machines.
+//! `words` has what teachers are told; students never see it.
 
 mod agent;
 mod command;

@@ -82,9 +82,7 @@ impl Update {
         multiply(self.scale, b, a, 1.0, MatrixMut::new(values, count, self.columns));
         Ok(())
     }
-}
 
-impl Update {
     /// Some rows of B, row-major.
     ///
     /// # Errors

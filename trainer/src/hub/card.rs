@@ -29,8 +29,8 @@ pub fn file_name(name: &str, size: &str, kind: &str, is_adapter: bool) -> String
         parts.push(size);
     }
     let is_version =
-        |part: &&&str| part.strip_prefix('v').is_some_and(|rest| is_number(rest, str::is_empty));
-    if !parts.iter().any(|part| is_version(&part)) {
+        |part: &&str| part.strip_prefix('v').is_some_and(|rest| is_number(rest, str::is_empty));
+    if !parts.iter().any(is_version) {
         parts.push("v1.0");
     }
     parts.push(kind);
