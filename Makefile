@@ -13,15 +13,19 @@ TOOL := runtime/tools/convert
 TOOL_FLAGS = --release --manifest-path $(TOOL)/Cargo.toml --target-dir $(dir $(PROGRAMS))convert
 TOOL_TARGET := wasm32-unknown-unknown
 
-.PHONY: demo test setup build lint tool guest guest-test cross cross-test trl
+# The compiler of the CUDA kernels, for the test that all of them compile; it needs no GPU.
+NVRTC = $(PROGRAMS)/nvrtc
+NVRTC_VERSION := 13.0.88
+
+.PHONY: demo test setup build lint tool nvrtc guest guest-test cross cross-test trl
 
 demo: build
 	@sh models/demo.sh $(PROGRAMS)/retort
 
 # Tests whose data are not there are skipped; they leave their names.
-test: build
+test: build nvrtc
 	@rm -f $(PROGRAMS)/skipped-tests
-	cargo test $(CARGO_FLAGS) --workspace
+	LD_LIBRARY_PATH="$(NVRTC)/nvidia/cu13/lib:$$LD_LIBRARY_PATH" cargo test $(CARGO_FLAGS) --workspace
 	cargo test $(TOOL_FLAGS)
 	@if [ -f $(PROGRAMS)/skipped-tests ]; then \
 	  echo "skipped: $$(wc -l < $(PROGRAMS)/skipped-tests) tests"; cat $(PROGRAMS)/skipped-tests; \
@@ -42,6 +46,14 @@ lint: setup
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(CARGO_FLAGS) --workspace --no-deps
+
+# Where it cannot be had, the test is skipped.
+nvrtc: build
+	@if [ ! -e $(NVRTC)/nvidia/cu13/lib/libnvrtc.so.13 ]; then \
+	  command -v pip3 >/dev/null || $(MAKE) --no-print-directory setup PACKAGES="python3-pip"; \
+	  pip3 install -qq --no-deps --target $(NVRTC) nvidia-cuda-nvrtc==$(NVRTC_VERSION) \
+	    || rm -rf $(NVRTC); \
+	fi
 
 # Builds the example of a tool again, in place: the same source gives the same bytes.
 tool:

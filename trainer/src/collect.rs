@@ -19,11 +19,15 @@ use retort_transcript::{Dialect, Transcript};
 use serde::{Deserialize, Serialize};
 
 use crate::teach::{Manner, Slips, TeacherEngine, first_search_missed};
-use crate::world::{self, Domain, Style, Task, TaskKind, World, WorldConfig};
+use crate::world::{self, Domain, Style, Task, TaskKind, World, WorldConfig, WorldError};
 
 /// Passages a search returns, drawn per task: mostly the runtime's default, but a student that
 /// has seen only one number fails on others.
 const PASSAGES: [usize; 6] = [3, 3, 3, 2, 4, 3];
+
+/// Seeds that are tried for one world: about one in a hundred of 400 documents lacks a kind of
+/// question among its few held-out pages.
+const WORLD_ATTEMPTS: u64 = 8;
 
 /// What to collect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -162,22 +166,29 @@ impl Clock for StillClock {
     }
 }
 
-/// The world that `config` puts at `index`.
+/// The world that `config` puts at `index`. Where its pages happen to allow too few questions of a
+/// kind, another one stands there.
 ///
 /// # Errors
-/// When the generator cannot make it.
+/// When the generator cannot make it, however often it tries.
 pub fn world(config: &CollectConfig, index: usize) -> Result<World> {
     let domain = config.domains.get(index % config.domains.len().max(1)).copied();
     let domain = domain.context("collect.domains is empty: name gazetteer, plant or both")?;
-    let config = WorldConfig {
-        seed: config.seed.wrapping_add(index as u64),
-        domain,
-        style: config.style,
-        documents: config.documents,
-        test_tasks: config.held_out_tasks,
-        train_tasks: config.tasks,
+    let generate = |attempt: u64| {
+        let seed = config.seed.wrapping_add(index as u64).wrapping_add(attempt << 32);
+        world::generate(&WorldConfig {
+            seed,
+            domain,
+            style: config.style,
+            documents: config.documents,
+            test_tasks: config.held_out_tasks,
+            train_tasks: config.tasks,
+        })
     };
-    Ok(world::generate(&config)?)
+    let too_few =
+        |made: &Result<World, WorldError>| matches!(made, Err(WorldError::TooFewDocuments { .. }));
+    let made = (0..WORLD_ATTEMPTS).map(generate).find(|made| !too_few(made));
+    Ok(made.unwrap_or_else(|| generate(0))?)
 }
 
 /// Collects in all worlds. `finished` is called after each.

@@ -2,7 +2,7 @@
 //!
 //! [`model`] is the network with its gradients, [`optimise`] changes its parameters,
 //! [`tokenizer`] cuts text into tokens, [`dataset`] turns rendered transcripts into sequences,
-//! [`train`] is the loop, [`checkpoint`] makes it resumable, and [`gguf`] writes what the runtime
+//! [`train`] is the loop, [`cuda`] its place on an NVIDIA device, [`checkpoint`] makes it resumable, and [`gguf`] writes what the runtime
 //! reads. [`world`] makes documents and questions, [`teach`] answers them through the agent loop.
 //! Any other teacher: [`remote`] speaks to a server, [`questions`] has questions written about
 //! documents, [`gather`] collects what a teacher does, [`trajectory`] keeps it in files, [`filter`]
@@ -14,6 +14,7 @@
 pub mod bench;
 pub mod checkpoint;
 pub mod collect;
+pub mod cuda;
 pub mod dataset;
 pub mod distil;
 pub mod durable;

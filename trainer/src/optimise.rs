@@ -49,13 +49,54 @@ impl Default for OptimiserConfig {
     }
 }
 
-const MOMENTUM: f32 = 0.95;
+/// Share of Muon's momentum that stays.
+pub(crate) const MOMENTUM: f32 = 0.95;
 const ADAM_FIRST: f32 = 0.9;
 const ADAM_SECOND: f32 = 0.98;
 const ADAM_EPSILON: f32 = 1e-8;
 /// Coefficients of the quintic Newton-Schulz iteration, and how often it runs.
-const NEWTON_SCHULZ: [f32; 3] = [3.4445, -4.775, 2.0315];
-const NEWTON_SCHULZ_STEPS: usize = 5;
+pub(crate) const NEWTON_SCHULZ: [f32; 3] = [3.4445, -4.775, 2.0315];
+pub(crate) const NEWTON_SCHULZ_STEPS: usize = 5;
+
+/// What one AdamW step does to a tensor; the corrections of the moments' zero start are folded into
+/// `step` and `epsilon`.
+pub(crate) struct AdamTerms {
+    /// What stays of the parameters.
+    pub keep: f32,
+    /// What stays of the moments.
+    pub rates: [f32; 2],
+    /// Size of the step.
+    pub step: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+}
+
+impl OptimiserConfig {
+    /// The learning rate of the step after `steps` when `done` of the budget (0 to 1) is spent.
+    #[must_use]
+    pub fn rate(&self, steps: u64, done: f64) -> f32 {
+        let warm = (steps + 1) as f32 / self.warmup_steps.max(1) as f32;
+        self.learning_rate * warm.min(1.0) * (1.0 - done.clamp(0.0, 1.0)) as f32
+    }
+
+    /// The AdamW step number `steps`, from 1, of a tensor.
+    pub(crate) fn adam_terms(&self, role: Role, rate: f32, steps: u64) -> AdamTerms {
+        let decay = if role == Role::Matrix { self.weight_decay } else { 0.0 };
+        let correction = |rate: f32| 1.0 - rate.powi(i32::try_from(steps).unwrap_or(i32::MAX));
+        let second = correction(ADAM_SECOND).sqrt();
+        AdamTerms {
+            keep: 1.0 - rate * decay,
+            rates: [ADAM_FIRST, ADAM_SECOND],
+            step: rate * second / correction(ADAM_FIRST),
+            epsilon: ADAM_EPSILON * second,
+        }
+    }
+}
+
+/// Steps of every matrix then have the size AdamW's would have.
+pub(crate) fn muon_size(rows: usize, columns: usize) -> f32 {
+    0.2 * (rows.max(columns) as f32).sqrt()
+}
 
 /// The optimiser with its state: two values per parameter.
 pub struct Optimiser {
@@ -101,13 +142,6 @@ impl Optimiser {
             steps: 0,
             scratch: tensors.iter().map(|_| Scratch::default()).collect(),
         }
-    }
-
-    /// The learning rate of the next step when `done` of the budget (0 to 1) is spent.
-    #[must_use]
-    pub fn rate(&self, done: f64) -> f32 {
-        let warm = (self.steps + 1) as f32 / self.config.warmup_steps.max(1) as f32;
-        self.config.learning_rate * warm.min(1.0) * (1.0 - done.clamp(0.0, 1.0)) as f32
     }
 
     /// Changes `parameters` by one step at the learning rate `rate`. Gives the norm of the gradient
@@ -182,21 +216,9 @@ fn jobs<'a>(
 }
 
 fn adam(job: Job<'_>, config: &OptimiserConfig, rate: f32, steps: u64) {
-    let decay = if job.tensor.role == Role::Matrix { config.weight_decay } else { 0.0 };
-    let correction = |rate: f32| 1.0 - rate.powi(i32::try_from(steps).unwrap_or(i32::MAX));
-    // Both corrections of the moments' zero start, folded into rate and epsilon.
-    let second = correction(ADAM_SECOND).sqrt();
-    let step = rate * second / correction(ADAM_FIRST);
-    scale(job.parameters, 1.0 - rate * decay);
-    adam_step(
-        job.parameters,
-        job.gradient,
-        job.first,
-        job.second,
-        [ADAM_FIRST, ADAM_SECOND],
-        step,
-        ADAM_EPSILON * second,
-    );
+    let AdamTerms { keep, rates, step, epsilon } = config.adam_terms(job.tensor.role, rate, steps);
+    scale(job.parameters, keep);
+    adam_step(job.parameters, job.gradient, job.first, job.second, rates, step, epsilon);
 }
 
 fn muon(job: Job<'_>, config: &OptimiserConfig, rate: f32) {
@@ -205,8 +227,7 @@ fn muon(job: Job<'_>, config: &OptimiserConfig, rate: f32) {
     update.resize(rows * columns, 0.0);
     momentum_step(job.first, job.gradient, MOMENTUM, update);
     orthogonalise(rows, columns, job.scratch);
-    // Steps of every matrix then have the size AdamW's would have.
-    let size = 0.2 * (rows.max(columns) as f32).sqrt();
+    let size = muon_size(rows, columns);
     let keep = 1.0 - rate * config.weight_decay;
     decay_and_add(job.parameters, keep, &job.scratch.update, -rate * size);
 }
@@ -282,12 +303,10 @@ mod tests {
 
     #[test]
     fn the_rate_warms_up_and_falls_to_zero() {
-        let model = Model::zeroed(Shape { layers: 1, ..Shape::small(20) }).unwrap();
-        let mut optimiser = Optimiser::new(OptimiserConfig::default(), &model.layout.tensors);
-        assert!((optimiser.rate(0.0) - 3e-5).abs() < 1e-9);
-        optimiser.steps = 500;
-        assert!((optimiser.rate(0.5) - 1.5e-3).abs() < 1e-8);
-        assert_eq!(optimiser.rate(1.0), 0.0);
+        let config = OptimiserConfig::default();
+        assert!((config.rate(0, 0.0) - 3e-5).abs() < 1e-9);
+        assert!((config.rate(500, 0.5) - 1.5e-3).abs() < 1e-8);
+        assert_eq!(config.rate(500, 1.0), 0.0);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! A batch over several threads with the same result on any number of them.
 //!
-//! Sequences are dealt to a fixed number of shards; each shard has its own gradient, and the
-//! gradients are added in the order of the shards.
+//! Sequences are dealt to a fixed number of parts; each has its own gradient, and the gradients are
+//! added in the order of the parts.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Batch, BatchError, Model, Workspace, add};
+use crate::model::{Batch, BatchError, Model, Shape, Workspace, add};
 
 /// A tokenised text. Token `i` is trained upon when `learned[i]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,59 +34,115 @@ impl Loss {
     }
 }
 
-/// The shards with their buffers.
-pub struct Shards {
-    shards: Vec<Shard>,
+/// A step's sequences in parts of about equal length. The number of parts is part of the result:
+/// sums of floats depend on it.
+pub struct Parts {
+    parts: Vec<Part>,
     order: Vec<(usize, usize)>,
 }
 
 #[derive(Default)]
-struct Shard {
+struct Part {
     batch: Batch,
-    workspace: Workspace,
-    loss: f64,
-    /// Indices of its sequences in the whole batch.
+    /// Indices of its sequences in the whole step.
     members: Vec<usize>,
 }
 
-impl Shards {
-    /// `count` shards, at least one. The count is part of the result: sums of floats depend on it.
+impl Parts {
+    /// `count` parts, at least one.
     #[must_use]
     pub fn new(count: usize) -> Self {
-        let mut shards = Vec::new();
-        shards.resize_with(count.max(1), Shard::default);
-        for (seed, shard) in (0..).zip(&mut shards) {
-            shard.workspace.seed = seed;
-        }
-        Shards { shards, order: Vec::new() }
+        let mut parts = Vec::new();
+        parts.resize_with(count.max(1), Part::default);
+        Parts { parts, order: Vec::new() }
     }
 
-    /// Longest sequence first, each to the shard with the fewest tokens so far.
-    fn deal(&mut self, model: &Model, sequences: &[&Sequence]) -> Result<(), BatchError> {
-        for shard in &mut self.shards {
-            shard.batch.ids.clear();
-            shard.batch.lengths.clear();
-            shard.batch.targets.clear();
-            shard.members.clear();
+    /// Longest sequence first, each to the part with the fewest tokens so far.
+    ///
+    /// # Errors
+    /// [`BatchError`] when a sequence does not fit the model.
+    pub fn deal(&mut self, shape: &Shape, sequences: &[&Sequence]) -> Result<(), BatchError> {
+        for Part { batch, members } in &mut self.parts {
+            batch.ids.clear();
+            batch.lengths.clear();
+            batch.targets.clear();
+            members.clear();
         }
         self.order.clear();
         self.order.extend(sequences.iter().map(|sequence| sequence.ids.len()).enumerate());
         self.order.sort_by_key(|(index, length)| (std::cmp::Reverse(*length), *index));
         for (index, _) in &self.order {
-            let lightest = self.shards.iter_mut().min_by_key(|shard| shard.batch.ids.len());
-            if let (Some(shard), Some(sequence)) = (lightest, sequences.get(*index)) {
-                shard.batch.push(&sequence.ids, &sequence.learned);
-                shard.members.push(*index);
+            let lightest = self.parts.iter_mut().min_by_key(|part| part.batch.ids.len());
+            if let (Some(part), Some(sequence)) = (lightest, sequences.get(*index)) {
+                part.batch.push(&sequence.ids, &sequence.learned);
+                part.members.push(*index);
             }
         }
-        self.shards.iter().try_for_each(|shard| model.check(&shard.batch))
+        self.parts.iter().try_for_each(|part| part.batch.check(shape))
     }
 
-    fn loss(&self) -> Loss {
-        Loss {
-            sum: self.shards.iter().map(|shard| shard.loss).sum(),
-            positions: self.shards.iter().map(|shard| shard.batch.targets.len()).sum(),
+    /// The parts as they were dealt.
+    pub fn batches(&self) -> impl Iterator<Item = &Batch> {
+        self.parts.iter().map(|part| &part.batch)
+    }
+
+    /// Positions with loss, in all parts.
+    #[must_use]
+    pub fn positions(&self) -> usize {
+        self.batches().map(|batch| batch.targets.len()).sum()
+    }
+
+    /// What was predicted at the positions of each part, given back to the sequences.
+    pub fn gather<'a>(
+        &self,
+        predicted: impl Iterator<Item = &'a [u32]>,
+        sequences: &[&Sequence],
+    ) -> Vec<Vec<u32>> {
+        let mut gathered = vec![Vec::new(); sequences.len()];
+        for (part, predicted) in self.parts.iter().zip(predicted) {
+            let mut tokens = predicted.iter().copied();
+            for index in &part.members {
+                let (Some(sequence), Some(own)) = (sequences.get(*index), gathered.get_mut(*index))
+                else {
+                    continue;
+                };
+                let positions = sequence.learned.iter().skip(1).filter(|learned| **learned).count();
+                own.extend(tokens.by_ref().take(positions));
+            }
         }
+        gathered
+    }
+}
+
+/// The parts of a step with what computes them.
+pub struct Shards {
+    parts: Parts,
+    lanes: Vec<Lane>,
+}
+
+#[derive(Default)]
+struct Lane {
+    workspace: Workspace,
+    loss: f64,
+}
+
+impl Shards {
+    /// `count` shards, at least one. The count is part of the result, as [`Parts`] says.
+    #[must_use]
+    pub fn new(count: usize) -> Self {
+        let mut lanes = Vec::new();
+        lanes.resize_with(count.max(1), Lane::default);
+        for (seed, lane) in (0..).zip(&mut lanes) {
+            lane.workspace.seed = seed;
+        }
+        Shards { parts: Parts::new(count), lanes }
+    }
+
+    fn each(&mut self, run: impl Fn(&Batch, &mut Workspace) -> f64 + Sync) -> Loss {
+        let lanes = self.parts.parts.par_iter().zip(&mut self.lanes);
+        lanes.for_each(|(part, lane)| lane.loss = run(&part.batch, &mut lane.workspace));
+        let sum = self.lanes.iter().map(|lane| lane.loss).sum();
+        Loss { sum, positions: self.parts.positions() }
     }
 
     /// Loss of a batch; [`Shards::gradient`] then holds the gradient of its mean.
@@ -98,22 +154,20 @@ impl Shards {
         model: &Model,
         sequences: &[&Sequence],
     ) -> Result<Loss, BatchError> {
-        self.deal(model, sequences)?;
-        let scale = 1.0 / self.loss().positions.max(1) as f32;
-        self.shards.par_iter_mut().for_each(|shard| {
-            shard.loss = model.differentiate(&shard.batch, scale, &mut shard.workspace);
-        });
-        if let Some((first, others)) = self.shards.split_first_mut() {
+        self.parts.deal(&model.shape, sequences)?;
+        let scale = 1.0 / self.parts.positions().max(1) as f32;
+        let loss = self.each(|batch, workspace| model.differentiate(batch, scale, workspace));
+        if let Some((first, others)) = self.lanes.split_first_mut() {
             for other in others {
                 add(&mut first.workspace.gradient, &other.workspace.gradient);
             }
         }
-        Ok(self.loss())
+        Ok(loss)
     }
 
     /// The gradient of the last batch.
     pub fn gradient(&mut self) -> &mut [f32] {
-        self.shards.first_mut().map_or(&mut [], |shard| &mut shard.workspace.gradient)
+        self.lanes.first_mut().map_or(&mut [], |lane| &mut lane.workspace.gradient)
     }
 
     /// Loss of a batch, and for each sequence the most probable token at each of its positions
@@ -126,24 +180,10 @@ impl Shards {
         model: &Model,
         sequences: &[&Sequence],
     ) -> Result<(Loss, Vec<Vec<u32>>), BatchError> {
-        self.deal(model, sequences)?;
-        self.shards.par_iter_mut().for_each(|shard| {
-            shard.loss = model.evaluate(&shard.batch, &mut shard.workspace);
-        });
-        let mut predicted = vec![Vec::new(); sequences.len()];
-        for shard in &self.shards {
-            let mut tokens = shard.workspace.predicted.iter().copied();
-            for index in &shard.members {
-                let (Some(sequence), Some(own)) =
-                    (sequences.get(*index), predicted.get_mut(*index))
-                else {
-                    continue;
-                };
-                let positions = sequence.learned.iter().skip(1).filter(|learned| **learned).count();
-                own.extend(tokens.by_ref().take(positions));
-            }
-        }
-        Ok((self.loss(), predicted))
+        self.parts.deal(&model.shape, sequences)?;
+        let loss = self.each(|batch, workspace| model.evaluate(batch, workspace));
+        let predicted = self.lanes.iter().map(|lane| lane.workspace.predicted.as_slice());
+        Ok((loss, self.parts.gather(predicted, sequences)))
     }
 }
 
@@ -151,7 +191,7 @@ impl Shards {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::model::{Shape, Start, sum_of_squares};
+    use crate::model::{Start, sum_of_squares};
 
     fn sequences() -> Vec<Sequence> {
         (0..9)

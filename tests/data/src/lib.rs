@@ -28,10 +28,18 @@ pub fn shared(name: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    let is_ci = std::env::var("CI").as_deref() == Ok("true");
-    assert!(!is_ci, "{} is missing, and under CI=true no test is skipped", path.display());
-    note(&format!("{}: {} is missing", test_name(), path.display()));
+    skip(&path.display().to_string());
     None
+}
+
+/// Notes that a test is skipped, for `missing` is not there.
+///
+/// # Panics
+/// When `CI=true`.
+pub fn skip(missing: &str) {
+    let is_ci = std::env::var("CI").as_deref() == Ok("true");
+    assert!(!is_ci, "{missing} is missing, and under CI=true no test is skipped");
+    note(&format!("{}: {missing} is missing", test_name()));
 }
 
 fn test_name() -> String {

@@ -28,6 +28,10 @@ pub struct FinetuneRecipe {
     /// Parts a step is cut into, each on a thread of its own; part of the result.
     #[serde(default = "shards")]
     pub shards: usize,
+    /// Whether a device computes every block again on the way back: a third more work for a part of
+    /// the memory.
+    #[serde(default)]
+    pub recompute: bool,
     /// Tokens of the longest row; longer ones are left out and counted.
     #[serde(default = "context_tokens")]
     pub context_tokens: usize,

@@ -16,6 +16,7 @@ use retort::engine::Tokenizer;
 use retort_transcript::{Dialect, Transcript};
 
 use crate::collect::Collected;
+use crate::cuda::Device;
 use crate::dataset;
 use crate::hub::{Adapter, Checkpoint, LoraConfig, save_adapter, save_checkpoint};
 use crate::model::{Lora, Model};
@@ -29,12 +30,12 @@ const EVALUATIONS: u64 = 20;
 ///
 /// # Errors
 /// A recipe, a checkpoint or data that are refused, or a file that cannot be written.
-pub fn run(recipe: &FinetuneRecipe, out: &Path) -> Result<()> {
+pub fn run(recipe: &FinetuneRecipe, out: &Path, device: Device) -> Result<()> {
     fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
     let (model, lora) = model(recipe)?;
     let data = data(recipe)?;
     let mut console = Console::new(Some(&out.join("metrics.jsonl")))?;
-    let config = train_config(recipe, &data, out);
+    let config = train_config(recipe, &data, out, device);
     let model = train(&config, model, &data, &mut console)?;
     let folder = out.join(if lora.is_some() { "adapter" } else { "model" });
     match (&lora, &model.lora) {
@@ -95,7 +96,12 @@ fn data(recipe: &FinetuneRecipe) -> Result<TrainData> {
     Ok(TrainData { sources: vec![source], held_out, turn_end: None })
 }
 
-fn train_config(recipe: &FinetuneRecipe, data: &TrainData, out: &Path) -> TrainConfig {
+fn train_config(
+    recipe: &FinetuneRecipe,
+    data: &TrainData,
+    out: &Path,
+    device: Device,
+) -> TrainConfig {
     let all = data.sources.iter().flat_map(|source| &source.sequences);
     let tokens: usize = all.map(|sequence| sequence.ids.len()).sum();
     let tokens_budget = (tokens as f64 * recipe.epochs).ceil() as u64;
@@ -115,6 +121,8 @@ fn train_config(recipe: &FinetuneRecipe, data: &TrainData, out: &Path) -> TrainC
         evaluate_every_tokens: tokens_budget.div_ceil(EVALUATIONS),
         checkpoint_every_steps: 50,
         rounded: None,
+        device,
+        recompute: recipe.recompute,
         checkpoint: Some(out.join("checkpoint")),
     }
 }

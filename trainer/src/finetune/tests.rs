@@ -131,18 +131,18 @@ fn adapters_and_whole_models_learn_and_are_read_again() {
     let lora = recipe(&base, &data, "lora = { r = 4, lora_alpha = 8, lora_dropout = 0.1 }");
     let before = loss(&lora, &base, None);
     let out = folder.path().join("lora");
-    run(&lora, &out).unwrap();
+    run(&lora, &out, Device::Cpu).unwrap();
     let adapter = out.join("adapter");
     let learned = loss(&lora, &base, Some(&adapter));
     assert!(learned < before * 0.7, "{before} {learned}");
     // It is done: again changes nothing. And it can be gone on from.
     let bytes = || std::fs::read(adapter.join("adapter_model.safetensors")).unwrap();
     let first = bytes();
-    run(&lora, &out).unwrap();
+    run(&lora, &out, Device::Cpu).unwrap();
     assert_eq!(bytes(), first);
     let further = recipe(&base, &data, &format!("adapter = {adapter:?}"));
     let out = folder.path().join("further");
-    run(&further, &out).unwrap();
+    run(&further, &out, Device::Cpu).unwrap();
     let longer = loss(&lora, &base, Some(&out.join("adapter")));
     assert!(longer < learned, "{learned} {longer}");
 
@@ -150,7 +150,7 @@ fn adapters_and_whole_models_learn_and_are_read_again() {
     let whole = recipe(&base, &data, "");
     let before = loss(&whole, &base, None);
     let out = folder.path().join("whole");
-    run(&whole, &out).unwrap();
+    run(&whole, &out, Device::Cpu).unwrap();
     let learned = loss(&whole, &out.join("model"), None);
     assert!(learned < before * 0.7, "{before} {learned}");
 }

@@ -87,7 +87,7 @@ fn over(model: &Model, sequences: &[Sequence]) -> Result<Importance> {
         let parts = together.par_iter().map(|sequence| {
             let mut batch = Batch::default();
             batch.push(&sequence.ids, &sequence.learned);
-            model.check(&batch)?;
+            batch.check(&model.shape)?;
             let part = Importance::measure(model, &batch);
             bar.inc(sequence.ids.len() as u64);
             Ok(part)

@@ -16,7 +16,7 @@ pub struct Importance {
 }
 
 impl Importance {
-    /// Over a batch that has passed [`Model::check`].
+    /// Over a batch that has passed [`Batch::check`].
     #[must_use]
     pub fn measure(model: &Model, batch: &Batch) -> Self {
         let tokens = batch.ids.len();

@@ -92,8 +92,10 @@ pub enum Turn {
 
 /// Cosines and sines of rotary positions. Pair `i` of a head is `(i, i + head_width / 2)`.
 pub struct Rotary {
-    cosine: Vec<f32>,
-    sine: Vec<f32>,
+    /// A row a position.
+    pub cosine: Vec<f32>,
+    /// As `cosine`.
+    pub sine: Vec<f32>,
     half: usize,
 }
 

@@ -21,6 +21,7 @@ pub struct Adaptation {
 }
 
 /// The adapters of a model. While a model has them, they alone are trained.
+#[derive(Clone)]
 pub struct Lora {
     /// What is adapted, in the order of the layout.
     pub adaptations: Vec<Adaptation>,
@@ -38,13 +39,20 @@ pub struct Lora {
 }
 
 /// An adapted matrix and its parts.
-struct Site {
-    weights: Range<usize>,
-    columns: usize,
-    rank: usize,
-    scale: f32,
-    a: Range<usize>,
-    b: Range<usize>,
+#[derive(Clone)]
+pub(crate) struct Site {
+    /// The matrix in the model's parameters.
+    pub weights: Range<usize>,
+    /// Its columns, and those of A.
+    pub columns: usize,
+    /// Rows of A, columns of B.
+    pub rank: usize,
+    /// Factor of the product.
+    pub scale: f32,
+    /// A in the adapters' parameters.
+    pub a: Range<usize>,
+    /// B there.
+    pub b: Range<usize>,
 }
 
 /// Buffers of one adapter.
@@ -96,8 +104,16 @@ impl Lora {
         Ok(Self { adaptations, tensors, parameters, dropout, step_seed: 0, sites })
     }
 
+    /// The largest rank.
+    pub(crate) fn rank_max(&self) -> usize {
+        self.sites.iter().map(|site| site.rank).max().unwrap_or(0)
+    }
+
     /// The adapters of the stacked matrices in `group`, with the row at which each begins.
-    fn of<'a>(&'a self, group: &'a Range<usize>) -> impl Iterator<Item = (usize, usize, &'a Site)> {
+    pub(crate) fn of<'a>(
+        &'a self,
+        group: &'a Range<usize>,
+    ) -> impl Iterator<Item = (usize, usize, &'a Site)> {
         let sites = self.sites.iter().enumerate();
         sites
             .filter(|(_, site)| group.contains(&site.weights.start))
@@ -202,7 +218,8 @@ impl Lora {
 }
 
 impl Site {
-    fn rows(&self) -> usize {
+    /// Rows of the matrix, and of B.
+    pub fn rows(&self) -> usize {
         self.weights.len() / self.columns
     }
 }

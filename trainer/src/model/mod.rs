@@ -6,7 +6,7 @@
 //! Nothing here knows about text, files or optimisers.
 
 mod architecture;
-mod attention;
+pub(crate) mod attention;
 mod gemm;
 mod heads;
 mod importance;
@@ -22,7 +22,9 @@ mod workspace;
 pub use architecture::{Architecture, Llama3Rope};
 pub use gemm::{Matrix, MatrixMut, multiply};
 pub use importance::Importance;
+pub(crate) use kernels::Rotary;
 pub use lanes::{adam_step, add, decay_and_add, momentum_step, scale, sum_of_squares};
+pub(crate) use lora::Site;
 pub use lora::{Adaptation, Lora};
 pub use network::{Batch, BatchError, Model, Target};
 pub use shape::{Block, Layout, Role, Shape, ShapeError, Tensor};
@@ -30,4 +32,4 @@ pub use start::Start;
 pub use workspace::Workspace;
 
 #[cfg(test)]
-mod reference;
+pub(crate) mod reference;

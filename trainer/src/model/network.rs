@@ -51,6 +51,29 @@ impl Batch {
         self.ids.extend(ids.iter().take(last));
         self.lengths.push(last);
     }
+
+    /// Checks that a model of this shape can take the batch.
+    ///
+    /// # Errors
+    /// [`BatchError`] says what does not fit.
+    pub fn check(&self, shape: &Shape) -> Result<(), BatchError> {
+        let (tokens, vocabulary) = (self.ids.len(), shape.vocabulary);
+        let ids = self.ids.iter().copied().chain(self.targets.iter().map(|target| target.token));
+        if let Some(id) = ids.into_iter().find(|id| *id as usize >= vocabulary) {
+            return Err(BatchError::UnknownToken { id, vocabulary });
+        }
+        if self.lengths.iter().sum::<usize>() != tokens
+            || self.lengths.contains(&0)
+            || self.targets.iter().any(|target| target.position >= tokens)
+        {
+            return Err(BatchError::Inconsistent { tokens });
+        }
+        let context_tokens = shape.context_tokens;
+        match self.lengths.iter().copied().find(|length| *length > context_tokens) {
+            Some(tokens) => Err(BatchError::TooLong { tokens, context_tokens }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A batch that the model cannot take.
@@ -121,32 +144,8 @@ impl Model {
         self.lora.as_ref().map_or(self.parameters.len(), |lora| lora.parameters.len())
     }
 
-    /// Checks that a batch can be given to this model.
-    ///
-    /// # Errors
-    /// [`BatchError`] says what does not fit.
-    pub fn check(&self, batch: &Batch) -> Result<(), BatchError> {
-        let tokens = batch.ids.len();
-        let vocabulary = self.shape.vocabulary;
-        let ids = batch.ids.iter().copied().chain(batch.targets.iter().map(|target| target.token));
-        if let Some(id) = ids.into_iter().find(|id| *id as usize >= vocabulary) {
-            return Err(BatchError::UnknownToken { id, vocabulary });
-        }
-        if batch.lengths.iter().sum::<usize>() != tokens
-            || batch.lengths.contains(&0)
-            || batch.targets.iter().any(|target| target.position >= tokens)
-        {
-            return Err(BatchError::Inconsistent { tokens });
-        }
-        let context_tokens = self.shape.context_tokens;
-        match batch.lengths.iter().copied().find(|length| *length > context_tokens) {
-            Some(tokens) => Err(BatchError::TooLong { tokens, context_tokens }),
-            None => Ok(()),
-        }
-    }
-
     /// The summed cross-entropy of a batch; fills `workspace.predicted`.
-    /// The batch must have passed [`Model::check`].
+    /// The batch must have passed [`Batch::check`].
     pub fn evaluate(&self, batch: &Batch, workspace: &mut Workspace) -> f64 {
         self.forward(batch, None, workspace);
         loss::forward(self, batch, workspace)
@@ -154,7 +153,7 @@ impl Model {
 
     /// The summed cross-entropy of a batch; fills `workspace.gradient` with the gradient of that
     /// sum times `scale`, of all that [`Model::trained`] names. The batch must have passed
-    /// [`Model::check`].
+    /// [`Batch::check`].
     pub fn differentiate(&self, batch: &Batch, scale: f32, workspace: &mut Workspace) -> f64 {
         workspace.gradient.resize(self.trained_len(), 0.0);
         workspace.gradient.fill(0.0);
@@ -177,7 +176,7 @@ impl Model {
         workspace.output = stream;
     }
 
-    /// The way through a batch that has passed [`Model::check`], without a way back: `see` is shown
+    /// The way through a batch that has passed [`Batch::check`], without a way back: `see` is shown
     /// what each block read, which the next block then overwrites.
     pub(super) fn walk(&self, batch: &Batch, mut see: impl FnMut(&Block, &BlockTape)) {
         let (mut tape, mut scratch) = (BlockTape::default(), Scratch::default());

@@ -130,7 +130,7 @@ impl Named<'_> {
 }
 
 /// Shapes that differ in all that architectures differ in.
-fn shapes() -> [Shape; 5] {
+pub(crate) fn shapes() -> [Shape; 5] {
     let qwen2 = |kv_heads| Shape {
         width: 24,
         layers: 2,
@@ -153,7 +153,7 @@ fn shapes() -> [Shape; 5] {
     [qwen2(1), qwen2(2), qwen2(4), qwen3, llama]
 }
 
-fn tiny(shape: Shape) -> Model {
+pub(crate) fn tiny(shape: Shape) -> Model {
     let mut model = Model::initialised(shape, Start::Plain, 3).unwrap();
     let mut random = ChaCha8Rng::seed_from_u64(4);
     // Biases, gains and large weights, so that every term of the gradient counts.
@@ -189,7 +189,7 @@ fn loss_and_predictions_equal_the_reference() {
         // Long enough for three blocks of query rows.
         let sequences = sequences(6, 150);
         let batch = batch_of(&sequences);
-        model.check(&batch).unwrap();
+        batch.check(&model.shape).unwrap();
         let mut workspace = Workspace::default();
         let loss = model.evaluate(&batch, &mut workspace);
         let mut expected = 0.0;
@@ -251,10 +251,10 @@ fn gradients_equal_finite_differences_for_every_tensor() {
 fn refuses_what_does_not_fit() {
     let [.., model] = shapes().map(tiny);
     let unknown = Batch { ids: vec![40], lengths: vec![1], targets: vec![] };
-    let error = model.check(&unknown).unwrap_err().to_string();
+    let error = unknown.check(&model.shape).unwrap_err().to_string();
     assert_eq!(error, "token 40 is outside the vocabulary of 40");
     let long = Batch { ids: vec![0; 201], lengths: vec![201], targets: vec![] };
-    assert!(model.check(&long).is_err());
+    assert!(long.check(&model.shape).is_err());
     let torn = Batch { ids: vec![0; 3], lengths: vec![2], targets: vec![] };
-    assert!(model.check(&torn).is_err());
+    assert!(torn.check(&model.shape).is_err());
 }

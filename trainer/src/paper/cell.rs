@@ -9,6 +9,7 @@ use retort_transcript::Dialect;
 
 use super::config::PaperRecipe;
 use super::lessons::{Learner, Lessons};
+use crate::cuda::Device;
 use crate::gguf::{self, Labels, Weights};
 use crate::model::{Model, Shape, Start};
 use crate::recipe::curriculum;
@@ -60,6 +61,7 @@ impl Cell {
         recipe: &PaperRecipe,
         lessons: &Lessons,
         out: &Path,
+        device: Device,
         bar: &ProgressBar,
     ) -> Result<Trained> {
         let dir = out.join("cells");
@@ -70,6 +72,7 @@ impl Cell {
         let config = TrainConfig {
             evaluate_every_tokens: 0,
             checkpoint: Some(checkpoint),
+            device,
             ..TrainConfig::small(recipe.tokens_budget, self.seed)
         };
         let data = TrainData {

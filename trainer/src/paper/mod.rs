@@ -26,6 +26,7 @@ pub use lessons::Learner;
 pub use rows::{Row, Student, read};
 pub use table::report;
 
+use crate::cuda::Device;
 use cell::Cell;
 use exam::{Exam, Hall};
 use lessons::Lessons;
@@ -59,7 +60,7 @@ pub fn table(args: &TableArgs) -> Result<()> {
 ///
 /// # Errors
 /// A recipe that is refused, or a cell that failed; what was finished before is kept.
-pub fn run(recipe: &PaperRecipe, out: &Path) -> Result<()> {
+pub fn run(recipe: &PaperRecipe, out: &Path, device: Device) -> Result<()> {
     std::fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
     let key = recipe.key()?;
     let mut rows = Rows::open(&out.join("rows.jsonl"), &key)?;
@@ -82,7 +83,7 @@ pub fn run(recipe: &PaperRecipe, out: &Path) -> Result<()> {
         let cells = bar(todo.len(), "cells");
         for cell in todo {
             let steps = bar(0, &cell.name());
-            let trained = cell.train(recipe, &lessons, out, &steps)?;
+            let trained = cell.train(recipe, &lessons, out, device, &steps)?;
             steps.set_message(format!("{}, asking", cell.name()));
             let hall = Hall { exams: &exams, dialect: &dialect, sandbox: &sandbox };
             let made = hall.ask(recipe, &cell, &trained, &steps)?;

@@ -20,6 +20,7 @@ pub use data::DataConfig;
 pub use measure::MeasureConfig;
 
 use crate::collect::{self, CollectConfig, Collected};
+use crate::cuda::Device;
 use crate::durable::replace_file;
 use crate::finetune::{self, FinetuneRecipe};
 use crate::gguf::{self, Labels, Weights};
@@ -43,6 +44,10 @@ pub struct RecipeArgs {
     /// Make the smaller table of this name, of a recipe of kind paper.
     #[arg(long, value_name = "NAME")]
     scale: Option<String>,
+    /// Where it trains: auto, cpu, or an NVIDIA device as cuda:0. Auto takes one that is there for
+    /// models of more than 20 million parameters.
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
+    device: Device,
 }
 
 /// A recipe as it is written.
@@ -194,29 +199,29 @@ pub fn run(args: &RecipeArgs) -> Result<()> {
     match kind {
         Some("paper") => {
             let recipe = PaperRecipe::parse(&text, args.scale.as_deref()).with_context(refused)?;
-            return paper::run(&recipe, &args.out);
+            return paper::run(&recipe, &args.out, args.device);
         }
         Some("finetune") => {
             let recipe = FinetuneRecipe::parse(&text).with_context(refused)?;
-            return finetune::run(&recipe, &args.out);
+            return finetune::run(&recipe, &args.out, args.device);
         }
         Some(_) => {
             bail!("{}: kind, expected \"paper\", \"finetune\" or nothing", args.recipe.display())
         }
         None => {}
     }
-    let path = make(&Recipe::read(&args.recipe)?, &args.out)?;
+    let path = make(&Recipe::read(&args.recipe)?, &args.out, args.device)?;
     println!("{}", path.display());
     Ok(())
 }
 
 /// Makes the student of a recipe below `out`, and first the one it starts from; gives its file.
-fn make(recipe: &Recipe, out: &Path) -> Result<PathBuf> {
+fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
     let path = out.join(format!("{}.gguf", recipe.name));
     if measure::is_made(recipe, &path)? {
         return Ok(path);
     }
-    let start = recipe.start.as_deref().map(|path| start(recipe, path, out)).transpose()?;
+    let start = recipe.start.as_deref().map(|path| start(recipe, path, out, device)).transpose()?;
     let dir = out.join(recipe.key()?.get(..16).unwrap_or("stages"));
     fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let dialect = Dialect::named(&recipe.dialect)?;
@@ -246,7 +251,7 @@ fn make(recipe: &Recipe, out: &Path) -> Result<PathBuf> {
         turn_end: vocabulary.id(MESSAGE_END),
     };
 
-    let config = train_config(recipe, &dir);
+    let config = TrainConfig { device, ..train_config(recipe, &dir) };
     let mut console = Console::new(Some(&dir.join("metrics.jsonl")))?;
     let model = train(&config, model, &data, &mut console)?;
     let labels = Labels::of(recipe.name.clone(), Some(recipe.license.clone()), Some(&dialect));
@@ -256,9 +261,9 @@ fn make(recipe: &Recipe, out: &Path) -> Result<PathBuf> {
 }
 
 /// The model and the vocabulary that `recipe` starts from.
-fn start(recipe: &Recipe, path: &Path, out: &Path) -> Result<(Model, Vocabulary)> {
+fn start(recipe: &Recipe, path: &Path, out: &Path, device: Device) -> Result<(Model, Vocabulary)> {
     let gguf = match recipe.start_recipe() {
-        Some(first) => make(&Recipe::read(first)?, out)?,
+        Some(first) => make(&Recipe::read(first)?, out, device)?,
         None => path.to_owned(),
     };
     let named = || format!("start: {}", gguf.display());
@@ -421,7 +426,7 @@ mod tests {
         let model = Model::zeroed(shape).unwrap();
         gguf::export(&gguf, &model, &vocabulary, &Labels::default(), Weights::F32).unwrap();
         let told = |recipe: &Recipe| {
-            let error = start(recipe, &gguf, folder.path()).err().unwrap();
+            let error = start(recipe, &gguf, folder.path(), Device::Cpu).err().unwrap();
             format!("{error:#}")
         };
         assert!(told(&recipe).contains("start.gguf: layers is 2, the recipe says 4"));

@@ -4,8 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
-use crate::model::Model;
-use crate::parallel::{Loss, Sequence, Shards};
+use crate::parallel::{Loss, Sequence};
 
 /// Tokens evaluated at once.
 const BATCH_TOKENS: usize = 8192;
@@ -23,21 +22,21 @@ pub struct Exactness {
     pub loss: f64,
 }
 
-/// Judges `sequences`. A turn is a run of learned tokens that holds `turn_end`; without one, every
+/// Judges `sequences` by what `predict` gives: the loss, and for each sequence the most probable
+/// token at each position with loss. A turn is a run of learned tokens that holds `turn_end`; without one, every
 /// run of learned tokens is a turn.
 ///
 /// # Errors
 /// [`TrainError::Batch`] when a sequence does not fit the model.
 pub fn evaluate(
-    model: &Model,
-    shards: &mut Shards,
+    mut predict: impl FnMut(&[&Sequence]) -> Result<(Loss, Vec<Vec<u32>>), TrainError>,
     sequences: &[Sequence],
     turn_end: Option<u32>,
 ) -> Result<Exactness, TrainError> {
     let mut counts = Counts::default();
     let mut loss = Loss::default();
     for batch in batches(sequences) {
-        let (part, predicted) = shards.predict(model, &batch)?;
+        let (part, predicted) = predict(&batch)?;
         loss.sum += part.sum;
         loss.positions += part.positions;
         for (sequence, predicted) in batch.iter().zip(predicted) {

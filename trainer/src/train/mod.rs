@@ -5,10 +5,12 @@
 
 mod console;
 mod evaluate;
+mod learner;
 mod mixture;
 
 pub use console::Console;
 pub use evaluate::{Exactness, evaluate};
+pub use learner::Learner;
 pub use mixture::{MixtureSource, MixtureState};
 
 use std::ops::ControlFlow;
@@ -17,11 +19,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::{self, Checkpoint, CheckpointError, Header, Vectors};
+use crate::checkpoint::{self, CheckpointError, Header};
+use crate::cuda::{Device, DeviceError};
 use crate::gguf::Weights;
 use crate::model::{BatchError, Lora, Model, ShapeError};
-use crate::optimise::{Optimiser, OptimiserConfig};
-use crate::parallel::{Sequence, Shards};
+use crate::optimise::OptimiserConfig;
+use crate::parallel::Sequence;
 use mixture::Mixture;
 
 /// Settings of a run.
@@ -50,6 +53,13 @@ pub struct TrainConfig {
     /// are (quantisation-aware, with straight-through gradients, arXiv 1308.3432).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rounded: Option<Weights>,
+    /// Where it computes. A checkpoint may go on elsewhere; then other bits come out.
+    #[serde(skip)]
+    pub device: Device,
+    /// On a device, every block is computed again on the way back: a third more work for a part of
+    /// the memory.
+    #[serde(skip)]
+    pub recompute: bool,
 }
 
 impl TrainConfig {
@@ -67,6 +77,8 @@ impl TrainConfig {
             checkpoint_every_steps: 200,
             checkpoint: None,
             rounded: None,
+            device: Device::Cpu,
+            recompute: false,
         }
     }
 }
@@ -133,6 +145,12 @@ pub enum TrainError {
     /// The model's shape is impossible.
     #[error(transparent)]
     Shape(#[from] ShapeError),
+    /// A device that is missing, full or failing.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// Only the processor computes with rounded weights.
+    #[error("weights {0:?} are learned on the processor alone: use --device cpu")]
+    RoundedOnDevice(Weights),
     /// [`Progress`] asked to stop.
     #[error("stopped after step {0}")]
     Stopped(u64),
@@ -166,19 +184,7 @@ pub fn train(
             return Err(TrainError::Stopped(run.steps));
         }
     }
-    Ok(run.model)
-}
-
-/// What a step computes with: the model, or `rounded`, brought up to it.
-fn seen<'a>(
-    model: &'a Model,
-    rounded: &'a mut Option<Model>,
-    weights: Option<Weights>,
-) -> &'a Model {
-    let (Some(rounded), Some(weights)) = (rounded, weights) else { return model };
-    rounded.parameters.copy_from_slice(&model.parameters);
-    weights.round(&rounded.layout, &mut rounded.parameters);
-    rounded
+    run.learner.finish()
 }
 
 fn crossed(before: u64, now: u64, every: u64) -> bool {
@@ -189,69 +195,46 @@ struct Run<'a> {
     config: &'a TrainConfig,
     data: &'a TrainData,
     fingerprint: String,
-    model: Model,
-    /// The model with rounded weights, where the settings ask for it.
-    rounded: Option<Model>,
-    optimiser: Optimiser,
+    learner: Box<dyn Learner>,
     mixture: Mixture<'a>,
-    shards: Shards,
     tokens: u64,
     steps: u64,
 }
 
 impl<'a> Run<'a> {
-    fn new(
-        config: &'a TrainConfig,
-        mut model: Model,
-        data: &'a TrainData,
-    ) -> Result<Self, TrainError> {
+    fn new(config: &'a TrainConfig, model: Model, data: &'a TrainData) -> Result<Self, TrainError> {
+        let trained_len = model.trained_len();
         let mut run = Run {
             config,
             data,
             fingerprint: fingerprint(config, &model, data),
-            optimiser: Optimiser::new(config.optimiser.clone(), model.trained().0),
             mixture: Mixture::new(&data.sources, config.seed, MixtureState::default())?,
-            shards: Shards::new(config.shards),
-            rounded: config.rounded.map(|_| Model::zeroed(model.shape.clone())).transpose()?,
-            model,
+            learner: learner::learner(config, model)?,
             tokens: 0,
             steps: 0,
         };
         if let Some(path) = &config.checkpoint
-            && let Some(read) = checkpoint::load(path, run.model.trained_len())?
+            && let Some(read) = checkpoint::load(path, trained_len)?
         {
             if read.header.fingerprint != run.fingerprint {
                 return Err(TrainError::OtherRun(path.display().to_string()));
             }
-            run.resume(read)?;
+            run.tokens = read.header.tokens;
+            run.steps = read.header.steps;
+            run.mixture = Mixture::new(&data.sources, config.seed, read.header.mixture.clone())?;
+            run.learner.resume(read)?;
         }
         Ok(run)
-    }
-
-    fn resume(&mut self, read: Checkpoint) -> Result<(), TrainError> {
-        *self.model.trained().1 = read.parameters;
-        self.optimiser.first = read.first;
-        self.optimiser.second = read.second;
-        self.optimiser.steps = read.header.optimiser_steps;
-        self.tokens = read.header.tokens;
-        self.steps = read.header.steps;
-        self.mixture = Mixture::new(&self.data.sources, self.config.seed, read.header.mixture)?;
-        Ok(())
     }
 
     fn step(&mut self) -> Result<StepReport, TrainError> {
         let done = self.tokens as f64 / self.config.tokens_budget as f64;
         let phase = usize::from(done >= self.config.phases_change_at);
         let batch = self.mixture.draw(phase, self.config.tokens_per_step);
-        if let Some(lora) = &mut self.model.lora {
-            lora.step_seed = self.config.seed.wrapping_add(self.steps).rotate_left(32);
-        }
-        let seen = seen(&self.model, &mut self.rounded, self.config.rounded);
-        let loss = self.shards.differentiate(seen, &batch)?;
-        let learning_rate = self.optimiser.rate(done);
-        let (tensors, parameters) = self.model.trained();
-        let gradient = self.shards.gradient();
-        let gradient_norm = self.optimiser.step(tensors, parameters, gradient, learning_rate);
+        let seed = self.config.seed.wrapping_add(self.steps).rotate_left(32);
+        let loss = self.learner.differentiate(&batch, seed)?;
+        let learning_rate = self.config.optimiser.rate(self.learner.steps(), done);
+        let gradient_norm = self.learner.step(learning_rate)?;
         self.steps += 1;
         self.tokens += batch.iter().map(|sequence| sequence.ids.len().max(1) as u64).sum::<u64>();
         if !gradient_norm.is_finite() {
@@ -268,8 +251,8 @@ impl<'a> Run<'a> {
     }
 
     fn evaluate(&mut self) -> Result<Exactness, TrainError> {
-        let seen = seen(&self.model, &mut self.rounded, self.config.rounded);
-        evaluate(seen, &mut self.shards, &self.data.held_out, self.data.turn_end)
+        let predict = |batch: &[&Sequence]| self.learner.predict(batch);
+        evaluate(predict, &self.data.held_out, self.data.turn_end)
     }
 
     fn save(&mut self) -> Result<(), TrainError> {
@@ -280,15 +263,10 @@ impl<'a> Run<'a> {
             fingerprint: self.fingerprint.clone(),
             tokens: self.tokens,
             steps: self.steps,
-            optimiser_steps: self.optimiser.steps,
+            optimiser_steps: self.learner.steps(),
             mixture: self.mixture.state().clone(),
         };
-        let vectors = Vectors {
-            parameters: self.model.trained().1,
-            first: &self.optimiser.first,
-            second: &self.optimiser.second,
-        };
-        Ok(checkpoint::save(path, &header, vectors)?)
+        Ok(checkpoint::save(path, &header, self.learner.vectors()?)?)
     }
 }
 

@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::model::{Adaptation, Role, Shape, Start, Tensor};
 use crate::optimise::Method;
+use crate::parallel::Shards;
 
 const MARK: u32 = 0;
 const END: u32 = 1;
@@ -133,7 +134,9 @@ fn a_run_with_rounded_weights_is_judged_as_it_is_stored() {
         let mut record = Record::default();
         let mut model = train(&config, model(), &data, &mut record).unwrap();
         Weights::Q4_0.round(&model.layout, &mut model.parameters);
-        let stored = evaluate(&model, &mut Shards::new(2), &data.held_out, data.turn_end).unwrap();
+        let mut shards = Shards::new(2);
+        let predict = |batch: &[&Sequence]| Ok(shards.predict(&model, batch)?);
+        let stored = evaluate(predict, &data.held_out, data.turn_end).unwrap();
         (record.losses, record.last.unwrap().loss, stored.loss)
     };
     let (losses, judged, stored) = run(Some(Weights::Q4_0));

@@ -1,0 +1,451 @@
+//! The device's path against the processor's: the same kernels, run on the processor.
+
+use half::bf16;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::host::Processor;
+use super::machine::Argument;
+use super::*;
+use crate::model::{
+    Adaptation, Lora, Model, Role, Shape, Start, add, attention, reference, sum_of_squares,
+};
+use crate::optimise::{self, Method, OptimiserConfig};
+use crate::parallel::{Sequence, Shards};
+use crate::train::{Learner, TrainConfig, TrainError};
+
+const PLENTY: u64 = 1 << 30;
+
+/// A model whose parameters are bf16 values, so that both sides begin alike. They are small:
+/// large ones make any rounding grow from block to block.
+fn model(shape: usize) -> Model {
+    let shape = reference::shapes()[shape].clone();
+    let mut model = Model::initialised(shape, Start::Plain, 3).unwrap();
+    let mut random = ChaCha8Rng::seed_from_u64(4);
+    for value in &mut model.parameters {
+        *value += (random.random::<f32>() - 0.5) * 0.1;
+    }
+    round(&mut model.parameters);
+    model
+}
+
+fn round(values: &mut [f32]) {
+    values.iter_mut().for_each(|value| *value = bf16::from_f32(*value).to_f32());
+}
+
+fn sequences(seed: u64) -> Vec<Sequence> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    // Long enough for three tiles of attention, and several sequences within one tile.
+    let lengths = [150, 3, 40, 17, 2, 90];
+    let one = |length: usize| Sequence {
+        ids: (0..length).map(|_| random.random_range(0..40)).collect(),
+        learned: (0..length).map(|index| index + 1 == length || index % 3 == 0).collect(),
+    };
+    lengths.map(one).to_vec()
+}
+
+fn config(method: Method) -> TrainConfig {
+    let optimiser = OptimiserConfig { method, learning_rate: 1e-3, ..OptimiserConfig::default() };
+    TrainConfig { optimiser, ..TrainConfig::small(1000, 1) }
+}
+
+fn on_device(model: &Model, config: &TrainConfig) -> OnDevice {
+    OnDevice::new(Processor::new(PLENTY), config, copy(model)).unwrap()
+}
+
+fn copy(model: &Model) -> Model {
+    let mut copy = Model::zeroed(model.shape.clone()).unwrap();
+    copy.parameters.clone_from(&model.parameters);
+    copy.lora.clone_from(&model.lora);
+    copy
+}
+
+/// How far `found` is from `expected`, relative to its size.
+fn distance(found: &[f32], expected: &[f32]) -> f64 {
+    let mut difference: Vec<f32> = expected.iter().map(|value| -value).collect();
+    add(&mut difference, found);
+    (sum_of_squares(&difference) / sum_of_squares(expected).max(1e-12)).sqrt()
+}
+
+/// Loss, gradient and predictions on both sides.
+fn compare(model: &Model, recompute: bool) -> Vec<f32> {
+    let sequences = sequences(3);
+    let batch: Vec<&Sequence> = sequences.iter().collect();
+    let mut shards = Shards::new(2);
+    let expected = shards.differentiate(model, &batch).unwrap();
+    let config = TrainConfig { recompute, shards: 2, ..config(Method::AdamW) };
+    let mut device = on_device(model, &config);
+    let loss = device.differentiate(&batch, 0).unwrap();
+    assert_eq!(loss.positions, expected.positions);
+    assert!((loss.sum / expected.sum - 1.0).abs() < 1e-2, "{} {}", loss.sum, expected.sum);
+    let gradient = device.gradient().unwrap();
+    let tensors = match &model.lora {
+        Some(lora) => &lora.tensors,
+        None => &model.layout.tensors,
+    };
+    for tensor in tensors {
+        let (found, expected) = (&gradient[tensor.range()], &shards.gradient()[tensor.range()]);
+        let error = distance(found, expected);
+        assert!(error < 4e-2, "{}: {error}", tensor.name);
+    }
+    let (_, expected) = shards.predict(model, &batch).unwrap();
+    let (_, predicted) = device.predict(&batch).unwrap();
+    let pairs = || predicted.iter().flatten().zip(expected.iter().flatten());
+    let equal = pairs().filter(|(a, b)| a == b).count();
+    assert!(equal * 100 >= pairs().count() * 95, "{equal} of {}", pairs().count());
+    gradient
+}
+
+/// Values between -1 and 1 as bf16, and what they are.
+fn halves(count: usize, seed: u64) -> (Vec<u16>, Vec<f32>) {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let values = (0..count).map(|_| bf16::from_f32(random.random::<f32>() * 2.0 - 1.0));
+    let values: Vec<bf16> = values.collect();
+    let bits = values.iter().map(|value| value.to_bits()).collect();
+    (bits, values.iter().map(|value| value.to_f32()).collect())
+}
+
+/// Attention alone, over packed sequences: both ways, for each width that it is compiled for.
+#[test]
+fn attention_is_the_processors() {
+    for (head_width, heads, kv_heads) in [(6, 4, 2), (32, 2, 2), (48, 3, 1), (128, 2, 1)] {
+        let shape = Shape { heads, kv_heads, head_width, ..Shape::small(40) };
+        let lengths = [70, 1, 20, 5, 100];
+        let (tokens, scale) = (lengths.iter().sum::<usize>(), 1.0 / (head_width as f32).sqrt());
+        let (qkv_bits, qkv) = halves(tokens * shape.qkv_width(), 1);
+        let (d_out_bits, d_out) = halves(tokens * shape.query_width(), 2);
+        let mut starts: Vec<u32> = Vec::new();
+        lengths.iter().for_each(|length| starts.extend(vec![starts.len() as u32; *length]));
+
+        let machine = Processor::new(PLENTY);
+        let bring = |bytes: &[u8]| {
+            let region = machine.allocate(bytes.len()).unwrap();
+            machine.upload(region.at, bytes).unwrap();
+            region
+        };
+        let [on_qkv, on_d_out, on_starts] = [
+            bring(bytemuck::cast_slice(&qkv_bits)),
+            bring(bytemuck::cast_slice(&d_out_bits)),
+            bring(bytemuck::cast_slice(&starts)),
+        ];
+        let [on_out, on_d_qkv] =
+            [&d_out_bits, &qkv_bits].map(|like| machine.allocate(like.len() * 2).unwrap());
+        let [log_sums, along] = [0, 1].map(|_| machine.allocate(tokens * heads * 4).unwrap());
+        let width = network::HEAD_WIDTHS.into_iter().find(|width| head_width <= *width).unwrap();
+        let tiles = tokens.div_ceil(64);
+        network::launch!(
+            machine,
+            &format!("attention_{width}"),
+            [tiles, heads],
+            128,
+            on_out.at,
+            log_sums.at,
+            on_qkv.at,
+            on_starts.at,
+            tokens,
+            heads,
+            kv_heads,
+            head_width,
+            scale,
+        )
+        .unwrap();
+        network::launch!(
+            machine,
+            "row_dots",
+            [tokens, 1],
+            256,
+            along.at,
+            on_out.at,
+            on_d_out.at,
+            tokens,
+            heads,
+            head_width,
+        )
+        .unwrap();
+        for (part, grid) in [("queries", heads), ("keys", kv_heads)] {
+            network::launch!(
+                machine,
+                &format!("attention_{part}_{width}"),
+                [tiles, grid],
+                128,
+                on_d_qkv.at,
+                on_qkv.at,
+                log_sums.at,
+                along.at,
+                on_d_out.at,
+                on_starts.at,
+                tokens,
+                heads,
+                kv_heads,
+                head_width,
+                scale,
+            )
+            .unwrap();
+        }
+        let fetch = |region: &machine::Region, count: usize| -> Vec<f32> {
+            let mut bits = vec![0_u16; count];
+            machine.download(region.at, bytemuck::cast_slice_mut(&mut bits)).unwrap();
+            bits.iter().map(|bits| bf16::from_bits(*bits).to_f32()).collect()
+        };
+        let (found, d_found) = (fetch(&on_out, d_out.len()), fetch(&on_d_qkv, qkv.len()));
+
+        let mut scratch = attention::Scratch::default();
+        let mut first = 0;
+        for length in lengths {
+            let rows = first * shape.qkv_width()..(first + length) * shape.qkv_width();
+            let outs = first * shape.query_width()..(first + length) * shape.query_width();
+            let mut out = vec![0.0; outs.len()];
+            let mut sums = vec![0.0; length * heads];
+            let mut d_qkv = vec![0.0; rows.len()];
+            attention::forward(&shape, &qkv[rows.clone()], &mut out, &mut sums, &mut scratch);
+            attention::backward(
+                &shape,
+                &qkv[rows.clone()],
+                &out,
+                &sums,
+                &d_out[outs.clone()],
+                &mut d_qkv,
+                &mut scratch,
+            );
+            let errors = [distance(&found[outs], &out), distance(&d_found[rows], &d_qkv)];
+            assert!(errors.iter().all(|error| *error < 6e-3), "{head_width} {length}: {errors:?}");
+            first += length;
+        }
+    }
+}
+
+#[test]
+fn loss_and_gradient_are_the_processors() {
+    for shape in 0..reference::shapes().len() {
+        let kept = compare(&model(shape), false);
+        let again = compare(&model(shape), true);
+        assert!(kept == again, "computing blocks again gives other bits");
+    }
+}
+
+fn adapted(dropout: f32) -> Model {
+    let mut model = model(1);
+    let matrices = model.layout.tensors.iter().filter(|tensor| tensor.role == Role::Matrix);
+    let adaptation = |(index, name): (usize, String)| Adaptation {
+        name,
+        rank: 2 + index % 3,
+        scale: 0.5 + index as f32 / 10.0,
+    };
+    let adaptations =
+        matrices.map(|tensor| tensor.name.clone()).enumerate().map(adaptation).collect();
+    let mut lora = Lora::new(&model.layout, adaptations, dropout, 5).unwrap();
+    let mut random = ChaCha8Rng::seed_from_u64(6);
+    lora.parameters.iter_mut().for_each(|value| *value += (random.random::<f32>() - 0.5) * 0.2);
+    round(&mut lora.parameters);
+    model.lora = Some(lora);
+    model
+}
+
+#[test]
+fn adapters_learn_as_on_the_processor() {
+    compare(&adapted(0.0), false);
+}
+
+#[test]
+fn dropout_depends_on_the_seed_and_ends_when_judged() {
+    let sequences = sequences(4);
+    let batch: Vec<&Sequence> = sequences.iter().collect();
+    let (whole, dropping) = (adapted(0.0), adapted(0.4));
+    let config = config(Method::AdamW);
+    let mut device = on_device(&dropping, &config);
+    let mut loss = |seed| device.differentiate(&batch, seed).unwrap().sum;
+    let (first, other, again) = (loss(1), loss(2), loss(1));
+    assert_eq!(first, again);
+    assert!((first - other).abs() > 1e-3, "{first} {other}");
+    let judged = device.predict(&batch).unwrap();
+    let expected = on_device(&whole, &config).predict(&batch).unwrap();
+    assert_eq!(judged, expected);
+}
+
+#[test]
+fn about_the_share_of_inputs_is_left_out() {
+    let machine = Processor::new(PLENTY);
+    let count = 10_000;
+    let [from, out] = [0, 1].map(|_| machine.allocate(count * 2).unwrap());
+    machine.upload(from.at, bytemuck::cast_slice(&vec![bf16::ONE.to_bits(); count])).unwrap();
+    let limit = (0.3 * f64::from(u32::MAX)) as usize;
+    let left_out = |seed: u64| {
+        network::launch!(
+            machine,
+            "dropout",
+            network::flat(count),
+            256,
+            out.at,
+            from.at,
+            count as u64,
+            seed,
+            limit,
+            2.0_f32,
+        )
+        .unwrap();
+        let mut values = vec![0_u16; count];
+        machine.download(out.at, bytemuck::cast_slice_mut(&mut values)).unwrap();
+        assert!(values.iter().all(|bits| [0.0, 2.0].contains(&bf16::from_bits(*bits).to_f32())));
+        values.iter().map(|bits| *bits == 0).collect::<Vec<_>>()
+    };
+    let (a, b) = (left_out(7), left_out(8));
+    let share = |list: &[bool]| list.iter().filter(|is| **is).count() as f64 / count as f64;
+    assert!((share(&a) - 0.3).abs() < 0.02 && (share(&b) - 0.3).abs() < 0.02);
+    let both: Vec<bool> = a.iter().zip(&b).map(|(a, b)| *a && *b).collect();
+    assert!((share(&both) - 0.09).abs() < 0.02, "{}", share(&both));
+}
+
+#[test]
+fn steps_are_the_processors() {
+    let sequences = sequences(5);
+    let batch: Vec<&Sequence> = sequences.iter().collect();
+    for (method, allowed) in [(Method::AdamW, 1e-4), (Method::Muon, 2e-2)] {
+        let config = config(method);
+        let mut model = model(1);
+        let before = model.parameters.clone();
+        let mut device = on_device(&model, &config);
+        let mut optimiser =
+            optimise::Optimiser::new(config.optimiser.clone(), &model.layout.tensors);
+        for _ in 0..3 {
+            device.differentiate(&batch, 0).unwrap();
+            let mut gradient = device.gradient().unwrap();
+            let norm = device.step(1e-3).unwrap();
+            let (tensors, parameters) = model.trained();
+            let expected = optimiser.step(tensors, parameters, &mut gradient, 1e-3);
+            assert!((norm / expected - 1.0).abs() < 1e-6, "{norm} {expected}");
+        }
+        let found = Box::new(device).finish().unwrap().parameters;
+        let changes = |after: &[f32]| -> Vec<f32> {
+            after.iter().zip(&before).map(|(after, before)| after - before).collect()
+        };
+        let error = distance(&changes(&found), &changes(&model.parameters));
+        // Changes are small differences of larger numbers.
+        assert!(error < allowed, "{method:?}: {error}");
+    }
+}
+
+#[test]
+fn a_gradient_that_is_not_finite_changes_nothing() {
+    let mut model = model(1);
+    model.parameters[7] = f32::NAN;
+    let mut device = on_device(&model, &config(Method::AdamW));
+    let sequences = sequences(5);
+    let batch: Vec<&Sequence> = sequences.iter().collect();
+    device.differentiate(&batch, 0).unwrap();
+    assert!(!device.step(1e-3).unwrap().is_finite() && device.steps() == 0);
+    let after = Box::new(device).finish().unwrap().parameters;
+    assert!(after.iter().zip(&model.parameters).all(|(a, b)| a.to_bits() == b.to_bits()));
+}
+
+#[test]
+fn a_run_resumes_bit_for_bit() {
+    let sequences = sequences(6);
+    let batch: Vec<&Sequence> = sequences.iter().collect();
+    let model = model(3);
+    let config = config(Method::Muon);
+    let step = |device: &mut OnDevice| {
+        device.differentiate(&batch, 0).unwrap();
+        device.step(1e-3).unwrap();
+    };
+    let mut straight = on_device(&model, &config);
+    (0..4).for_each(|_| step(&mut straight));
+    let mut first = on_device(&model, &config);
+    (0..2).for_each(|_| step(&mut first));
+    let header = crate::checkpoint::Header {
+        fingerprint: String::new(),
+        tokens: 0,
+        steps: 2,
+        optimiser_steps: first.steps(),
+        mixture: crate::train::MixtureState::default(),
+    };
+    let vectors = first.vectors().unwrap();
+    let [parameters, first, second] =
+        [vectors.parameters, vectors.first, vectors.second].map(<[f32]>::to_vec);
+    let mut resumed = on_device(&model, &config);
+    resumed.resume(crate::checkpoint::Checkpoint { header, parameters, first, second }).unwrap();
+    (0..2).for_each(|_| step(&mut resumed));
+    let [straight, resumed] =
+        [straight, resumed].map(|device| Box::new(device).finish().unwrap().parameters);
+    assert!(straight.iter().zip(&resumed).all(|(a, b)| a.to_bits() == b.to_bits()));
+}
+
+#[test]
+fn a_full_device_says_what_fits() {
+    let sequences = sequences(7);
+    let batch: Vec<&Sequence> = sequences.iter().collect();
+    let model = model(1);
+    let mut told = Vec::new();
+    for recompute in [false, true] {
+        let config = TrainConfig { recompute, shards: 1, ..config(Method::AdamW) };
+        // Enough for the model and its optimiser, not for the whole batch.
+        let machine = Processor::new(model.parameters.len() as u64 * 18 + 150_000);
+        let mut device = OnDevice::new(machine, &config, copy(&model)).unwrap();
+        let refused = device.differentiate(&batch, 0).unwrap_err();
+        assert!(matches!(refused, TrainError::Device(DeviceError::OutOfMemory { .. })));
+        told.push(refused.to_string());
+        // What fits is fitting indeed.
+        device.differentiate(&batch[1..2], 0).unwrap();
+    }
+    assert!(told[0].contains("tokens of one part of a step are too many, about"), "{}", told[0]);
+    assert!(told[0].contains("recompute = true") && !told[1].contains("recompute"));
+}
+
+#[test]
+fn devices_are_named() {
+    for (text, device) in [
+        ("auto", Device::Auto),
+        ("cpu", Device::Cpu),
+        ("cuda", Device::Cuda(0)),
+        ("cuda:3", Device::Cuda(3)),
+    ] {
+        assert_eq!(text.parse(), Ok(device));
+    }
+    assert_eq!(Device::Cuda(3).to_string(), "cuda:3");
+    for text in ["gpu", "cuda:", "cuda:x", "cuda3", ""] {
+        assert!(text.parse::<Device>().unwrap_err().contains("expected"), "{text}");
+    }
+    assert_eq!(found(1000), Device::Cpu);
+}
+
+#[test]
+fn wide_heads_are_refused() {
+    let mut shape = reference::shapes()[1].clone();
+    shape.head_width = 160;
+    let model = Model::zeroed(shape).unwrap();
+    let refused =
+        OnDevice::new(Processor::new(PLENTY), &config(Method::AdamW), model).err().unwrap();
+    assert!(refused.to_string().contains("heads are 160 wide"), "{refused}");
+}
+
+/// Where NVRTC is: every kernel compiles for the oldest devices.
+#[test]
+fn kernels_compile() {
+    match driver::compile() {
+        Ok(compiled) => assert!(compiled.to_src().contains(".target sm_80")),
+        Err(told) if told.to_string().contains("is not found") => {
+            retort_test_data::skip("libnvrtc");
+        }
+        Err(told) => panic!("{told}"),
+    }
+}
+
+/// Where a device is: the same as above on the device itself.
+#[test]
+fn a_device_computes_what_the_processor_does() {
+    if devices() == 0 {
+        return;
+    }
+    let sequences = sequences(3);
+    let batch: Vec<&Sequence> = sequences.iter().collect();
+    for model in (0..reference::shapes().len()).map(model).chain([adapted(0.0)]) {
+        let config = config(Method::AdamW);
+        let mut real = OnDevice::open(0, &config, copy(&model)).unwrap();
+        let mut here = on_device(&model, &config);
+        let [loss, expected] =
+            [&mut real, &mut here].map(|it| it.differentiate(&batch, 1).unwrap());
+        assert!((loss.sum / expected.sum - 1.0).abs() < 5e-3, "{} {}", loss.sum, expected.sum);
+        let error = distance(&real.gradient().unwrap(), &here.gradient().unwrap());
+        assert!(error < 2e-2, "{error}");
+        real.step(1e-3).unwrap();
+    }
+}
