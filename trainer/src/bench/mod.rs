@@ -1,5 +1,7 @@
-//! `retort-train bench`: tokens per second of a training step on one core, beside PyTorch.
+//! `retort-train bench`: tokens per second of a training step, on one core beside PyTorch or on a
+//! device beside PEFT.
 
+mod device;
 mod peer;
 
 use std::path::PathBuf;
@@ -10,12 +12,14 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
+use crate::cuda::Device;
 use crate::model::{Model, Shape, Start};
 use crate::optimise::{Method, Optimiser, OptimiserConfig};
 use crate::parallel::{Sequence, Shards};
 
 /// Tokens of the vocabulary, as the bundled student's.
 const VOCABULARY: usize = 1400;
+const PEER: &str = include_str!("peer.py");
 /// Of a sequence, every fifth and the token after it have loss: two fifths, as in trajectories.
 const LEARNED_EVERY: usize = 5;
 /// Rate of the measured steps; of no account for the speed.
@@ -23,19 +27,27 @@ const LEARNING_RATE: f32 = 1e-3;
 /// Steps before those that are timed.
 const WARM_UP_STEPS: usize = 3;
 
-/// Measure the speed of training on one core.
+/// Measure the speed of training on one core, or of LoRA training on a device.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// Timed steps of each model.
-    #[arg(long, default_value_t = 30)]
-    steps: usize,
-    /// Tokens of a sequence.
-    #[arg(long, default_value_t = 256)]
-    sequence_tokens: usize,
-    /// Sequences of a step.
-    #[arg(long, default_value_t = 10)]
-    sequences: usize,
-    /// A Python with PyTorch: the same step there, in the same run.
+    /// Timed steps of each model [default: 30, on a device 5].
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Tokens of a sequence [default: 256, on a device 4096].
+    #[arg(long)]
+    sequence_tokens: Option<usize>,
+    /// Sequences of a step [default: 10, on a device 4].
+    #[arg(long)]
+    sequences: Option<usize>,
+    /// cpu: small students on one core. An NVIDIA device as cuda:0: LoRA of rank 64 at the shapes of
+    /// Qwen2.5 0.5B, 1.5B and 3B.
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu)]
+    device: Device,
+    /// On a device: compute every block again on the way back, on both sides.
+    #[arg(long)]
+    recompute: bool,
+    /// A Python with PyTorch (on a device also transformers and PEFT): the same step there, in the
+    /// same run.
     #[arg(long, value_name = "PATH")]
     peer_python: Option<PathBuf>,
     /// Print one JSON object a line.
@@ -77,6 +89,21 @@ struct Row {
 /// # Errors
 /// A model that cannot be built, or a peer that does not answer.
 pub fn run(args: &BenchArgs) -> Result<()> {
+    match args.device {
+        Device::Cuda(index) => {
+            let amount = device::Amount {
+                steps: args.steps.unwrap_or(5),
+                sequences: args.sequences.unwrap_or(4),
+                sequence_tokens: args.sequence_tokens.unwrap_or(4096),
+                recompute: args.recompute,
+            };
+            device::run(index, &amount, args.peer_python.as_deref(), args.json)
+        }
+        Device::Auto | Device::Cpu => on_one_core(args),
+    }
+}
+
+fn on_one_core(args: &BenchArgs) -> Result<()> {
     let bar = ProgressBar::new_spinner();
     let mut rows = Vec::new();
     for shape in [Shape::small(VOCABULARY), larger()] {
@@ -89,7 +116,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         if let Some(python) = &args.peer_python {
             bar.set_message(format!("{} wide, PyTorch", work.shape.width));
             bar.tick();
-            let (parameters, speed) = peer::measure(python, &work)
+            let (parameters, speed) = peer::measure(python, PEER, &work)
                 .with_context(|| format!("{} with PyTorch", python.display()))?;
             rows.push(Row { parameters, system: "PyTorch", optimiser: Method::AdamW, speed });
         }
@@ -107,11 +134,11 @@ fn larger() -> Shape {
 }
 
 fn work(args: &BenchArgs, shape: Shape) -> Work {
-    let tokens = 0..args.sequence_tokens.clamp(2, shape.context_tokens);
+    let tokens = 0..args.sequence_tokens.unwrap_or(256).clamp(2, shape.context_tokens);
     let id = |sequence: usize, index: usize| ((sequence * 31 + index * index) % VOCABULARY) as u32;
-    let sequences = 0..args.sequences.max(1);
+    let sequences = 0..args.sequences.unwrap_or(10).max(1);
     Work {
-        steps: args.steps.max(1),
+        steps: args.steps.unwrap_or(30).max(1),
         warm_up_steps: WARM_UP_STEPS,
         ids: sequences
             .clone()
@@ -195,9 +222,11 @@ mod tests {
     #[test]
     fn a_step_is_measured() {
         let args = BenchArgs {
-            steps: 1,
-            sequence_tokens: 8,
-            sequences: 2,
+            steps: Some(1),
+            sequence_tokens: Some(8),
+            sequences: Some(2),
+            device: Device::Cpu,
+            recompute: false,
             peer_python: None,
             json: false,
         };

@@ -5,11 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Speed, Work};
-
-const SCRIPT: &str = include_str!("peer.py");
+use super::Speed;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -18,10 +16,14 @@ struct Answer {
     speed: Speed,
 }
 
-/// Parameters of the peer's model, and its speed.
-pub(super) fn measure(python: &Path, work: &Work) -> Result<(usize, Speed)> {
+/// Parameters of the peer's model, and its speed, as `script` says when it is given `work`.
+pub(super) fn measure(
+    python: &Path,
+    script: &str,
+    work: &impl Serialize,
+) -> Result<(usize, Speed)> {
     let mut command = Command::new(python);
-    command.args(["-c", SCRIPT]).env("OMP_NUM_THREADS", "1");
+    command.args(["-c", script]).env("OMP_NUM_THREADS", "1");
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

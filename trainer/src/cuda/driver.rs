@@ -124,6 +124,13 @@ impl Cuda {
         Ok(Cuda { name, context, stream, blas, kernels })
     }
 
+    /// Bytes that are free, and all there are.
+    fn memory(&self) -> Result<(u64, u64), DeviceError> {
+        let told = self.context.mem_get_info();
+        let (free, all) = told.map_err(|error| self.failed("asking for free memory", &error))?;
+        Ok((free as u64, all as u64))
+    }
+
     fn failed(&self, doing: &str, told: &dyn std::fmt::Display) -> DeviceError {
         let (name, doing, told) = (self.name.clone(), doing.to_owned(), told.to_string());
         DeviceError::Failed { name, doing, told }
@@ -151,9 +158,12 @@ impl Machine for Cuda {
     }
 
     fn free_bytes(&self) -> Result<u64, DeviceError> {
-        let told = self.context.mem_get_info();
-        let (free, _) = told.map_err(|error| self.failed("asking for free memory", &error))?;
-        Ok(free as u64)
+        Ok(self.memory()?.0)
+    }
+
+    fn held_bytes(&self) -> Result<u64, DeviceError> {
+        let (free, all) = self.memory()?;
+        Ok(all - free)
     }
 
     fn allocate(&self, bytes: usize) -> Result<Region, DeviceError> {

@@ -13,12 +13,13 @@ use super::machine::{
 /// Memory of a stated size.
 pub struct Processor {
     host: Rc<Host>,
+    all: u64,
     free: Rc<Cell<u64>>,
 }
 
 impl Processor {
     pub fn new(bytes: u64) -> Rc<dyn Machine> {
-        Rc::new(Processor { host: Rc::default(), free: Rc::new(Cell::new(bytes)) })
+        Rc::new(Processor { host: Rc::default(), all: bytes, free: Rc::new(Cell::new(bytes)) })
     }
 
     /// The values of a matrix, a row after another, as it is meant.
@@ -60,6 +61,10 @@ impl Machine for Processor {
 
     fn free_bytes(&self) -> Result<u64, DeviceError> {
         Ok(self.free.get())
+    }
+
+    fn held_bytes(&self) -> Result<u64, DeviceError> {
+        Ok(self.all - self.free.get())
     }
 
     fn allocate(&self, bytes: usize) -> Result<Region, DeviceError> {

@@ -45,6 +45,14 @@ impl OnDevice {
         Ok(OnDevice { model, network, optimiser, parts, kept })
     }
 
+    /// Bytes of the device's memory that are in use, by whomever.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn held_bytes(&self) -> Result<u64, DeviceError> {
+        self.network.machine().held_bytes()
+    }
+
     /// The gradient that was kept.
     #[cfg(test)]
     pub(super) fn gradient(&self) -> Result<Vec<f32>, DeviceError> {

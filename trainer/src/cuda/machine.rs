@@ -187,6 +187,12 @@ pub trait Machine {
     /// [`DeviceError`].
     fn free_bytes(&self) -> Result<u64, DeviceError>;
 
+    /// Bytes of its memory that are in use.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    fn held_bytes(&self) -> Result<u64, DeviceError>;
+
     /// Memory that holds zeros.
     ///
     /// # Errors
