@@ -57,9 +57,9 @@ impl Host {
     /// # Panics
     /// When it was not allocated, or something was written beside it.
     pub fn release(&self, at: u64) {
-        let Some((bytes, memory)) = self.pieces.borrow_mut().remove(&at) else {
-            panic!("{at:#x} was not allocated");
-        };
+        let piece = self.pieces.borrow_mut().remove(&at);
+        assert!(piece.is_some(), "{at:#x} was not allocated");
+        let Some((bytes, memory)) = piece else { return };
         // SAFETY: `allocate` made it from a box, and it is removed once.
         let memory = unsafe { Box::from_raw(memory) };
         let words = bytes.div_ceil(8);

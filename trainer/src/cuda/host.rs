@@ -15,11 +15,23 @@ pub struct Processor {
     host: Rc<Host>,
     all: u64,
     free: Rc<Cell<u64>>,
+    /// Kernels that still run before one fails.
+    launches_left: Cell<usize>,
 }
 
 impl Processor {
-    pub fn new(bytes: u64) -> Rc<dyn Machine> {
-        Rc::new(Processor { host: Rc::default(), all: bytes, free: Rc::new(Cell::new(bytes)) })
+    pub fn of(bytes: u64) -> Rc<dyn Machine> {
+        Self::failing_after(bytes, usize::MAX)
+    }
+
+    /// One whose driver fails after so many kernels.
+    pub fn failing_after(bytes: u64, launches: usize) -> Rc<dyn Machine> {
+        Rc::new(Processor {
+            host: Rc::default(),
+            all: bytes,
+            free: Rc::new(Cell::new(bytes)),
+            launches_left: Cell::new(launches),
+        })
     }
 
     /// The values of a matrix, a row after another, as it is meant.
@@ -106,6 +118,11 @@ impl Machine for Processor {
         arguments: &[Argument],
     ) -> Result<(), DeviceError> {
         assert!(grid.iter().all(|blocks| *blocks > 0), "{kernel}: an empty grid");
+        let Some(left) = self.launches_left.get().checked_sub(1) else {
+            let [name, told] = ["the processor", "an illegal address"].map(str::to_owned);
+            return Err(DeviceError::Failed { name, doing: kernel.to_owned(), told });
+        };
+        self.launches_left.set(left);
         let values: Vec<Value> = arguments
             .iter()
             .map(|argument| match *argument {

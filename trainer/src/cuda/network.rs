@@ -107,6 +107,13 @@ impl Network {
                 return Err(DeviceError::Unavailable(told));
             }
         };
+        if !shape.width.is_multiple_of(2) {
+            let told = format!(
+                "the model's width is {}, on a device it must be even: train with --device cpu",
+                shape.width
+            );
+            return Err(DeviceError::Unavailable(told));
+        }
         let base = machine.allocate(model.parameters.len() * HALF)?;
         let rotary = Rotary::new(&shape);
         let [cosine, sine] = [&rotary.cosine, &rotary.sine].map(|table| {

@@ -167,7 +167,28 @@ pub fn train(
     data: &TrainData,
     progress: &mut dyn Progress,
 ) -> Result<Model, TrainError> {
-    let mut run = Run::new(config, model, data)?;
+    train_with(config, model, data, progress, learner::learner)
+}
+
+/// As [`train`], by the learner that `open` makes.
+pub(crate) fn train_with(
+    config: &TrainConfig,
+    model: Model,
+    data: &TrainData,
+    progress: &mut dyn Progress,
+    open: impl FnOnce(&TrainConfig, Model) -> Result<Box<dyn Learner>, TrainError>,
+) -> Result<Model, TrainError> {
+    let (fingerprint, trained_len) = (fingerprint(config, &model, data), model.trained_len());
+    let mut run = Run {
+        config,
+        data,
+        fingerprint,
+        mixture: Mixture::new(&data.sources, config.seed, MixtureState::default())?,
+        learner: open(config, model)?,
+        tokens: 0,
+        steps: 0,
+    };
+    run.resume(trained_len)?;
     while run.tokens < config.tokens_budget {
         let before = run.tokens;
         let report = run.step()?;
@@ -201,30 +222,19 @@ struct Run<'a> {
     steps: u64,
 }
 
-impl<'a> Run<'a> {
-    fn new(config: &'a TrainConfig, model: Model, data: &'a TrainData) -> Result<Self, TrainError> {
-        let trained_len = model.trained_len();
-        let mut run = Run {
-            config,
-            data,
-            fingerprint: fingerprint(config, &model, data),
-            mixture: Mixture::new(&data.sources, config.seed, MixtureState::default())?,
-            learner: learner::learner(config, model)?,
-            tokens: 0,
-            steps: 0,
-        };
-        if let Some(path) = &config.checkpoint
-            && let Some(read) = checkpoint::load(path, trained_len)?
-        {
-            if read.header.fingerprint != run.fingerprint {
-                return Err(TrainError::OtherRun(path.display().to_string()));
-            }
-            run.tokens = read.header.tokens;
-            run.steps = read.header.steps;
-            run.mixture = Mixture::new(&data.sources, config.seed, read.header.mixture.clone())?;
-            run.learner.resume(read)?;
+impl Run<'_> {
+    /// Goes on from the checkpoint, where there is one.
+    fn resume(&mut self, trained_len: usize) -> Result<(), TrainError> {
+        let Some(path) = &self.config.checkpoint else { return Ok(()) };
+        let Some(read) = checkpoint::load(path, trained_len)? else { return Ok(()) };
+        if read.header.fingerprint != self.fingerprint {
+            return Err(TrainError::OtherRun(path.display().to_string()));
         }
-        Ok(run)
+        self.tokens = read.header.tokens;
+        self.steps = read.header.steps;
+        let state = read.header.mixture.clone();
+        self.mixture = Mixture::new(&self.data.sources, self.config.seed, state)?;
+        self.learner.resume(read)
     }
 
     fn step(&mut self) -> Result<StepReport, TrainError> {
