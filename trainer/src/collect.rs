@@ -334,3 +334,32 @@ impl Classroom<'_> {
         Ok(Lesson { transcript: run.transcript, answer: run.answer, is_right, missed })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_world_that_lacks_a_kind_of_question_gives_way() {
+        let config = CollectConfig {
+            seed: 310_000,
+            worlds: 2,
+            documents: 400,
+            tasks: 350,
+            held_out_tasks: 14,
+            threads: 1,
+            style: Style::Full,
+            domains: vec![Domain::Gazetteer, Domain::Plant],
+            slips: 0.0,
+        };
+        let drawn =
+            WorldConfig { train_tasks: 350, ..WorldConfig::new(310_001, Domain::Plant, 400, 14) };
+        assert!(matches!(world::generate(&drawn), Err(WorldError::TooFewDocuments { .. })));
+        let made = world(&config, 1).unwrap();
+        assert_eq!((made.test.len(), made.train.len()), (14, 350));
+        assert_eq!(made, world(&config, 1).unwrap());
+        let told = world(&CollectConfig { documents: 90, ..config }, 1).unwrap_err().to_string();
+        assert!(told.contains("ask for more documents or fewer tasks"), "{told}");
+    }
+}

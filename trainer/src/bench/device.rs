@@ -76,14 +76,19 @@ fn shapes() -> [(&'static str, Shape); 3] {
     ]
 }
 
-/// Measures every shape on device `index` and prints a line each.
-pub(super) fn run(index: usize, amount: &Amount, python: Option<&Path>, json: bool) -> Result<()> {
+/// Measures every shape on the devices `first` to `last` and prints a line each.
+pub(super) fn run(
+    devices: (usize, usize),
+    amount: &Amount,
+    python: Option<&Path>,
+    json: bool,
+) -> Result<()> {
     let bar = ProgressBar::new_spinner();
     for (name, shape) in shapes() {
         let work = work(shape, amount);
         bar.set_message(format!("{name}, retort-train"));
         bar.tick();
-        let own = row(name, "retort-train", &work, own(index, &work)?);
+        let own = row(name, "retort-train", &work, own(devices, &work)?);
         say(&own, None, json)?;
         if let Some(python) = python {
             bar.set_message(format!("{name}, PEFT"));
@@ -135,7 +140,7 @@ fn model(work: &Work) -> Result<Model> {
     Ok(model)
 }
 
-fn own(index: usize, work: &Work) -> Result<Speed> {
+fn own((first, last): (usize, usize), work: &Work) -> Result<Speed> {
     let optimiser = OptimiserConfig { method: Method::AdamW, ..OptimiserConfig::default() };
     let config = TrainConfig {
         optimiser,
@@ -143,7 +148,7 @@ fn own(index: usize, work: &Work) -> Result<Speed> {
         shards: work.sequences,
         ..TrainConfig::small(0, 1)
     };
-    let mut learner = OnDevice::open(index, &config, model(work)?)?;
+    let mut learner = OnDevice::open(first, last, &config, model(work)?)?;
     let sequence = |sequence: usize| Sequence {
         ids: (0..work.sequence_tokens)
             .map(|at| ((sequence * 31 + at * at) % work.ids) as u32)

@@ -90,14 +90,14 @@ struct Row {
 /// A model that cannot be built, or a peer that does not answer.
 pub fn run(args: &BenchArgs) -> Result<()> {
     match args.device {
-        Device::Cuda(index) => {
+        Device::Cuda { first, last } => {
             let amount = device::Amount {
                 steps: args.steps.unwrap_or(5),
                 sequences: args.sequences.unwrap_or(4),
                 sequence_tokens: args.sequence_tokens.unwrap_or(4096),
                 recompute: args.recompute,
             };
-            device::run(index, &amount, args.peer_python.as_deref(), args.json)
+            device::run((first, last), &amount, args.peer_python.as_deref(), args.json)
         }
         Device::Auto | Device::Cpu => on_one_core(args),
     }

@@ -4,6 +4,7 @@
 // Kernels and cuBLAS take raw addresses; what they may touch is what `Region`s hold.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -17,10 +18,14 @@ use cudarc::driver::sys::{CUdevice_attribute, is_culib_present as has_driver};
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaSlice, CudaStream, LaunchConfig, PushKernelArg as _, result,
 };
+use cudarc::nccl::result as nccl;
+use cudarc::nccl::sys::{
+    is_culib_present as has_team, ncclComm_t, ncclDataType_t, ncclRedOp_t, ncclUniqueId,
+};
 use cudarc::nvrtc::sys::is_culib_present as has_compiler;
 use cudarc::nvrtc::{CompileError, CompileOptions, Ptx, compile_ptx_with_opts};
 
-use super::machine::{Address, Argument, DeviceError, Machine, Operand, Product, Region};
+use super::machine::{Address, Argument, DeviceError, Machine, Operand, Product, Region, TeamId};
 use super::network::HEAD_WIDTHS;
 
 /// The kernels, as CUDA C.
@@ -63,6 +68,18 @@ pub fn devices() -> usize {
     result::device::get_count().map_or(0, |count| usize::try_from(count).unwrap_or(0))
 }
 
+/// What devices that compute together know one another by.
+///
+/// # Errors
+/// [`DeviceError::Unavailable`]: no NCCL.
+pub fn team_id() -> Result<TeamId, DeviceError> {
+    // SAFETY: as in `compile`.
+    if !unsafe { has_team() } {
+        return Err(missing("libnccl", "NVIDIA's NCCL, or Python's nvidia-nccl-cu13"));
+    }
+    TeamId::new().map_err(|error| DeviceError::Unavailable(format!("NCCL: {error:?}")))
+}
+
 /// One NVIDIA device.
 pub struct Cuda {
     name: String,
@@ -70,6 +87,17 @@ pub struct Cuda {
     stream: Arc<CudaStream>,
     blas: CudaBlas,
     kernels: BTreeMap<String, CudaFunction>,
+    /// The way to the other devices, once it has joined them.
+    team: Cell<Option<ncclComm_t>>,
+}
+
+impl Drop for Cuda {
+    fn drop(&mut self) {
+        if let Some(team) = self.team.take() {
+            // SAFETY: `join` made it, and nothing uses it any more.
+            let _ = unsafe { nccl::comm_destroy(team) };
+        }
+    }
 }
 
 impl Cuda {
@@ -121,7 +149,7 @@ impl Cuda {
             let function = module.load_function(&kernel).map_err(refused("loading a kernel"))?;
             kernels.insert(kernel, function);
         }
-        Ok(Cuda { name, context, stream, blas, kernels })
+        Ok(Cuda { name, context, stream, blas, kernels, team: Cell::new(None) })
     }
 
     /// Bytes that are free, and all there are.
@@ -236,6 +264,34 @@ impl Machine for Cuda {
         // SAFETY: the arguments are those that the kernel declares, and name regions large enough;
         // the tests run every launch on the processor, where a sanitiser would see it.
         unsafe { builder.launch(config) }.map(|_| ()).map_err(|error| self.failed(kernel, &error))
+    }
+
+    fn join(&self, rank: usize, count: usize, id: &TeamId) -> Result<(), DeviceError> {
+        let id = ncclUniqueId { internal: *id.internal() };
+        let mut team = std::ptr::null_mut();
+        // SAFETY: the context of this thread is that of the device; `team` is written before use.
+        let done = unsafe { nccl::comm_init_rank(&mut team, count as i32, id, rank as i32) };
+        done.map_err(|error| self.failed("joining the other devices", &format!("{error:?}")))?;
+        self.team.set(Some(team));
+        Ok(())
+    }
+
+    fn add_up(&self, at: Address, count: usize) -> Result<(), DeviceError> {
+        let Some(team) = self.team.get() else { return Ok(()) };
+        // SAFETY: `at` lies in a region that holds as many values; NCCL may work in place.
+        let done = unsafe {
+            nccl::all_reduce(
+                at.0 as *const c_void,
+                at.0 as *mut c_void,
+                count,
+                ncclDataType_t::ncclFloat32,
+                ncclRedOp_t::ncclSum,
+                team,
+                self.stream.cu_stream().cast(),
+            )
+        };
+        let told = |error| self.failed("adding gradients up", &format!("{error:?}"));
+        done.map(|_| ()).map_err(told)
     }
 
     fn multiply(&self, product: &Product) -> Result<(), DeviceError> {

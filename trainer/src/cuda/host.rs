@@ -2,13 +2,15 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
 
 use half::bf16;
 use retort_test_cuda::{Host, Value};
 
 use super::machine::{
-    Address, Argument, DeviceError, HALF, Machine, Operand, Product, Region, SINGLE,
+    Address, Argument, DeviceError, HALF, Machine, Operand, Product, Region, SINGLE, TeamId,
 };
+use crate::model::add;
 
 /// Memory of a stated size.
 pub struct Processor {
@@ -17,21 +19,46 @@ pub struct Processor {
     free: Rc<Cell<u64>>,
     /// Kernels that still run before one fails.
     launches_left: Cell<usize>,
+    meeting: Option<(usize, Arc<Meeting>)>,
+}
+
+/// Where several meet to add up.
+pub struct Meeting {
+    all_here: Barrier,
+    /// What each has brought, by rank.
+    brought: Mutex<Vec<Vec<f32>>>,
+}
+
+impl Meeting {
+    pub fn of(count: usize) -> Arc<Self> {
+        let brought = Mutex::new(vec![Vec::new(); count]);
+        Arc::new(Meeting { all_here: Barrier::new(count), brought })
+    }
 }
 
 impl Processor {
     pub fn of(bytes: u64) -> Rc<dyn Machine> {
-        Self::failing_after(bytes, usize::MAX)
+        Rc::new(Self::with(bytes))
     }
 
     /// One whose driver fails after so many kernels.
     pub fn failing_after(bytes: u64, launches: usize) -> Rc<dyn Machine> {
-        Rc::new(Processor {
+        Rc::new(Processor { launches_left: Cell::new(launches), ..Self::with(bytes) })
+    }
+
+    /// One of several.
+    pub fn at(bytes: u64, rank: usize, meeting: Arc<Meeting>) -> Rc<dyn Machine> {
+        Rc::new(Processor { meeting: Some((rank, meeting)), ..Self::with(bytes) })
+    }
+
+    fn with(bytes: u64) -> Self {
+        Processor {
             host: Rc::default(),
             all: bytes,
             free: Rc::new(Cell::new(bytes)),
-            launches_left: Cell::new(launches),
-        })
+            launches_left: Cell::new(usize::MAX),
+            meeting: None,
+        }
     }
 
     /// The values of a matrix, a row after another, as it is meant.
@@ -132,6 +159,24 @@ impl Machine for Processor {
             })
             .collect();
         self.host.launch(kernel, grid.map(|blocks| blocks as u32), threads as u32, &values);
+        Ok(())
+    }
+
+    fn join(&self, _: usize, _: usize, _: &TeamId) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn add_up(&self, at: Address, count: usize) -> Result<(), DeviceError> {
+        let Some((rank, meeting)) = &self.meeting else { return Ok(()) };
+        let mut own = vec![0.0_f32; count];
+        self.host.read(at.0, bytemuck::cast_slice_mut(&mut own));
+        let brought = || meeting.brought.lock().unwrap_or_else(PoisonError::into_inner);
+        brought()[*rank] = own;
+        meeting.all_here.wait();
+        let mut sums = vec![0.0_f32; count];
+        brought().iter().for_each(|values| add(&mut sums, values));
+        self.host.write(at.0, bytemuck::cast_slice(&sums));
+        meeting.all_here.wait();
         Ok(())
     }
 

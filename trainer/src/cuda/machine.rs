@@ -176,6 +176,9 @@ pub enum DeviceError {
     },
 }
 
+/// What devices that compute together know one another by.
+pub type TeamId = cudarc::nccl::Id;
+
 /// A device.
 pub trait Machine {
     /// What it is called.
@@ -234,6 +237,18 @@ pub trait Machine {
         threads: usize,
         arguments: &[Argument],
     ) -> Result<(), DeviceError>;
+
+    /// Takes its place among `count` devices that compute together; all of them must.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    fn join(&self, rank: usize, count: usize, id: &TeamId) -> Result<(), DeviceError>;
+
+    /// Replaces `count` f32 values by their sums over all devices that joined; all of them must.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    fn add_up(&self, at: Address, count: usize) -> Result<(), DeviceError>;
 
     /// Multiplies matrices.
     ///

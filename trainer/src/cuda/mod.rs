@@ -2,8 +2,8 @@
 //! masters.
 //!
 //! [`machine`] is what is asked of a device, [`driver`] the real one, `kernels.cu` what runs on it.
-//! [`network`] computes loss and gradient, [`optimise`] changes the masters, [`OnDevice`] is what
-//! the training loop sees. The processor's path is the specification: tests run the same kernels
+//! [`network`] computes loss and gradient, [`optimise`] changes the masters, [`team`] has several
+//! devices work together, [`OnDevice`] is what the training loop sees. The processor's path is the specification: tests run the same kernels
 //! on the processor and compare.
 
 mod driver;
@@ -14,6 +14,7 @@ mod machine;
 mod memory;
 mod network;
 mod optimise;
+mod team;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -37,15 +38,20 @@ pub enum Device {
     /// The processor.
     #[default]
     Cpu,
-    /// The NVIDIA device of this number.
-    Cuda(usize),
+    /// The NVIDIA devices of these numbers.
+    Cuda {
+        /// The first.
+        first: usize,
+        /// The last.
+        last: usize,
+    },
 }
 
 /// What [`Device::Auto`] means for a model of so many parameters.
 #[must_use]
 pub fn found(parameters: usize) -> Device {
     match parameters >= PARAMETERS_MIN && devices() > 0 {
-        true => Device::Cuda(0),
+        true => Device::Cuda { first: 0, last: 0 },
         false => Device::Cpu,
     }
 }
@@ -54,17 +60,21 @@ impl FromStr for Device {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let index = text.strip_prefix("cuda").map(|rest| rest.strip_prefix(':').unwrap_or(rest));
-        match (text, index) {
-            ("auto", _) => Ok(Device::Auto),
-            ("cpu", _) => Ok(Device::Cpu),
-            ("cuda", _) => Ok(Device::Cuda(0)),
-            (_, Some(index)) if text.starts_with("cuda:") => {
-                let index = index.parse().map_err(|_| format!("{text}: expected cuda:0 or so"))?;
-                Ok(Device::Cuda(index))
-            }
-            _ => Err(format!("{text}: expected auto, cpu or cuda:0")),
+        let refused = || format!("{text}: expected auto, cpu, cuda:0, or several as cuda:0-3");
+        match text {
+            "auto" => return Ok(Device::Auto),
+            "cpu" => return Ok(Device::Cpu),
+            "cuda" => return Ok(Device::Cuda { first: 0, last: 0 }),
+            _ => {}
         }
+        let named = text.strip_prefix("cuda:").ok_or_else(refused)?;
+        let (first, last) = named.split_once('-').unwrap_or((named, named));
+        let number = |text: &str| text.parse::<u16>().map(usize::from).map_err(|_| refused());
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last {
+            return Err(refused());
+        }
+        Ok(Device::Cuda { first, last })
     }
 }
 
@@ -73,7 +83,8 @@ impl fmt::Display for Device {
         match self {
             Device::Auto => f.write_str("auto"),
             Device::Cpu => f.write_str("cpu"),
-            Device::Cuda(index) => write!(f, "cuda:{index}"),
+            Device::Cuda { first, last } if first == last => write!(f, "cuda:{first}"),
+            Device::Cuda { first, last } => write!(f, "cuda:{first}-{last}"),
         }
     }
 }

@@ -199,13 +199,14 @@ impl Network {
         }
     }
 
-    /// Fills `model`, which was brought here, with what training made of it.
+    /// A vector of what training changes, from the device.
     ///
     /// # Errors
     /// [`DeviceError`].
-    pub fn store(&self, model: &mut Model) -> Result<(), DeviceError> {
-        let (_, values) = model.trained();
-        self.machine.download(self.trained.masters.at, bytemuck::cast_slice_mut(values))
+    pub fn fetch(&self, at: Address) -> Result<Vec<f32>, DeviceError> {
+        let mut values = vec![0.0; self.trained.len];
+        self.machine.download(at, bytemuck::cast_slice_mut(&mut values))?;
+        Ok(values)
     }
 
     /// Starts a new gradient.

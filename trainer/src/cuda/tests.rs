@@ -1,14 +1,13 @@
 //! The device's path against the processor's: the same kernels, run on the processor.
 
 use std::ops::ControlFlow;
-use std::rc::Rc;
 
 use half::bf16;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::host::Processor;
-use super::machine::{Argument, Machine};
+use super::host::{Meeting, Processor};
+use super::machine::Argument;
 use super::*;
 use crate::model::{
     Adaptation, Lora, Model, Role, Shape, Start, add, attention, reference, sum_of_squares,
@@ -56,7 +55,7 @@ fn config(method: Method) -> TrainConfig {
 }
 
 fn on_device(model: &Model, config: &TrainConfig) -> OnDevice {
-    OnDevice::new(Processor::of(PLENTY), config, copy(model)).unwrap()
+    OnDevice::with(1, |_| Ok(Processor::of(PLENTY)), config, copy(model)).unwrap()
 }
 
 fn copy(model: &Model) -> Model {
@@ -362,7 +361,7 @@ fn a_run_that_the_device_broke_off_goes_on_with_the_same_bits() {
     let source =
         MixtureSource { name: "rows".to_owned(), sequences: sequences(6), shares: [1.0, 1.0] };
     let data = TrainData { sources: vec![source], held_out: sequences(7), turn_end: None };
-    let run = |file: &str, machine: Rc<dyn Machine>| {
+    let run = |file: &str, launches: usize| {
         let optimiser =
             OptimiserConfig { learning_rate: 1e-2, warmup_steps: 1, ..OptimiserConfig::default() };
         let config = TrainConfig {
@@ -375,18 +374,19 @@ fn a_run_that_the_device_broke_off_goes_on_with_the_same_bits() {
         };
         let mut losses = Losses::default();
         let trained = train_with(&config, copy(&model), &data, &mut losses, |config, model| {
-            Ok(Box::new(OnDevice::new(machine, config, model)?))
+            let open = move |_| Ok(Processor::failing_after(PLENTY, launches));
+            Ok(Box::new(OnDevice::with(1, open, config, model)?))
         });
         (trained, losses.0)
     };
-    let (straight, losses) = run("straight", Processor::of(PLENTY));
+    let (straight, losses) = run("straight", usize::MAX);
     let straight = straight.unwrap();
     assert!(losses.last().unwrap() < &(losses[0] * 0.97), "{losses:?}");
-    let (broken, before) = run("broken", Processor::failing_after(PLENTY, 300));
+    let (broken, before) = run("broken", 300);
     let told = broken.err().unwrap().to_string();
     assert!(told.contains("an illegal address; the last checkpoint is whole"), "{told}");
     assert!(!before.is_empty() && before.len() < losses.len(), "{}", before.len());
-    let (resumed, after) = run("broken", Processor::of(PLENTY));
+    let (resumed, after) = run("broken", usize::MAX);
     assert_eq!([before, after].concat(), losses);
     let pairs = || straight.parameters.iter().zip(&resumed.as_ref().unwrap().parameters);
     assert!(pairs().all(|(a, b)| a.to_bits() == b.to_bits()));
@@ -401,8 +401,9 @@ fn a_full_device_says_what_fits() {
     for recompute in [false, true] {
         let config = TrainConfig { recompute, shards: 1, ..config(Method::AdamW) };
         // Enough for the model and its optimiser, not for the whole batch.
-        let machine = Processor::of(model.parameters.len() as u64 * 18 + 150_000);
-        let mut device = OnDevice::new(machine, &config, copy(&model)).unwrap();
+        let bytes = model.parameters.len() as u64 * 18 + 150_000;
+        let open = move |_| Ok(Processor::of(bytes));
+        let mut device = OnDevice::with(1, open, &config, copy(&model)).unwrap();
         let refused = device.differentiate(&batch, 0).unwrap_err();
         assert!(matches!(refused, TrainError::Device(DeviceError::OutOfMemory { .. })));
         told.push(refused.to_string());
@@ -418,13 +419,15 @@ fn devices_are_named() {
     for (text, device) in [
         ("auto", Device::Auto),
         ("cpu", Device::Cpu),
-        ("cuda", Device::Cuda(0)),
-        ("cuda:3", Device::Cuda(3)),
+        ("cuda", Device::Cuda { first: 0, last: 0 }),
+        ("cuda:3", Device::Cuda { first: 3, last: 3 }),
+        ("cuda:1-4", Device::Cuda { first: 1, last: 4 }),
     ] {
         assert_eq!(text.parse(), Ok(device));
     }
-    assert_eq!(Device::Cuda(3).to_string(), "cuda:3");
-    for text in ["gpu", "cuda:", "cuda:x", "cuda3", ""] {
+    assert_eq!(Device::Cuda { first: 3, last: 3 }.to_string(), "cuda:3");
+    assert_eq!(Device::Cuda { first: 1, last: 4 }.to_string(), "cuda:1-4");
+    for text in ["gpu", "cuda:", "cuda:x", "cuda3", "cuda:2-1", ""] {
         assert!(text.parse::<Device>().unwrap_err().contains("expected"), "{text}");
     }
     assert_eq!(found(1000), Device::Cpu);
@@ -437,10 +440,34 @@ fn shapes_that_the_kernels_do_not_take_are_refused() {
     let odd = Shape { width: 25, ..shape };
     for (shape, expected) in [(wide, "heads are 160 wide"), (odd, "width is 25")] {
         let model = Model::zeroed(shape).unwrap();
-        let refused = OnDevice::new(Processor::of(PLENTY), &config(Method::AdamW), model);
+        let refused =
+            OnDevice::with(1, |_| Ok(Processor::of(PLENTY)), &config(Method::AdamW), model);
         let told = refused.err().unwrap().to_string();
         assert!(told.contains(expected) && told.contains("--device cpu"), "{told}");
     }
+}
+
+#[test]
+fn several_devices_take_the_step_that_one_takes() {
+    let sequences = sequences(8);
+    let batch: Vec<&Sequence> = sequences.iter().collect();
+    let model = model(1);
+    let config = TrainConfig { shards: 3, ..config(Method::AdamW) };
+    let meeting = Meeting::of(2);
+    let open = move |rank| Ok(Processor::at(PLENTY, rank, meeting.clone()));
+    let mut two = OnDevice::with(2, open, &config, copy(&model)).unwrap();
+    let mut one = on_device(&model, &config);
+    for _ in 0..2 {
+        let [loss, expected] = [&mut two, &mut one].map(|it| it.differentiate(&batch, 1).unwrap());
+        assert!((loss.sum / expected.sum - 1.0).abs() < 1e-5, "{} {}", loss.sum, expected.sum);
+        let error = distance(&two.gradient().unwrap(), &one.gradient().unwrap());
+        assert!(error < 1e-3, "{error}");
+        two.step(1e-3).unwrap();
+        one.step(1e-3).unwrap();
+    }
+    assert_eq!(two.predict(&batch).unwrap().1.len(), batch.len());
+    let [two, one] = [two, one].map(|it| Box::new(it).finish().unwrap().parameters);
+    assert!(distance(&two, &one) < 1e-4);
 }
 
 /// Where NVRTC is: every kernel compiles for the oldest devices.
@@ -464,7 +491,7 @@ fn a_device_computes_what_the_processor_does() {
     let batch: Vec<&Sequence> = sequences.iter().collect();
     for model in (0..reference::shapes().len()).map(model).chain([adapted(0.0)]) {
         let config = config(Method::AdamW);
-        let mut real = OnDevice::open(0, &config, copy(&model)).unwrap();
+        let mut real = OnDevice::open(0, 0, &config, copy(&model)).unwrap();
         let mut here = on_device(&model, &config);
         let [loss, expected] =
             [&mut real, &mut here].map(|it| it.differentiate(&batch, 1).unwrap());

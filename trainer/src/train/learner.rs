@@ -61,8 +61,10 @@ pub(super) fn learner(config: &TrainConfig, model: Model) -> Result<Box<dyn Lear
         named => named,
     };
     match (device, config.rounded) {
-        (Device::Cuda(_), Some(weights)) => Err(TrainError::RoundedOnDevice(weights)),
-        (Device::Cuda(index), None) => Ok(Box::new(cuda::OnDevice::open(index, config, model)?)),
+        (Device::Cuda { .. }, Some(weights)) => Err(TrainError::RoundedOnDevice(weights)),
+        (Device::Cuda { first, last }, None) => {
+            Ok(Box::new(cuda::OnDevice::open(first, last, config, model)?))
+        }
         (Device::Cpu | Device::Auto, _) => Ok(Box::new(OnProcessor::new(config, model)?)),
     }
 }
