@@ -25,7 +25,7 @@ demo: build
 # Tests whose data are not there are skipped; they leave their names.
 test: build nvrtc
 	@rm -f $(PROGRAMS)/skipped-tests
-	LD_LIBRARY_PATH="$(NVRTC)/nvidia/cu13/lib:$$LD_LIBRARY_PATH" cargo test $(CARGO_FLAGS) --workspace
+	LD_LIBRARY_PATH="$(NVRTC)/nvidia/cu13/lib$${LD_LIBRARY_PATH:+:$$LD_LIBRARY_PATH}" cargo test $(CARGO_FLAGS) --workspace
 	cargo test $(TOOL_FLAGS)
 	@if [ -f $(PROGRAMS)/skipped-tests ]; then \
 	  echo "skipped: $$(wc -l < $(PROGRAMS)/skipped-tests) tests"; cat $(PROGRAMS)/skipped-tests; \

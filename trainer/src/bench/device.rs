@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use indicatif::ProgressBar;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -83,6 +83,10 @@ pub(super) fn run(
     python: Option<&Path>,
     json: bool,
 ) -> Result<()> {
+    ensure!(
+        python.is_none() || devices.0 == devices.1,
+        "--peer-python trains on one device: name one"
+    );
     let bar = ProgressBar::new_spinner();
     for (name, shape) in shapes() {
         let work = work(shape, amount);
@@ -93,7 +97,7 @@ pub(super) fn run(
         if let Some(python) = python {
             bar.set_message(format!("{name}, PEFT"));
             bar.tick();
-            let (_, speed) = peer::measure(python, SCRIPT, &work)
+            let (_, speed) = peer::measure(python, SCRIPT, &work, Some(devices.0))
                 .with_context(|| format!("{} with PEFT", python.display()))?;
             say(&row(name, "PEFT", &work, speed), Some(&own), json)?;
         }
@@ -178,15 +182,15 @@ fn row(model: &'static str, system: &'static str, work: &Work, speed: Speed) -> 
 }
 
 /// Operations a token: two for each weight of a matrix and each way, twice as many for adapters'
-/// own gradients; half of the scores of a sequence, three times on the way back as forward.
+/// own gradients; two products along half of the scores of a sequence forward, four on the way back.
 fn flops(work: &Work) -> f64 {
     let shape = &work.shape;
     let block = shape.width * (shape.qkv_width() + shape.query_width() + 3 * shape.feed_forward);
-    let rows = 4 * shape.width + shape.qkv_width() + shape.query_width() + 4 * shape.feed_forward;
+    let rows = 7 * shape.width + shape.qkv_width() + shape.query_width() + 3 * shape.feed_forward;
     let scores = shape.query_width() * work.sequence_tokens;
     let frozen = 4 * (shape.layers * block + shape.vocabulary * shape.width);
     let adapters = 6 * shape.layers * work.rank * rows;
-    (frozen + adapters + shape.layers * scores * 7) as f64
+    (frozen + adapters + shape.layers * scores * 6) as f64
 }
 
 fn say(row: &Row, own: Option<&Row>, json: bool) -> Result<()> {

@@ -7,7 +7,7 @@ mod peer;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
@@ -99,7 +99,9 @@ pub fn run(args: &BenchArgs) -> Result<()> {
             };
             device::run((first, last), &amount, args.peer_python.as_deref(), args.json)
         }
-        Device::Auto | Device::Cpu => on_one_core(args),
+        Device::Cpu if args.recompute => bail!("--recompute is for a --device such as cuda:0"),
+        Device::Cpu => on_one_core(args),
+        Device::Auto => bail!("--device auto: name what is measured, cpu or cuda:0"),
     }
 }
 
@@ -116,7 +118,7 @@ fn on_one_core(args: &BenchArgs) -> Result<()> {
         if let Some(python) = &args.peer_python {
             bar.set_message(format!("{} wide, PyTorch", work.shape.width));
             bar.tick();
-            let (parameters, speed) = peer::measure(python, PEER, &work)
+            let (parameters, speed) = peer::measure(python, PEER, &work, None)
                 .with_context(|| format!("{} with PyTorch", python.display()))?;
             rows.push(Row { parameters, system: "PyTorch", optimiser: Method::AdamW, speed });
         }

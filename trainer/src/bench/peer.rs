@@ -16,14 +16,19 @@ struct Answer {
     speed: Speed,
 }
 
-/// Parameters of the peer's model, and its speed, as `script` says when it is given `work`.
+/// Parameters of the peer's model, and its speed, as `script` says when it is given `work`, on one NVIDIA device
+/// where it is named.
 pub(super) fn measure(
     python: &Path,
     script: &str,
     work: &impl Serialize,
+    device: Option<usize>,
 ) -> Result<(usize, Speed)> {
     let mut command = Command::new(python);
     command.args(["-c", script]).env("OMP_NUM_THREADS", "1");
+    if let Some(index) = device {
+        command.env("CUDA_VISIBLE_DEVICES", index.to_string());
+    }
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

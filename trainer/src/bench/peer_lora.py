@@ -29,8 +29,10 @@ def build(work, device):
         use_cache=False,
         attn_implementation="sdpa",
     )
+    torch.set_default_dtype(torch.bfloat16)
     with torch.device(device):
-        model = Qwen2ForCausalLM(config).to(torch.bfloat16)
+        model = Qwen2ForCausalLM(config)
+    torch.set_default_dtype(torch.float32)
     if work["recompute"]:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
@@ -46,6 +48,8 @@ def build(work, device):
 
 def main():
     work = json.load(sys.stdin)
+    if not torch.cuda.is_available() and not work.get("without_device"):
+        sys.exit("this PyTorch sees no CUDA device")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(1)
     model = build(work, device)
@@ -60,7 +64,8 @@ def main():
         begun = time.perf_counter()
         for _ in range(count):
             for sequence in ids:
-                loss = model(input_ids=sequence, labels=sequence).loss / len(ids)
+                with torch.autocast(device, torch.bfloat16):
+                    loss = model(input_ids=sequence, labels=sequence).loss / len(ids)
                 loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimiser.step()
@@ -68,6 +73,9 @@ def main():
         wait()
         return time.perf_counter() - begun
 
+    if device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     steps(work["warm_up_steps"])
     seconds = steps(work["steps"])
     peak = torch.cuda.max_memory_reserved() if device == "cuda" else 0

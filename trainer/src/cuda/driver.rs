@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use cudarc::cublas::sys::{
@@ -14,7 +15,7 @@ use cudarc::cublas::sys::{
     is_culib_present as has_blas,
 };
 use cudarc::cublas::{CudaBlas, result::gemm_ex};
-use cudarc::driver::sys::{CUdevice_attribute, is_culib_present as has_driver};
+use cudarc::driver::sys::{CUdevice_attribute, CUresult, is_culib_present as has_driver};
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaSlice, CudaStream, LaunchConfig, PushKernelArg as _, result,
 };
@@ -85,17 +86,30 @@ pub struct Cuda {
     name: String,
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
-    blas: CudaBlas,
+    blas: ManuallyDrop<CudaBlas>,
     kernels: BTreeMap<String, CudaFunction>,
+    /// Bytes that were free when it was opened.
+    free_at_first: u64,
     /// The way to the other devices, once it has joined them.
     team: Cell<Option<ncclComm_t>>,
 }
 
 impl Drop for Cuda {
     fn drop(&mut self) {
+        // After an error of the driver, cuBLAS' own end would panic and NCCL's wait for the others.
+        let is_well = self.stream.synchronize().is_ok();
         if let Some(team) = self.team.take() {
             // SAFETY: `join` made it, and nothing uses it any more.
-            let _ = unsafe { nccl::comm_destroy(team) };
+            let _ = unsafe {
+                match is_well {
+                    true => nccl::comm_destroy(team),
+                    false => nccl::comm_abort(team),
+                }
+            };
+        }
+        if is_well {
+            // SAFETY: nothing uses it any more.
+            unsafe { ManuallyDrop::drop(&mut self.blas) };
         }
     }
 }
@@ -116,12 +130,18 @@ impl Cuda {
         }
         let refused = |doing: &'static str| {
             move |error: result::DriverError| {
-                let told = format!(
-                    "cuda:{index}: {doing}: {error}; is the driver for CUDA 13 (580 or newer)?"
-                );
-                DeviceError::Unavailable(told)
+                DeviceError::Unavailable(format!("cuda:{index}: {doing}: {error}"))
             }
         };
+        result::init().map_err(|error| {
+            let told = format!("{error}; is NVIDIA's driver that of CUDA 13 (580) or newer?");
+            DeviceError::Unavailable(told)
+        })?;
+        let count = devices();
+        if index >= count {
+            let told = format!("cuda:{index} is not there: the driver has {count} devices");
+            return Err(DeviceError::Unavailable(told));
+        }
         let context = CudaContext::new(index).map_err(refused("opening"))?;
         let attribute = |which| context.attribute(which).map_err(refused("asking"));
         let generation = (
@@ -149,14 +169,10 @@ impl Cuda {
             let function = module.load_function(&kernel).map_err(refused("loading a kernel"))?;
             kernels.insert(kernel, function);
         }
-        Ok(Cuda { name, context, stream, blas, kernels, team: Cell::new(None) })
-    }
-
-    /// Bytes that are free, and all there are.
-    fn memory(&self) -> Result<(u64, u64), DeviceError> {
-        let told = self.context.mem_get_info();
-        let (free, all) = told.map_err(|error| self.failed("asking for free memory", &error))?;
-        Ok((free as u64, all as u64))
+        let (team, blas) = (Cell::new(None), ManuallyDrop::new(blas));
+        let mut own = Cuda { name, context, stream, blas, kernels, free_at_first: 0, team };
+        own.free_at_first = own.free_bytes()?;
+        Ok(own)
     }
 
     fn failed(&self, doing: &str, told: &dyn std::fmt::Display) -> DeviceError {
@@ -186,22 +202,25 @@ impl Machine for Cuda {
     }
 
     fn free_bytes(&self) -> Result<u64, DeviceError> {
-        Ok(self.memory()?.0)
+        let told = self.context.mem_get_info();
+        let (free, _) = told.map_err(|error| self.failed("asking for free memory", &error))?;
+        Ok(free as u64)
     }
 
     fn held_bytes(&self) -> Result<u64, DeviceError> {
-        let (free, all) = self.memory()?;
-        Ok(all - free)
+        Ok(self.free_at_first.saturating_sub(self.free_bytes()?))
     }
 
     fn allocate(&self, bytes: usize) -> Result<Region, DeviceError> {
         // An empty buffer is asked for where a shape has no such part.
         let memory: CudaSlice<u8> =
-            self.stream.alloc_zeros(bytes.max(1)).map_err(|error| match self.free_bytes() {
-                Ok(free) if free < bytes as u64 => DeviceError::OutOfMemory {
+            self.stream.alloc_zeros(bytes.max(1)).map_err(|error| match error.0 {
+                CUresult::CUDA_ERROR_OUT_OF_MEMORY => DeviceError::OutOfMemory {
                     wanted_mib: bytes as u64 >> 20,
-                    free_mib: free >> 20,
-                    advice: "train adapters instead of the whole model, or a smaller model".into(),
+                    free_mib: self.free_bytes().unwrap_or(0) >> 20,
+                    advice: "take a smaller model, or adapters where the whole one is trained; \
+                             does another process hold memory?"
+                        .to_owned(),
                 },
                 _ => self.failed("allocating", &error),
             })?;

@@ -333,7 +333,7 @@ extern "C" __global__ void cross_entropy(bf16 *d_logits, float *losses, u32 *pre
 #define UNROLL _Pragma("unroll") // arrays that are indexed by constants alone stay in registers
 static __device__ void multiply_add(float sum[4], const u32 left[4], const u32 right[2])
 {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
         "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
         : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "r"(right[0]), "r"(right[1]));
@@ -357,7 +357,8 @@ static __device__ u32 load_pair(const Part &part, u32 row, u32 column)
 }
 
 // Rows of shared memory are eight values longer than a head: neighbours then lie in other banks.
-template <u32 WIDTH> struct Row { bf16 values[WIDTH + 8]; };
+// They are read in pairs.
+template <u32 WIDTH> struct alignas(16) Row { bf16 values[WIDTH + 8]; };
 
 template <u32 WIDTH> static __device__ void load_rows(Row<WIDTH> *tile, u32 rows, const Part &part, u32 first)
 {

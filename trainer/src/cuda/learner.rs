@@ -37,7 +37,8 @@ impl OnDevice {
         let count = (last + 1).saturating_sub(first);
         if config.shards < count {
             return Err(DeviceError::Unavailable(format!(
-                "`shards` is {}, fewer than the {count} devices: raise it, so that each has a part",
+                "a step has {} parts, fewer than the {count} devices: in a recipe of kind finetune \
+                 raise `shards`, otherwise name fewer devices",
                 config.shards
             )));
         }
@@ -46,9 +47,9 @@ impl OnDevice {
             eprintln!("training on {}", cuda.name());
             Ok(Rc::new(cuda) as Rc<dyn Machine>)
         };
+        let id = (count > 1).then(team_id).transpose()?;
         let learner = Self::with(count, open, config, model)?;
-        if count > 1 {
-            let id = team_id()?;
+        if let Some(id) = id {
             learner.team.each(move |own| own.network.machine().join(own.rank, count, &id))?;
         }
         Ok(learner)
@@ -137,6 +138,7 @@ impl Learner for OnDevice {
     }
 
     fn vectors(&mut self) -> Result<Vectors<'_>, TrainError> {
+        self.kept = Default::default();
         let [values, first, second] = self.team.first(|own| {
             let [first, second] = own.optimiser.moments();
             let all = [own.network.trained.masters.at, first, second];

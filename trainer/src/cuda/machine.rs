@@ -1,6 +1,6 @@
 //! What the network asks of a device: memory, copies, kernels, matrix products.
 //!
-//! Everything is queued in order; only [`Machine::download`] waits. The real device is behind
+//! Everything is queued in order; only copies from and to the processor wait. The real device is behind
 //! [`super::driver`]; tests run the same kernels on the processor.
 
 use std::any::Any;
@@ -69,7 +69,7 @@ impl From<u64> for Argument {
     }
 }
 
-/// Sizes: [`super::network`] checks that those of a batch fit 32 bits.
+/// Sizes: a shape's are checked, and a batch whose tokens need more than 32 bits fits no memory.
 impl From<usize> for Argument {
     fn from(value: usize) -> Self {
         Argument::U32(value as u32)
@@ -163,9 +163,7 @@ pub enum DeviceError {
         advice: String,
     },
     /// An error in the middle of the work.
-    #[error(
-        "{name}: {doing} failed: {told}; the last checkpoint is whole, the same command goes on from it"
-    )]
+    #[error("{name}: {doing} failed: {told}")]
     Failed {
         /// The device.
         name: String,
@@ -190,7 +188,7 @@ pub trait Machine {
     /// [`DeviceError`].
     fn free_bytes(&self) -> Result<u64, DeviceError>;
 
-    /// Bytes of its memory that are in use.
+    /// Bytes of its memory that are in use since it was opened.
     ///
     /// # Errors
     /// [`DeviceError`].

@@ -26,6 +26,8 @@ pub use driver::devices;
 pub use learner::OnDevice;
 pub use machine::DeviceError;
 
+use crate::model::Model;
+
 /// Parameters from which [`Device::Auto`] prefers a device: with fewer, starting its kernels takes
 /// longer than what they do.
 const PARAMETERS_MIN: usize = 20_000_000;
@@ -33,7 +35,8 @@ const PARAMETERS_MIN: usize = 20_000_000;
 /// Where training computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
-    /// The first NVIDIA device for models of more than 20 million parameters, where there is one.
+    /// The first NVIDIA device for models of 20 million parameters or more, where there is one that
+    /// can be used.
     Auto,
     /// The processor.
     #[default]
@@ -47,12 +50,19 @@ pub enum Device {
     },
 }
 
-/// What [`Device::Auto`] means for a model of so many parameters.
+/// What [`Device::Auto`] means for `model`; says why a device that is there is not used.
 #[must_use]
-pub fn found(parameters: usize) -> Device {
-    match parameters >= PARAMETERS_MIN && devices() > 0 {
-        true => Device::Cuda { first: 0, last: 0 },
-        false => Device::Cpu,
+pub fn found(model: &Model) -> Device {
+    if model.parameters.len() < PARAMETERS_MIN || devices() == 0 {
+        return Device::Cpu;
+    }
+    let usable = network::attention_kernels(&model.shape).and_then(|_| driver::Cuda::open(0));
+    match usable {
+        Ok(_) => Device::Cuda { first: 0, last: 0 },
+        Err(told) => {
+            eprintln!("training on the processor: {told}");
+            Device::Cpu
+        }
     }
 }
 

@@ -21,7 +21,7 @@ const ATTENTION_ROWS: usize = 64;
 const SUM_COLUMNS: usize = 32;
 /// Widths of heads that attention is compiled for; others are filled up.
 pub(super) const HEAD_WIDTHS: [usize; 3] = [32, 64, 128];
-/// Logits held at once, as values: 400 MiB in f32 and half of that for their derivatives.
+/// Logits held at once: 256 MiB in f32, and half of that for their derivatives.
 const LOGITS: usize = 1 << 26;
 
 /// Runs a kernel; sizes, addresses and factors in the kernel's order.
@@ -94,26 +94,7 @@ impl Network {
         recompute: bool,
     ) -> Result<Self, DeviceError> {
         let shape = model.shape.clone();
-        let width = HEAD_WIDTHS.iter().position(|width| shape.head_width <= *width);
-        let [attention, attention_queries, attention_keys] = match width {
-            Some(0) => ["attention_32", "attention_queries_32", "attention_keys_32"],
-            Some(1) => ["attention_64", "attention_queries_64", "attention_keys_64"],
-            Some(_) => ["attention_128", "attention_queries_128", "attention_keys_128"],
-            None => {
-                let told = format!(
-                    "heads are {} wide, on a device at most 128: train with --device cpu",
-                    shape.head_width
-                );
-                return Err(DeviceError::Unavailable(told));
-            }
-        };
-        if !shape.width.is_multiple_of(2) {
-            let told = format!(
-                "the model's width is {}, on a device it must be even: train with --device cpu",
-                shape.width
-            );
-            return Err(DeviceError::Unavailable(told));
-        }
+        let [attention, attention_queries, attention_keys] = attention_kernels(&shape)?;
         let base = machine.allocate(model.parameters.len() * HALF)?;
         let rotary = Rotary::new(&shape);
         let [cosine, sine] = [&rotary.cosine, &rotary.sine].map(|table| {
@@ -266,18 +247,21 @@ impl Network {
         self.head.wanted(shape, targets, logits, &mut wanted);
         self.derivatives.wanted(shape, tokens, rank, &mut wanted);
         self.rows.wanted(tokens, targets, &mut wanted);
+        let held: usize = wanted.iter().map(|(buffer, _)| buffer.bytes()).sum();
         wanted.retain(|(buffer, bytes)| buffer.bytes() < *bytes);
         let missing: usize = wanted.iter().map(|(buffer, bytes)| bytes - buffer.bytes()).sum();
         let free = self.machine.free_bytes()?;
         if missing as u64 > free {
-            let fitting = (tokens as u64).saturating_mul(free) / missing as u64;
+            let (all, usable) = ((held + missing) as u64, held as u64 + free);
+            let fitting = (tokens as u64).saturating_mul(usable) / all;
             let further = match self.recompute {
                 true => "",
                 false => ", or set `recompute = true`",
             };
             let advice = format!(
-                "the {tokens} tokens of one part of a step are too many, about {fitting} fit: \
-                 raise `shards`, or lower `tokens_per_step` and `context_tokens`{further}"
+                "the {tokens} tokens of one part of a step are too many, about {fitting} fit. In a \
+                 recipe of kind finetune raise `shards`, or lower `tokens_per_step` and \
+                 `context_tokens`{further}; otherwise train with --device cpu"
             );
             let [wanted_mib, free_mib] = [missing as u64, free].map(|bytes| bytes >> 20);
             return Err(DeviceError::OutOfMemory { wanted_mib, free_mib, advice });
@@ -311,10 +295,18 @@ impl Network {
     }
 
     fn block_forward(&self, layer: usize, pass: Pass) -> Result<(), DeviceError> {
+        self.fill_tape(layer, pass)?;
+        let (tape, out) = (self.tape(layer), self.streams[layer + 1].at());
+        self.machine.copy(out, tape.middle.at(), pass.tokens * self.shape.width * HALF)?;
+        self.project(&self.layout.blocks[layer].down, tape.activated.at(), 1.0, out, pass)
+    }
+
+    /// All of a block that its way back needs.
+    fn fill_tape(&self, layer: usize, pass: Pass) -> Result<(), DeviceError> {
         let (machine, shape, tape) = (&self.machine, &self.shape, self.tape(layer));
         let (block, tokens) = (&self.layout.blocks[layer], pass.tokens);
         let (width, qkv_width) = (shape.width, shape.qkv_width());
-        let [input, out] = [self.streams[layer].at(), self.streams[layer + 1].at()];
+        let input = self.streams[layer].at();
         let [normed, inverse] = [tape.attention_normed.at(), tape.attention_inverse.at()];
         self.norm(normed, inverse, input, &block.attention_gain, tokens)?;
         let has_gains = shape.architecture.has_head_gains();
@@ -372,9 +364,7 @@ impl Network {
         let (gate_up, activated) = (tape.gate_up.at(), tape.activated.at());
         self.project(&block.gate_up, normed, 0.0, gate_up, pass)?;
         let inner = shape.feed_forward;
-        launch!(machine, "swiglu", [tokens, 1], THREADS, activated, gate_up, inner)?;
-        machine.copy(out, middle, tokens * width * HALF)?;
-        self.project(&block.down, activated, 1.0, out, pass)
+        launch!(machine, "swiglu", [tokens, 1], THREADS, activated, gate_up, inner)
     }
 
     /// Scores are products of a query and a key times this.
@@ -514,10 +504,9 @@ impl Network {
     /// A and B of an adapter.
     fn factors(&self, site: &Site) -> [Operand; 2] {
         let at = |range: &Range<usize>| self.trained.rounded.halves(range.start);
-        let rows = site.weights.len() / site.columns;
         [
             Operand::new(at(&site.a), site.rank, site.columns),
-            Operand::new(at(&site.b), rows, site.rank),
+            Operand::new(at(&site.b), site.rows(), site.rank),
         ]
     }
 
@@ -566,10 +555,8 @@ impl Network {
     fn drop(&self, index: usize, pass: Pass) -> Option<Drop> {
         let lora = self.adapters.as_ref().map(|adapters| &adapters.lora);
         let (lora, seed) = lora.filter(|lora| lora.dropout > 0.0).zip(pass.seed)?;
-        // Neighbouring adapters must not leave out alike: the index goes through all bits.
-        let index = (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Some(Drop {
-            seed: (seed ^ lora.step_seed).wrapping_add(index),
+            seed: adapter_seed(seed ^ lora.step_seed, index),
             limit: (f64::from(lora.dropout) * f64::from(u32::MAX)) as usize,
             grown: 1.0 / (1.0 - lora.dropout),
         })
@@ -692,8 +679,9 @@ impl Network {
 
     fn backward(&self, pass: Pass) -> Result<(), DeviceError> {
         for layer in (0..self.shape.layers).rev() {
-            if self.recompute {
-                self.block_forward(layer, pass)?;
+            // The last block's is the tape that was filled last.
+            if self.recompute && layer + 1 < self.shape.layers {
+                self.fill_tape(layer, pass)?;
             }
             self.feed_forward_backward(layer, pass)?;
             self.attention_backward(layer, pass)?;
@@ -820,6 +808,32 @@ impl Network {
         self.project_backward(&block.qkv, d_qkv, normed, d_normed, pass)?;
         let seen = [self.streams[layer].at(), tape.attention_inverse.at()];
         self.norm_backward(d_stream, d_normed, seen, &block.attention_gain, tokens, 1)
+    }
+}
+
+/// What the adapter at `index` leaves out depends on it.
+pub(super) fn adapter_seed(seed: u64, index: usize) -> u64 {
+    // Not the factor that the kernel gives places: one adapter would leave out what another does,
+    // shifted.
+    seed.wrapping_add((index as u64 + 1).wrapping_mul(0xd134_2543_de82_ef95))
+}
+
+/// The kernels of attention for a shape, forward and back; or why there are none.
+pub(super) fn attention_kernels(shape: &Shape) -> Result<[&'static str; 3], DeviceError> {
+    let refused =
+        |what: String| DeviceError::Unavailable(format!("{what}: train with --device cpu"));
+    if !shape.width.is_multiple_of(2) {
+        let width = shape.width;
+        return Err(refused(format!("the model's width is {width}, on a device it must be even")));
+    }
+    match HEAD_WIDTHS.iter().position(|width| shape.head_width <= *width) {
+        Some(0) => Ok(["attention_32", "attention_queries_32", "attention_keys_32"]),
+        Some(1) => Ok(["attention_64", "attention_queries_64", "attention_keys_64"]),
+        Some(_) => Ok(["attention_128", "attention_queries_128", "attention_keys_128"]),
+        None => {
+            let width = shape.head_width;
+            Err(refused(format!("heads are {width} wide, on a device at most 128")))
+        }
     }
 }
 

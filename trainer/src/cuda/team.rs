@@ -1,6 +1,7 @@
 //! The devices of a run: each has the whole model and a thread of its own, computes some parts of a
 //! step, and takes the same step as the others.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -29,7 +30,27 @@ type Task = Box<dyn FnOnce(&mut Member) + Send>;
 
 /// The devices of a run.
 pub struct Team {
-    members: Vec<Sender<Task>>,
+    members: Vec<Seat>,
+    /// Some have not answered: an error of one may let the others wait for ever.
+    is_broken: Cell<bool>,
+}
+
+/// A device's thread, and the way to it.
+struct Seat {
+    tasks: Sender<Task>,
+    thread: thread::JoinHandle<()>,
+}
+
+/// Waits until every device has given its memory back.
+impl Drop for Team {
+    fn drop(&mut self) {
+        for Seat { tasks, thread } in self.members.drain(..) {
+            drop(tasks);
+            if !self.is_broken.get() {
+                let _ = thread.join();
+            }
+        }
+    }
 }
 
 impl Team {
@@ -44,33 +65,36 @@ impl Team {
         model: &Arc<Model>,
     ) -> Result<Self, DeviceError> {
         let open = Arc::new(open);
+        let (opened, answers) = channel();
         let start = |rank: usize| {
             let (tasks, orders) = channel();
-            let (opened, answer) = channel();
             let (open, config, model) = (open.clone(), config.clone(), model.clone());
-            thread::spawn(move || {
+            let opened = opened.clone();
+            let thread = thread::spawn(move || {
                 let member = open(rank).and_then(|own| Member::new(rank, own, &config, &model));
                 drop(model);
                 match member {
                     Ok(member) => {
-                        let _ = opened.send(Ok(()));
+                        let _ = opened.send((rank, Ok(())));
                         member.work(&orders);
                     }
-                    Err(error) => drop(opened.send(Err(error))),
+                    Err(error) => drop(opened.send((rank, Err(error)))),
                 }
             });
-            (tasks, answer)
+            Seat { tasks, thread }
         };
-        let (members, answers): (_, Vec<_>) = (0..count).map(start).unzip();
-        let answers: Vec<_> = answers.iter().map(answered).collect();
-        answers.into_iter().collect::<Result<Vec<()>, _>>()?;
-        Ok(Team { members })
+        let members = (0..count).map(start).collect();
+        let team = Team { members, is_broken: Cell::new(false) };
+        // One way back for each device that is still at it.
+        drop(opened);
+        team.answers(count, &answers)?;
+        Ok(team)
     }
 
     /// Has every device do the same at once, and gives what they answer, by rank.
     ///
     /// # Errors
-    /// The first error by rank, when all have answered.
+    /// The first error; nothing may be asked of several devices after it.
     pub fn each<T: Send + 'static>(
         &self,
         task: impl Fn(&mut Member) -> Result<T, DeviceError> + Send + Sync + 'static,
@@ -95,17 +119,32 @@ impl Team {
         task: impl Fn(&mut Member) -> Result<T, DeviceError> + Send + Sync + 'static,
     ) -> Result<Vec<T>, DeviceError> {
         let task = Arc::new(task);
-        let order = |tasks: &Sender<Task>| {
-            let (answers, answer) = channel();
-            let task = task.clone();
-            let run: Task = Box::new(move |member| drop(answers.send(task(member))));
-            // A thread that has ended drops the order, and with it the way of its answer.
+        let (done, answers) = channel();
+        for Seat { tasks, .. } in self.members.iter().take(count) {
+            let (task, done) = (task.clone(), done.clone());
+            let run: Task = Box::new(move |member| drop(done.send((member.rank, task(member)))));
+            // A thread that has ended drops the order, and with it its way back.
             let _ = tasks.send(run);
-            answer
-        };
-        let answers: Vec<_> = self.members.iter().take(count).map(order).collect();
-        let answers: Vec<_> = answers.iter().map(answered).collect();
-        answers.into_iter().collect()
+        }
+        drop(done);
+        self.answers(count, &answers)
+    }
+
+    /// `count` answers by rank, or the first error.
+    fn answers<T>(
+        &self,
+        count: usize,
+        answers: &Receiver<(usize, Result<T, DeviceError>)>,
+    ) -> Result<Vec<T>, DeviceError> {
+        let mut all: Vec<Option<T>> = (0..count).map(|_| None).collect();
+        for left in (0..count).rev() {
+            let (rank, answer) = answers.recv().map_err(|_| ended())?;
+            let answer = answer.inspect_err(|_| self.is_broken.set(left > 0))?;
+            if let Some(place) = all.get_mut(rank) {
+                *place = Some(answer);
+            }
+        }
+        all.into_iter().collect::<Option<_>>().ok_or_else(ended)
     }
 
     /// Computes the parts of a step, in turn by rank, and with `scale` the gradients of each device's
@@ -127,10 +166,6 @@ impl Team {
         let parts: usize = computed.iter().map(Vec::len).sum();
         Ok((0..parts).filter_map(|part| computed.get_mut(part % count)?.pop()).collect())
     }
-}
-
-fn answered<T>(answer: &Receiver<Result<T, DeviceError>>) -> Result<T, DeviceError> {
-    answer.recv().unwrap_or_else(|_| Err(ended()))
 }
 
 /// A thread that panicked.

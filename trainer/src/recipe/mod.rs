@@ -44,9 +44,9 @@ pub struct RecipeArgs {
     /// Make the smaller table of this name, of a recipe of kind paper.
     #[arg(long, value_name = "NAME")]
     scale: Option<String>,
-    /// Where it trains: auto, cpu, an NVIDIA device as cuda:0, or several as cuda:0-3. Auto takes
-    /// one that is there for models of more than 20 million parameters.
-    #[arg(long, value_name = "DEVICE", default_value_t = Device::Auto)]
+    /// Where it trains: cpu, an NVIDIA device as cuda:0, several as cuda:0-3, or auto: one that is
+    /// there, for models of 20 million parameters or more.
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu)]
     device: Device,
 }
 

@@ -57,7 +57,7 @@ pub(super) fn learner(config: &TrainConfig, model: Model) -> Result<Box<dyn Lear
     let device = match config.device {
         // Rounding while training is the processor's alone, and small models gain nothing.
         Device::Auto if config.rounded.is_some() => Device::Cpu,
-        Device::Auto => cuda::found(model.parameters.len()),
+        Device::Auto => cuda::found(&model),
         named => named,
     };
     match (device, config.rounded) {
@@ -72,32 +72,52 @@ pub(super) fn learner(config: &TrainConfig, model: Model) -> Result<Box<dyn Lear
 /// A learner on the processor.
 struct OnProcessor {
     model: Model,
-    /// The model with rounded weights, where the settings ask for it.
-    rounded: Option<(Weights, Model)>,
+    rounded: Option<Rounded>,
     optimiser: Optimiser,
     shards: Shards,
 }
 
+/// The model with rounded weights, where the settings ask for it.
+struct Rounded {
+    weights: Weights,
+    model: Model,
+    /// The weights that it was rounded from have changed.
+    is_stale: bool,
+}
+
 impl OnProcessor {
     fn new(config: &TrainConfig, mut model: Model) -> Result<Self, TrainError> {
-        let rounded = config
-            .rounded
-            .map(|weights| Ok::<_, TrainError>((weights, Model::zeroed(model.shape.clone())?)));
+        let rounded = match config.rounded {
+            Some(weights) => {
+                let model = Model::zeroed(model.shape.clone())?;
+                Some(Rounded { weights, model, is_stale: true })
+            }
+            None => None,
+        };
         Ok(OnProcessor {
             optimiser: Optimiser::new(config.optimiser.clone(), model.trained().0),
             shards: Shards::new(config.shards),
-            rounded: rounded.transpose()?,
+            rounded,
             model,
         })
+    }
+
+    fn has_changed(&mut self) {
+        if let Some(rounded) = &mut self.rounded {
+            rounded.is_stale = true;
+        }
     }
 }
 
 /// What a step computes with: the model, or `rounded`, brought up to it.
-fn seen<'a>(model: &'a Model, rounded: &'a mut Option<(Weights, Model)>) -> &'a Model {
-    let Some((weights, rounded)) = rounded else { return model };
-    rounded.parameters.copy_from_slice(&model.parameters);
-    weights.round(&rounded.layout, &mut rounded.parameters);
-    rounded
+fn seen<'a>(model: &'a Model, rounded: &'a mut Option<Rounded>) -> &'a Model {
+    let Some(rounded) = rounded else { return model };
+    if rounded.is_stale {
+        rounded.model.parameters.copy_from_slice(&model.parameters);
+        rounded.weights.round(&rounded.model.layout, &mut rounded.model.parameters);
+        rounded.is_stale = false;
+    }
+    &rounded.model
 }
 
 impl Learner for OnProcessor {
@@ -110,6 +130,7 @@ impl Learner for OnProcessor {
     }
 
     fn step(&mut self, rate: f32) -> Result<f64, TrainError> {
+        self.has_changed();
         let (tensors, parameters) = self.model.trained();
         Ok(self.optimiser.step(tensors, parameters, self.shards.gradient(), rate))
     }
@@ -129,6 +150,7 @@ impl Learner for OnProcessor {
     }
 
     fn resume(&mut self, read: Checkpoint) -> Result<(), TrainError> {
+        self.has_changed();
         *self.model.trained().1 = read.parameters;
         self.optimiser.first = read.first;
         self.optimiser.second = read.second;

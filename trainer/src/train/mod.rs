@@ -148,6 +148,16 @@ pub enum TrainError {
     /// A device that is missing, full or failing.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The same, in the middle of a run that has a checkpoint.
+    #[error(
+        "{error}; {checkpoint} holds the run until shortly before: the same command goes on from it"
+    )]
+    Broken {
+        /// What failed.
+        error: DeviceError,
+        /// The checkpoint.
+        checkpoint: String,
+    },
     /// Only the processor computes with rounded weights.
     #[error("weights {0:?} are learned on the processor alone: use --device cpu")]
     RoundedOnDevice(Weights),
@@ -191,7 +201,7 @@ pub(crate) fn train_with(
     run.resume(trained_len)?;
     while run.tokens < config.tokens_budget {
         let before = run.tokens;
-        let report = run.step()?;
+        let report = run.step().map_err(|error| run.broken(error))?;
         let flow = progress.step(&report);
         let ended = run.tokens >= config.tokens_budget;
         if ended || crossed(before, run.tokens, config.evaluate_every_tokens) {
@@ -235,6 +245,16 @@ impl Run<'_> {
         let state = read.header.mixture.clone();
         self.mixture = Mixture::new(&self.data.sources, self.config.seed, state)?;
         self.learner.resume(read)
+    }
+
+    /// An error of a device, with what it left whole.
+    fn broken(&self, error: TrainError) -> TrainError {
+        match (error, &self.config.checkpoint) {
+            (TrainError::Device(error), Some(path)) if path.exists() => {
+                TrainError::Broken { error, checkpoint: path.display().to_string() }
+            }
+            (error, _) => error,
+        }
     }
 
     fn step(&mut self) -> Result<StepReport, TrainError> {
