@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::EngineError;
 use super::family::{check_extents, wrong};
-use super::gguf::{GgufError, Header, TensorInfo};
+use super::gguf::{GgufError, Header, TensorInfo, Value};
 use super::model_file::hash;
 
 /// A checked adapter: a GGUF file of `general.type` adapter, with a pair `NAME.lora_a`, `NAME.lora_b`
@@ -59,10 +59,14 @@ fn check(header: &Header, base: &Header, file_bytes: u64) -> Result<(), GgufErro
     if found != expected {
         return Err(wrong(format!("{key} is {found}, the model's is {expected}")));
     }
-    let alpha = header.float("adapter.lora.alpha")?;
-    // llama.cpp takes 0 for 1.
+    let key = "adapter.lora.alpha";
+    let alpha = header.float(key)?;
+    // llama.cpp takes 0 for 1, and aborts at a longer float.
     if !alpha.is_finite() || alpha == 0.0 {
-        return Err(wrong(format!("adapter.lora.alpha is {alpha}, expected a number but 0")));
+        return Err(wrong(format!("{key} is {alpha}, expected a number but 0")));
+    }
+    if let Some(Value::Double(_)) = header.metadata.get(key) {
+        return Err(wrong(format!("{key} is a 64-bit float, expected one of 32 bits")));
     }
     check_pairs(&header.tensors, base)?;
     check_extents(header, file_bytes)
@@ -115,7 +119,6 @@ fn check_pairs(tensors: &[TensorInfo], base: &Header) -> Result<(), GgufError> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::gguf::Value;
     use super::*;
 
     fn tensor(name: &str, dimensions: &[u64], offset: u64) -> TensorInfo {
@@ -158,10 +161,14 @@ mod tests {
         assert_eq!(set("general.type", "model"), "general.type is model, expected adapter");
         assert!(set("general.architecture", "llama").ends_with("the model's is qwen2"));
         assert!(set("adapter.lora.alpha", "8").contains("adapter.lora.alpha"));
-        let zero = told(|own| {
-            own.metadata.insert("adapter.lora.alpha".to_owned(), Value::Float(0.0));
-        });
-        assert!(zero.unwrap().contains("expected a number but 0"));
+        let alpha = |alpha: Value| {
+            told(move |own| {
+                own.metadata.insert("adapter.lora.alpha".to_owned(), alpha);
+            })
+            .unwrap()
+        };
+        assert!(alpha(Value::Float(0.0)).contains("expected a number but 0"));
+        assert!(alpha(Value::Double(8.0)).contains("expected one of 32 bits"));
         let changed = |index: usize, name: &'static str, dimensions: &'static [u64]| {
             told(move |own| {
                 let offset = own.tensors[index].offset;

@@ -53,8 +53,10 @@ pub enum GgufError {
 pub enum Value {
     /// Any integer.
     Integer(i128),
-    /// Any float.
+    /// A 32-bit float.
     Float(f64),
+    /// A 64-bit float.
+    Double(f64),
     /// A truth value.
     Bool(bool),
     /// A string.
@@ -154,7 +156,7 @@ impl Header {
     /// [`GgufError::Key`] if it is missing.
     pub fn float(&self, key: &str) -> Result<f64, GgufError> {
         match self.metadata.get(key) {
-            Some(Value::Float(number)) => Ok(*number),
+            Some(Value::Float(number) | Value::Double(number)) => Ok(*number),
             _ => Err(missing(key, "a float")),
         }
     }
@@ -284,7 +286,7 @@ impl<R: Read> Reader<R> {
             match self.scalar(kind)? {
                 Value::Integer(number) => integers.push(number),
                 Value::Bool(truth) => integers.push(i128::from(truth)),
-                Value::Float(number) => floats.push(number),
+                Value::Float(number) | Value::Double(number) => floats.push(number),
                 Value::Text(text) => texts.push(text),
                 _ => return Err(GgufError::Malformed("an array inside an array".to_owned())),
             }
@@ -310,7 +312,7 @@ impl<R: Read> Reader<R> {
             8 => Value::Text(self.string("a string")?),
             10 => Value::Integer(u64::from_le_bytes(self.bytes(WHAT)?).into()),
             11 => Value::Integer(i64::from_le_bytes(self.bytes(WHAT)?).into()),
-            12 => Value::Float(f64::from_le_bytes(self.bytes(WHAT)?)),
+            12 => Value::Double(f64::from_le_bytes(self.bytes(WHAT)?)),
             other => return Err(GgufError::Malformed(format!("unknown value type {other}"))),
         })
     }

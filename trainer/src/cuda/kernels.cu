@@ -50,68 +50,38 @@ static __device__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
 #define NOTHING from_bits(0xff800000u) // minus infinity
 
-// ---------------------------------------------------------------- sums over a block
+// ---------------------------------------------------------------- over a block
 
-static __device__ float warp_sum(float value)
+struct Sum {
+    static __device__ float of(float a, float b) { return a + b; }
+};
+struct Most {
+    static __device__ float of(float a, float b) { return b > a ? b : a; }
+};
+struct Least {
+    static __device__ u32 of(u32 a, u32 b) { return b < a ? b : a; }
+};
+
+// Gives every thread of a warp the same.
+template <class JOIN, class T> static __device__ T over_warp(T value)
 {
     for (u32 step = 16; step > 0; step /= 2)
-        value += __shfl_xor_sync(0xffffffffu, value, step);
+        value = JOIN::of(value, __shfl_xor_sync(0xffffffffu, value, step));
     return value;
 }
 
-static __device__ float warp_max(float value)
+// Gives every thread of a block of at most 1,024 the same.
+template <class JOIN, class T> static __device__ T over_block(T value)
 {
-    for (u32 step = 16; step > 0; step /= 2) {
-        float other = __shfl_xor_sync(0xffffffffu, value, step);
-        value = other > value ? other : value;
-    }
-    return value;
-}
-
-static __device__ u32 warp_min(u32 value)
-{
-    for (u32 step = 16; step > 0; step /= 2) {
-        u32 other = __shfl_xor_sync(0xffffffffu, value, step);
-        value = other < value ? other : value;
-    }
-    return value;
-}
-
-// Each of these gives every thread of a block of at most 1,024 the same.
-static __device__ float block_sum(float value)
-{
-    __shared__ float parts[32];
-    value = warp_sum(value);
+    __shared__ T parts[32];
+    value = over_warp<JOIN>(value);
+    // What was here before has been read.
     __syncthreads();
     if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = value;
     __syncthreads();
-    float sum = 0.0f;
-    for (u32 warp = 0; warp < blockDim.x / 32; warp++) sum += parts[warp];
-    return sum;
-}
-
-static __device__ float block_max(float value)
-{
-    __shared__ float parts[32];
-    value = warp_max(value);
-    __syncthreads();
-    if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = value;
-    __syncthreads();
-    float most = parts[0];
-    for (u32 warp = 1; warp < blockDim.x / 32; warp++) most = parts[warp] > most ? parts[warp] : most;
-    return most;
-}
-
-static __device__ u32 block_min(u32 value)
-{
-    __shared__ u32 parts[32];
-    value = warp_min(value);
-    __syncthreads();
-    if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = value;
-    __syncthreads();
-    u32 least = parts[0];
-    for (u32 warp = 1; warp < blockDim.x / 32; warp++) least = parts[warp] < least ? parts[warp] : least;
-    return least;
+    T all = parts[0];
+    for (u32 warp = 1; warp < blockDim.x / 32; warp++) all = JOIN::of(all, parts[warp]);
+    return all;
 }
 
 // ---------------------------------------------------------------- rows
@@ -149,7 +119,7 @@ extern "C" __global__ void rms_norm(bf16 *out, float *inverse, const bf16 *in, c
         float a = first_of(from[i]), b = second_of(from[i]);
         squares += a * a + b * b;
     }
-    float factor = 1.0f / sqrtf(block_sum(squares) / width + epsilon);
+    float factor = 1.0f / sqrtf(over_block<Sum>(squares) / width + epsilon);
     if (threadIdx.x == 0) inverse[blockIdx.x] = factor;
     for (u32 i = threadIdx.x; i < width / 2; i += blockDim.x) {
         u32 value = from[i], scale = pairs(gain)[i];
@@ -170,7 +140,7 @@ extern "C" __global__ void rms_norm_backward(bf16 *d_in, const bf16 *d_out, cons
         dots += first_of(d[i]) * first_of(g[i]) * first_of(x[i])
               + second_of(d[i]) * second_of(g[i]) * second_of(x[i]);
     float factor = inverse[blockIdx.x];
-    float along = block_sum(dots) * factor * factor / width;
+    float along = over_block<Sum>(dots) * factor * factor / width;
     u32 *out = pairs(d_in + start);
     for (u32 i = threadIdx.x; i < width / 2; i += blockDim.x) {
         float a = factor * (first_of(d[i]) * first_of(g[i]) - first_of(x[i]) * along);
@@ -305,9 +275,9 @@ extern "C" __global__ void cross_entropy(bf16 *d_logits, float *losses, u32 *pre
             sum += expf(logit - most);
         }
     }
-    float all = block_max(most);
-    best = block_min(most == all ? best : 0xffffffffu);
-    sum = block_sum(sum == 0.0f ? 0.0f : sum * expf(most - all));
+    float all = over_block<Most>(most);
+    best = over_block<Least>(most == all ? best : 0xffffffffu);
+    sum = over_block<Sum>(sum == 0.0f ? 0.0f : sum * expf(most - all));
     u32 target = targets[blockIdx.x];
     if (threadIdx.x == 0) {
         losses[blockIdx.x] = all - row[target] + logf(sum);
@@ -522,7 +492,7 @@ extern "C" __global__ void row_dots(float *along, const bf16 *out, const bf16 *d
             u64 at = row + head * head_width + i;
             sum += wide(out[at]) * wide(d_out[at]);
         }
-        sum = warp_sum(sum);
+        sum = over_warp<Sum>(sum);
         if (threadIdx.x % 32 == 0) along[(u64)head * tokens + blockIdx.x] = sum;
     }
 }
@@ -792,14 +762,14 @@ extern "C" __global__ void square_sums(float *partial, const bf16 *values, u64 c
 {
     float sum = 0.0f;
     EACH(i, count) sum += wide(values[i]) * wide(values[i]);
-    sum = block_sum(sum);
+    sum = over_block<Sum>(sum);
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
 // Divides by the root of the sum of the 256 parts of `square_sums`.
 extern "C" __global__ void normalise(bf16 *values, const float *partial, u64 count)
 {
-    float factor = 1.0f / (sqrtf(block_sum(partial[threadIdx.x])) + 1e-7f);
+    float factor = 1.0f / (sqrtf(over_block<Sum>(partial[threadIdx.x])) + 1e-7f);
     EACH(i, count) values[i] = narrow(wide(values[i]) * factor);
 }
 

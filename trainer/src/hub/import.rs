@@ -115,8 +115,8 @@ impl<'a> Import<'a> {
 
     fn write_model(&self) -> Result<()> {
         let gate = Gate::open(&self.args.gate)?;
-        let calibration = self.calibrate()?;
-        let Made { rounded, whole } = self.make(&calibration, gate.is_some())?;
+        let mut calibration = self.calibrate()?;
+        let Made { rounded, whole } = self.make(&mut calibration, gate.is_some())?;
         let figures = match (&gate, &whole, &self.dialect) {
             (Some(gate), Some(whole), Some(dialect)) => {
                 Some(gate.pass(dialect, (WHOLE_NAME, whole), (&self.kind, &rounded))?)
@@ -147,8 +147,8 @@ impl<'a> Import<'a> {
         Calibration::measure(&args.checkpoint, &self.checkpoint, trajectories, dialect, tokens)
     }
 
-    /// Writes beside the file that is wanted.
-    fn make(&self, calibration: &Calibration, is_compared: bool) -> Result<Made> {
+    /// Writes beside the file that is wanted; hands the importance on to llama.cpp.
+    fn make(&self, calibration: &mut Calibration, is_compared: bool) -> Result<Made> {
         let beside = || {
             let made = beside(&self.out.path).map(NamedTempFile::into_temp_path);
             made.with_context(|| self.refused())
@@ -166,7 +166,7 @@ impl<'a> Import<'a> {
             (None, Some(whole)) => {
                 let settings =
                     WorkerSettings { silence_max: SILENCE_MAX, ..WorkerSettings::default() };
-                let importance = calibration.importance.clone();
+                let importance = std::mem::take(&mut calibration.importance);
                 quantise(whole, &rounded, &self.kind, importance, &settings)
                     .with_context(|| format!("--type {}", self.kind))?;
             }
