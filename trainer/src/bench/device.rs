@@ -10,12 +10,11 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{Speed, peer};
-use crate::cuda::OnDevice;
 use crate::method;
 use crate::model::{Adaptation, Lora, Model, Role, Shape};
 use crate::optimise::{Method, OptimiserConfig};
 use crate::parallel::Sequence;
-use crate::train::{Learner as _, TrainConfig};
+use crate::train::{Learner as _, OnDevice, TrainConfig};
 
 const SCRIPT: &str = include_str!("peer_lora.py");
 /// Steps before those that are timed.

@@ -2,18 +2,21 @@
 //! masters.
 //!
 //! [`machine`] is what is asked of a device, [`driver`] the real one, `kernels.cu` what runs on it.
-//! [`network`] computes loss and gradient, [`optimise`] changes the masters, [`team`] has several
-//! devices work together, [`OnDevice`] is what the training loop sees. The processor's path is the specification: tests run the same kernels
-//! on the processor and compare.
+//! [`network`] computes loss and gradient (blocks in [`pass`], matrices and adapters in
+//! [`projection`], the head in [`loss`]), [`optimise`] changes the masters; [`Team`] has one device
+//! or several work, and is what a training loop asks. The processor's path is the specification:
+//! tests run the same kernels on the processor and compare.
 
 mod driver;
 #[cfg(test)]
 mod host;
-mod learner;
+mod loss;
 mod machine;
 mod memory;
 mod network;
 mod optimise;
+mod pass;
+mod projection;
 mod team;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -23,8 +26,8 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use driver::devices;
-pub use learner::OnDevice;
 pub use machine::DeviceError;
+pub use team::{Settings, Team};
 
 use crate::model::Model;
 

@@ -7,20 +7,28 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
+use super::driver::{Cuda, team_id};
 use super::machine::{DeviceError, Machine};
 use super::network::Network;
 use super::optimise::Optimiser;
 use crate::model::{Batch, Model};
-use crate::train::TrainConfig;
+use crate::optimise::OptimiserConfig;
+
+/// How a model is trained on devices.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The optimiser.
+    pub optimiser: OptimiserConfig,
+    /// Blocks are computed again on the way back.
+    pub recompute: bool,
+}
 
 /// What one device has.
-pub struct Member {
+struct Member {
     /// Its place among the devices, from 0.
-    pub rank: usize,
-    /// The model there.
-    pub network: Network,
-    /// Its optimiser.
-    pub optimiser: Optimiser,
+    rank: usize,
+    network: Network,
+    optimiser: Optimiser,
 }
 
 /// Loss of a part, and what was predicted at its positions.
@@ -54,24 +62,48 @@ impl Drop for Team {
 }
 
 impl Team {
+    /// Opens the NVIDIA devices `first` to `last` and brings the model to each.
+    ///
+    /// # Errors
+    /// [`DeviceError`]: what is missing, or no memory.
+    pub fn nvidia(
+        first: usize,
+        last: usize,
+        settings: &Settings,
+        model: &Arc<Model>,
+    ) -> Result<Self, DeviceError> {
+        let count = (last + 1).saturating_sub(first);
+        let id = (count > 1).then(team_id).transpose()?;
+        let open = move |rank| {
+            let cuda = Cuda::open(first + rank)?;
+            eprintln!("training on {}", cuda.name());
+            Ok(Rc::new(cuda) as Rc<dyn Machine>)
+        };
+        let team = Self::open(count, open, settings, model)?;
+        if let Some(id) = id {
+            team.each(move |own| own.network.machine().join(own.rank, count, &id))?;
+        }
+        Ok(team)
+    }
+
     /// Opens `count` devices by `open`, which is given their ranks, and brings the model to each.
     ///
     /// # Errors
     /// What the first of them refuses.
-    pub fn open(
+    pub(super) fn open(
         count: usize,
         open: impl Fn(usize) -> Result<Rc<dyn Machine>, DeviceError> + Send + Sync + 'static,
-        config: &TrainConfig,
+        settings: &Settings,
         model: &Arc<Model>,
     ) -> Result<Self, DeviceError> {
         let open = Arc::new(open);
         let (opened, answers) = channel();
         let start = |rank: usize| {
             let (tasks, orders) = channel();
-            let (open, config, model) = (open.clone(), config.clone(), model.clone());
+            let (open, settings, model) = (open.clone(), settings.clone(), model.clone());
             let opened = opened.clone();
             let thread = thread::spawn(move || {
-                let member = open(rank).and_then(|own| Member::new(rank, own, &config, &model));
+                let member = open(rank).and_then(|own| Member::new(rank, own, &settings, &model));
                 drop(model);
                 match member {
                     Ok(member) => {
@@ -95,7 +127,7 @@ impl Team {
     ///
     /// # Errors
     /// The first error; nothing may be asked of several devices after it.
-    pub fn each<T: Send + 'static>(
+    fn each<T: Send + 'static>(
         &self,
         task: impl Fn(&mut Member) -> Result<T, DeviceError> + Send + Sync + 'static,
     ) -> Result<Vec<T>, DeviceError> {
@@ -106,7 +138,7 @@ impl Team {
     ///
     /// # Errors
     /// Its error.
-    pub fn first<T: Send + 'static>(
+    fn first<T: Send + 'static>(
         &self,
         task: impl Fn(&mut Member) -> Result<T, DeviceError> + Send + Sync + 'static,
     ) -> Result<T, DeviceError> {
@@ -147,6 +179,18 @@ impl Team {
         all.into_iter().collect::<Option<_>>().ok_or_else(ended)
     }
 
+    /// Starts a new gradient; `seed` decides what adapters leave out.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn forget_gradient(&self, seed: u64) -> Result<(), DeviceError> {
+        self.each(move |own| {
+            own.network.set_step_seed(seed);
+            own.network.forget_gradient()
+        })?;
+        Ok(())
+    }
+
     /// Computes the parts of a step, in turn by rank, and with `scale` the gradients of each device's
     /// parts; gives what came of each part, in order.
     ///
@@ -166,6 +210,84 @@ impl Team {
         let parts: usize = computed.iter().map(Vec::len).sum();
         Ok((0..parts).filter_map(|part| computed.get_mut(part % count)?.pop()).collect())
     }
+
+    /// Adds the gradients of all devices up. Only when all have computed: one that failed would let
+    /// the others wait here.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn add_up(&self) -> Result<(), DeviceError> {
+        if self.members.len() > 1 {
+            self.each(|own| {
+                let trained = &own.network.trained;
+                own.network.machine().add_up(trained.gradient.at, trained.len)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The same step on every device; gives the norm of the gradient.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn step(&self, rate: f32) -> Result<f64, DeviceError> {
+        let norms = self.each(move |own| own.optimiser.step(&own.network, rate))?;
+        Ok(norms.first().copied().unwrap_or(f64::NAN))
+    }
+
+    /// What training changes.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn parameters(&self) -> Result<Vec<f32>, DeviceError> {
+        self.first(|own| own.network.fetch(own.network.trained.masters.at))
+    }
+
+    /// The optimiser's first and second moments.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn moments(&self) -> Result<[Vec<f32>; 2], DeviceError> {
+        self.first(|own| {
+            let [first, second] = own.optimiser.moments().map(|at| own.network.fetch(at));
+            Ok([first?, second?])
+        })
+    }
+
+    /// The gradient that was computed.
+    #[cfg(test)]
+    pub fn gradient(&self) -> Result<Vec<f32>, DeviceError> {
+        self.first(|own| own.network.fetch(own.network.trained.gradient.at))
+    }
+
+    /// Goes on from parameters and moments after so many steps.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn load(
+        &self,
+        parameters: Vec<f32>,
+        moments: [Vec<f32>; 2],
+        steps: u64,
+    ) -> Result<(), DeviceError> {
+        self.each(move |own| {
+            own.network.load(&parameters)?;
+            for (values, at) in moments.iter().zip(own.optimiser.moments()) {
+                own.network.machine().upload(at, bytemuck::cast_slice(values))?;
+            }
+            own.optimiser.steps = steps;
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Bytes of all devices' memory that are in use since they were opened.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn held_bytes(&self) -> Result<u64, DeviceError> {
+        Ok(self.each(|own| own.network.machine().held_bytes())?.iter().sum())
+    }
 }
 
 /// A thread that panicked.
@@ -177,15 +299,15 @@ impl Member {
     fn new(
         rank: usize,
         machine: Rc<dyn Machine>,
-        config: &TrainConfig,
+        settings: &Settings,
         model: &Model,
     ) -> Result<Self, DeviceError> {
-        let network = Network::new(machine.clone(), model, config.recompute)?;
+        let network = Network::new(machine.clone(), model, settings.recompute)?;
         let tensors = match &model.lora {
             Some(lora) => lora.tensors.clone(),
             None => model.layout.tensors.clone(),
         };
-        let optimiser = Optimiser::new(&*machine, config.optimiser.clone(), tensors)?;
+        let optimiser = Optimiser::new(&*machine, settings.optimiser.clone(), tensors)?;
         Ok(Member { rank, network, optimiser })
     }
 

@@ -17,8 +17,8 @@ use crate::model::{
 use crate::optimise::{self, Method, OptimiserConfig};
 use crate::parallel::{Loss, Sequence, Shards};
 use crate::train::{
-    Exactness, Learner, MixtureSource, Progress, StepReport, TrainConfig, TrainData, TrainError,
-    train_with,
+    Exactness, Learner, MixtureSource, OnDevice, Progress, StepReport, TrainConfig, TrainData,
+    TrainError, train_with,
 };
 
 const PLENTY: u64 = 1 << 30;
@@ -56,8 +56,18 @@ fn config(method: Method) -> TrainConfig {
     TrainConfig { optimiser, ..TrainConfig::small(1000, 1) }
 }
 
+/// A learner on one device.
+fn on(
+    config: &TrainConfig,
+    model: Model,
+    open: impl Fn() -> Rc<dyn Machine> + Send + Sync + 'static,
+) -> Result<OnDevice, DeviceError> {
+    let open = move |_| Ok(open());
+    OnDevice::with(config, model, |settings, model| Team::open(1, open, settings, model))
+}
+
 fn on_device(model: &Model, config: &TrainConfig) -> OnDevice {
-    OnDevice::with(1, |_| Ok(Processor::of(PLENTY)), config, copy(model)).unwrap()
+    on(config, copy(model), || Processor::of(PLENTY)).unwrap()
 }
 
 /// The kernels on the processor; and on a real device.
@@ -312,7 +322,7 @@ fn about_the_share_of_inputs_is_left_out() {
                 out.at,
                 from.at,
                 count as u64,
-                network::adapter_seed(7, adapter),
+                projection::adapter_seed(7, adapter),
                 limit,
                 2.0_f32,
             )
@@ -411,8 +421,8 @@ fn a_run_that_the_device_broke_off_goes_on_with_the_same_bits() {
         };
         let mut losses = Losses::default();
         let trained = train_with(&config, copy(&model), &data, &mut losses, |config, model| {
-            let open = move |_| Ok(Processor::failing_after(PLENTY, launches));
-            Ok(Box::new(OnDevice::with(1, open, config, model)?))
+            let open = move || Processor::failing_after(PLENTY, launches);
+            Ok(Box::new(on(config, model, open)?))
         });
         (trained, losses.0)
     };
@@ -442,8 +452,7 @@ fn a_full_device_says_what_fits() {
         let config = TrainConfig { recompute, shards: 1, ..config(Method::AdamW) };
         // Enough for the model and its optimiser, not for the whole batch.
         let bytes = model.parameters.len() as u64 * 18 + 150_000;
-        let open = move |_| Ok(Processor::of(bytes));
-        let mut device = OnDevice::with(1, open, &config, copy(&model)).unwrap();
+        let mut device = on(&config, copy(&model), move || Processor::of(bytes)).unwrap();
         let refused = device.differentiate(&batch, 0).unwrap_err();
         assert!(matches!(refused, TrainError::Device(DeviceError::OutOfMemory { .. })));
         told.push(refused.to_string());
@@ -480,8 +489,7 @@ fn shapes_that_the_kernels_do_not_take_are_refused() {
     let odd = Shape { width: 25, ..shape };
     for (shape, expected) in [(wide, "heads are 160 wide"), (odd, "width is 25")] {
         let model = Model::zeroed(shape).unwrap();
-        let refused =
-            OnDevice::with(1, |_| Ok(Processor::of(PLENTY)), &config(Method::AdamW), model);
+        let refused = on(&config(Method::AdamW), model, || Processor::of(PLENTY));
         let told = refused.err().unwrap().to_string();
         assert!(told.contains(expected) && told.contains("--device cpu"), "{told}");
     }
@@ -495,7 +503,8 @@ fn several_devices_take_the_step_that_one_takes() {
     let config = TrainConfig { shards: 3, ..config(Method::AdamW) };
     let meeting = Meeting::of(2);
     let open = move |rank| Ok(Processor::at(PLENTY, rank, meeting.clone()));
-    let mut two = OnDevice::with(2, open, &config, copy(&model)).unwrap();
+    let opened = |settings: &Settings, model: &_| Team::open(2, open, settings, model);
+    let mut two = OnDevice::with(&config, copy(&model), opened).unwrap();
     let mut one = on_device(&model, &config);
     for _ in 0..2 {
         let [loss, expected] = [&mut two, &mut one].map(|it| it.differentiate(&batch, 1).unwrap());

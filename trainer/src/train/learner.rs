@@ -1,6 +1,6 @@
 //! What a run changes: a model with its optimiser, on the processor or on a device.
 
-use super::{TrainConfig, TrainError};
+use super::{OnDevice, TrainConfig, TrainError};
 use crate::checkpoint::{Checkpoint, Vectors};
 use crate::cuda::{self, Device};
 use crate::gguf::Weights;
@@ -63,7 +63,7 @@ pub(super) fn learner(config: &TrainConfig, model: Model) -> Result<Box<dyn Lear
     match (device, config.rounded) {
         (Device::Cuda { .. }, Some(weights)) => Err(TrainError::RoundedOnDevice(weights)),
         (Device::Cuda { first, last }, None) => {
-            Ok(Box::new(cuda::OnDevice::open(first, last, config, model)?))
+            Ok(Box::new(OnDevice::open(first, last, config, model)?))
         }
         (Device::Cpu | Device::Auto, _) => Ok(Box::new(OnProcessor::new(config, model)?)),
     }

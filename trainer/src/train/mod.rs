@@ -7,11 +7,13 @@ mod console;
 mod evaluate;
 mod learner;
 mod mixture;
+mod on_device;
 
 pub use console::Console;
 pub use evaluate::{Exactness, evaluate};
 pub use learner::Learner;
 pub use mixture::{MixtureSource, MixtureState};
+pub use on_device::OnDevice;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
