@@ -1,9 +1,9 @@
 //! Training on an NVIDIA device: the network of [`crate::model`] with bf16 values, f32 sums and f32
 //! masters.
 //!
-//! [`machine`] is what is asked of a device, [`driver`] the real one, `kernels.cu` what runs on it.
-//! [`network`] computes loss and gradient (blocks in [`pass`], matrices and adapters in
-//! [`projection`], the head in [`loss`]), [`optimise`] changes the masters; [`Team`] has one device
+//! `machine` is what is asked of a device, `driver` the real one, `kernels.cu` what runs on it.
+//! `network` computes loss and gradient (blocks in `pass`, matrices and adapters in
+//! `projection`, the head in `loss`), `optimise` changes the masters; [`Team`] has one device
 //! or several work, and is what a training loop asks. The processor's path is the specification:
 //! tests run the same kernels on the processor and compare.
 
