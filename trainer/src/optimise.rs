@@ -79,6 +79,17 @@ impl OptimiserConfig {
         self.learning_rate * warm.min(1.0) * (1.0 - done.clamp(0.0, 1.0)) as f32
     }
 
+    /// The rule that changes a tensor.
+    pub(crate) fn method_of(&self, role: Role) -> Method {
+        if role == Role::Matrix { self.method } else { Method::AdamW }
+    }
+
+    /// What a gradient of this norm is multiplied by, so that it is not too large.
+    pub(crate) fn clip(&self, norm: f64) -> f32 {
+        let most = f64::from(self.gradient_norm_max);
+        if norm > most { (most / norm) as f32 } else { 1.0 }
+    }
+
     /// The AdamW step number `steps`, from 1, of a tensor.
     pub(crate) fn adam_terms(&self, role: Role, rate: f32, steps: u64) -> AdamTerms {
         let decay = if role == Role::Matrix { self.weight_decay } else { 0.0 };
@@ -158,9 +169,9 @@ impl Optimiser {
         if !norm.is_finite() {
             return norm;
         }
-        let most = f64::from(self.config.gradient_norm_max);
-        if norm > most {
-            scale(gradient, (most / norm) as f32);
+        let clip = self.config.clip(norm);
+        if clip < 1.0 {
+            scale(gradient, clip);
         }
         self.steps += 1;
         let (config, steps) = (&self.config, self.steps);
@@ -172,12 +183,9 @@ impl Optimiser {
             &mut self.second,
             &mut self.scratch,
         );
-        jobs.into_par_iter().for_each(|job| {
-            if job.tensor.role == Role::Matrix && config.method == Method::Muon {
-                muon(job, config, rate);
-            } else {
-                adam(job, config, rate, steps);
-            }
+        jobs.into_par_iter().for_each(|job| match config.method_of(job.tensor.role) {
+            Method::Muon => muon(job, config, rate),
+            Method::AdamW => adam(job, config, rate, steps),
         });
         norm
     }

@@ -380,6 +380,17 @@ static __device__ void sum_as_left(u32 left[4], const float a[4], const float b[
     left[3] = pair(b[2], b[3]);
 }
 
+// A row of sums, times a factor, where a head has columns.
+template <u32 COLUMNS>
+static __device__ void store_row(bf16 *to, const float (&sums)[COLUMNS][4], u32 row, u32 width, float factor)
+{
+    UNROLL for (u32 n = 0; n < COLUMNS; n++) {
+        u32 column = n * 8 + threadIdx.x % 4 * 2;
+        if (column < width)
+            *pairs(to + column) = pair(sums[n][2 * row] * factor, sums[n][2 * row + 1] * factor);
+    }
+}
+
 struct Shape {
     u32 tokens, heads, kv_heads, width;
     __device__ u32 row() const { return (heads + 2 * kv_heads) * width; }
@@ -468,16 +479,15 @@ template <u32 WIDTH> static __device__ void attend(bf16 *out, float *log_sums, c
             }
         }
     }
-    for (u32 row = 0; row < 2; row++) {
+    UNROLL for (u32 row = 0; row < 2; row++) {
         for (u32 step = 1; step < 4; step *= 2)
             total[row] += __shfl_xor_sync(0xffffffffu, total[row], step);
         if (own[row] >= shape.tokens) continue;
         if (t == 0) log_sums[(u64)head * shape.tokens + own[row]] = most[row] + logf(total[row]);
         bf16 *to = out + ((u64)own[row] * shape.heads + head) * shape.width;
-        for (u32 n = 0; n < COLUMNS; n++)
-            if (n * 8 + 2 * t < shape.width)
-                *pairs(to + n * 8 + 2 * t) =
-                    pair(sums[n][2 * row] / total[row], sums[n][2 * row + 1] / total[row]);
+        UNROLL for (u32 n = 0; n < COLUMNS; n++)
+            for (u32 i = 2 * row; i < 2 * row + 2; i++) sums[n][i] /= total[row];
+        store_row(to, sums, row, shape.width, 1.0f);
     }
 }
 
@@ -563,13 +573,10 @@ template <u32 WIDTH> static __device__ void attend_queries(Back back, Shape shap
             }
         }
     }
-    for (u32 row = 0; row < 2; row++) {
+    UNROLL for (u32 row = 0; row < 2; row++) {
         if (own[row] >= shape.tokens) continue;
         bf16 *to = back.d_qkv + (u64)own[row] * shape.row() + head * shape.width;
-        for (u32 n = 0; n < COLUMNS; n++)
-            if (n * 8 + 2 * t < shape.width)
-                *pairs(to + n * 8 + 2 * t) =
-                    pair(sums[n][2 * row] * scale, sums[n][2 * row + 1] * scale);
+        store_row(to, sums, row, shape.width, scale);
     }
 }
 
@@ -641,13 +648,8 @@ template <u32 WIDTH> static __device__ void attend_keys(Back back, Shape shape, 
     UNROLL for (u32 row = 0; row < 2; row++) {
         if (own[row] >= shape.tokens) continue;
         bf16 *to = back.d_qkv + (u64)own[row] * shape.row() + (shape.heads + kv) * shape.width;
-        UNROLL for (u32 n = 0; n < COLUMNS; n++) {
-            u32 column = n * 8 + 2 * t;
-            if (column >= shape.width) continue;
-            *pairs(to + column) = pair(d_keys[n][2 * row] * scale, d_keys[n][2 * row + 1] * scale);
-            *pairs(to + shape.kv_heads * shape.width + column) =
-                pair(d_values[n][2 * row], d_values[n][2 * row + 1]);
-        }
+        store_row(to, d_keys, row, shape.width, scale);
+        store_row(to + shape.kv_heads * shape.width, d_values, row, shape.width, 1.0f);
     }
 }
 

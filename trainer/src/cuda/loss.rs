@@ -22,7 +22,8 @@ impl Network {
         launch!(machine, "gather", [targets, 1], THREADS, input, output, positions, width)?;
         let (normed, inverse, gain) =
             (head.normed.at(), head.inverse.at(), &self.layout.final_gain);
-        self.norm(normed, inverse, input, gain, targets)?;
+        let all = self.whole_rows(targets);
+        self.norm(normed, inverse, input, gain, all)?;
         let weights = Operand::new(self.weight(&self.layout.head), vocabulary, width);
         let chunk = self.chunk_rows();
         for first in (0..targets).step_by(chunk) {
@@ -57,7 +58,7 @@ impl Network {
             return Ok(());
         }
         let (d_normed, d_input) = (head.d_normed.at(), head.d_input.at());
-        self.norm_backward(d_input, d_normed, [input, inverse], gain, targets, 0)?;
+        self.norm_backward(d_input, d_normed, [input, inverse], gain, all, false)?;
         let d_stream = self.derivatives.stream.at();
         machine.zero(d_stream, pass.tokens * width * HALF)?;
         launch!(machine, "scatter", [targets, 1], THREADS, d_stream, d_input, positions, width)

@@ -62,9 +62,8 @@ pub struct Network {
     pub(super) head: Head,
     pub(super) derivatives: Derivatives,
     pub(super) rows: Rows,
-    pub(super) attention: &'static str,
-    pub(super) attention_queries: &'static str,
-    pub(super) attention_keys: &'static str,
+    /// Its kernels: forward, back to the queries, back to keys and values.
+    pub(super) attention: [&'static str; 3],
 }
 
 /// A pass over one batch.
@@ -87,7 +86,7 @@ impl Network {
         recompute: bool,
     ) -> Result<Self, DeviceError> {
         let shape = model.shape.clone();
-        let [attention, attention_queries, attention_keys] = attention_kernels(&shape)?;
+        let attention = attention_kernels(&shape)?;
         let base = machine.allocate(model.parameters.len() * HALF)?;
         let rotary = Rotary::new(&shape);
         let [cosine, sine] = [&rotary.cosine, &rotary.sine].map(|table| {
@@ -123,8 +122,6 @@ impl Network {
             derivatives: Derivatives::default(),
             rows: Rows::default(),
             attention,
-            attention_queries,
-            attention_keys,
         };
         network.load_base(&model.parameters)?;
         if let Some(lora) = &model.lora {
@@ -271,7 +268,8 @@ impl Network {
     }
 }
 
-/// The kernels of attention for a shape, forward and back; or why there are none.
+/// The kernels of attention for a shape: forward, back to the queries, back to keys and values; or
+/// why there are none.
 pub(super) fn attention_kernels(shape: &Shape) -> Result<[&'static str; 3], DeviceError> {
     let refused =
         |what: String| DeviceError::Unavailable(format!("{what}: train with --device cpu"));

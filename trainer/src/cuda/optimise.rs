@@ -4,13 +4,12 @@ use super::machine::{
     Address, Argument, DeviceError, HALF, Machine, Operand, Product, Region, SINGLE, Target,
 };
 use super::memory::Buffer;
-use super::network::{Network, flat, launch};
-use crate::model::{Role, Tensor};
+use super::network::{Network, THREADS, flat, launch};
+use crate::model::Tensor;
 use crate::optimise::{
     AdamTerms, MOMENTUM, Method, NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS, OptimiserConfig, muon_size,
 };
 
-const THREADS: usize = 256;
 /// Blocks that sum squares, each into a place of its own.
 const PARTS: usize = 256;
 
@@ -18,8 +17,6 @@ const PARTS: usize = 256;
 pub struct Optimiser {
     /// Settings.
     pub config: OptimiserConfig,
-    /// Steps taken.
-    pub steps: u64,
     tensors: Vec<Tensor>,
     first: Region,
     second: Region,
@@ -43,7 +40,6 @@ impl Optimiser {
         let bytes = tensors.last().map_or(0, |last| last.range().end) * SINGLE;
         Ok(Optimiser {
             config,
-            steps: 0,
             tensors,
             first: machine.allocate(bytes)?,
             second: machine.allocate(bytes)?,
@@ -60,12 +56,12 @@ impl Optimiser {
         [self.first.at, self.second.at]
     }
 
-    /// One step at the learning rate `rate`. Gives the norm of the gradient before clipping; a
-    /// gradient that is not finite changes nothing.
+    /// Step number `step`, from 1, at the learning rate `rate`. Gives the norm of the gradient before
+    /// clipping; a gradient that is not finite changes nothing.
     ///
     /// # Errors
     /// [`DeviceError`].
-    pub fn step(&mut self, network: &Network, rate: f32) -> Result<f64, DeviceError> {
+    pub fn step(&mut self, network: &Network, rate: f32, step: u64) -> Result<f64, DeviceError> {
         let (machine, trained) = (network.machine().as_ref(), &network.trained);
         let (parts, gradient) = (self.parts.at, trained.gradient.at);
         launch!(
@@ -83,15 +79,11 @@ impl Optimiser {
         if !norm.is_finite() {
             return Ok(norm);
         }
-        self.steps += 1;
-        let most = f64::from(self.config.gradient_norm_max);
-        let clip = if norm > most { (most / norm) as f32 } else { 1.0 };
+        let clip = self.config.clip(norm);
         for index in 0..self.tensors.len() {
-            let is_muon =
-                self.config.method == Method::Muon && self.tensors[index].role == Role::Matrix;
-            match is_muon {
-                true => self.muon(network, index, rate, clip)?,
-                false => self.adam(network, index, rate, clip)?,
+            match self.config.method_of(self.tensors[index].role) {
+                Method::Muon => self.muon(network, index, rate, clip)?,
+                Method::AdamW => self.adam(network, index, rate, step, clip)?,
             }
         }
         Ok(norm)
@@ -102,11 +94,12 @@ impl Optimiser {
         network: &Network,
         index: usize,
         rate: f32,
+        step: u64,
         clip: f32,
     ) -> Result<(), DeviceError> {
         let (tensor, trained) = (&self.tensors[index], &network.trained);
         let AdamTerms { keep, rates: [a, b], step, epsilon } =
-            self.config.adam_terms(tensor.role, rate, self.steps);
+            self.config.adam_terms(tensor.role, rate, step);
         let (at, count) = (tensor.offset, tensor.rows * tensor.columns);
         launch!(
             network.machine(),

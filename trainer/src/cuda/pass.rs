@@ -8,7 +8,7 @@ use super::network::{Network, Pass, SUM_COLUMNS, THREADS, launch};
 
 /// Threads of a block of attention's kernels.
 const ATTENTION_THREADS: usize = 128;
-/// Rows of one block of attention.
+/// NormRows of one block of attention.
 const ATTENTION_ROWS: usize = 64;
 
 impl Network {
@@ -36,9 +36,9 @@ impl Network {
         let (machine, shape, tape) = (&self.machine, &self.shape, self.tape(layer));
         let (block, tokens) = (&self.layout.blocks[layer], pass.tokens);
         let (width, qkv_width) = (shape.width, shape.qkv_width());
-        let input = self.streams[layer].at();
+        let (input, rows) = (self.streams[layer].at(), self.whole_rows(tokens));
         let [normed, inverse] = [tape.attention_normed.at(), tape.attention_inverse.at()];
-        self.norm(normed, inverse, input, &block.attention_gain, tokens)?;
+        self.norm(normed, inverse, input, &block.attention_gain, rows)?;
         let has_gains = shape.architecture.has_head_gains();
         let raw = if has_gains { tape.heads.at() } else { tape.qkv.at() };
         self.project(&block.qkv, normed, 0.0, raw, pass)?;
@@ -50,30 +50,15 @@ impl Network {
         if has_gains {
             machine.copy(qkv, raw, tokens * qkv_width * HALF)?;
             for (part, gain) in self.head_parts(tape, pass).into_iter().zip(&block.head_gains) {
-                let HeadPart { heads, column, inverse } = part;
-                let (out, from) = (qkv.halves(column), raw.halves(column));
-                let (gain, head_width) = (self.weight(gain), shape.head_width);
-                launch!(
-                    machine,
-                    "rms_norm",
-                    [tokens * heads, 1],
-                    THREADS,
-                    out,
-                    inverse,
-                    from,
-                    gain,
-                    head_width,
-                    heads,
-                    qkv_width,
-                    shape.epsilon,
-                )?;
+                let HeadPart { rows, column, inverse } = part;
+                self.norm(qkv.halves(column), inverse, raw.halves(column), gain, rows)?;
             }
         }
         self.rotate(qkv, tokens, 1.0)?;
         let (attended, log_sums) = (tape.attended.at(), tape.log_sums.at());
         launch!(
             machine,
-            self.attention,
+            self.attention[0],
             [tokens.div_ceil(ATTENTION_ROWS), shape.heads],
             ATTENTION_THREADS,
             attended,
@@ -90,7 +75,7 @@ impl Network {
         machine.copy(middle, input, tokens * width * HALF)?;
         self.project(&block.output, attended, 1.0, middle, pass)?;
         let [normed, inverse] = [tape.feed_forward_normed.at(), tape.feed_forward_inverse.at()];
-        self.norm(normed, inverse, middle, &block.feed_forward_gain, tokens)?;
+        self.norm(normed, inverse, middle, &block.feed_forward_gain, rows)?;
         let (gate_up, activated) = (tape.gate_up.at(), tape.activated.at());
         self.project(&block.gate_up, normed, 0.0, gate_up, pass)?;
         let inner = shape.feed_forward;
@@ -102,84 +87,95 @@ impl Network {
         1.0 / (self.shape.head_width as f32).sqrt()
     }
 
+    /// Norms rows; keeps the inverse of each row's root mean square.
     pub(super) fn norm(
         &self,
         out: Address,
         inverse: Address,
         input: Address,
         gain: &Range<usize>,
-        rows: usize,
+        rows: NormRows,
     ) -> Result<(), DeviceError> {
-        let (gain, width, epsilon) = (self.weight(gain), self.shape.width, self.shape.epsilon);
+        let NormRows { count, width, heads, stride } = rows;
         launch!(
             self.machine,
             "rms_norm",
-            [rows, 1],
+            [count, 1],
             THREADS,
             out,
             inverse,
             input,
-            gain,
+            self.weight(gain),
             width,
-            1_usize,
-            width,
-            epsilon,
+            heads,
+            stride,
+            self.shape.epsilon,
         )
     }
 
-    /// Adds to `d_input` what `d_out` means for it, and to the gain's gradient.
+    /// Gives `d_input` what `d_out` means for it, or adds that to it; adds to the gain's gradient.
     pub(super) fn norm_backward(
         &self,
         d_input: Address,
         d_out: Address,
         [input, inverse]: [Address; 2],
         gain: &Range<usize>,
-        rows: usize,
-        accumulate: usize,
+        rows: NormRows,
+        adds: bool,
     ) -> Result<(), DeviceError> {
-        let (values, width) = (self.weight(gain), self.shape.width);
+        let NormRows { count, width, heads, stride } = rows;
         if self.is_whole() {
-            let d_gain = self.gradient(gain);
             launch!(
                 self.machine,
                 "gain_gradient",
                 [width.div_ceil(SUM_COLUMNS), 1],
                 THREADS,
-                d_gain,
+                self.gradient(gain),
                 d_out,
                 input,
                 inverse,
-                rows,
+                count,
                 width,
-                1_usize,
-                width,
+                heads,
+                stride,
             )?;
         }
         launch!(
             self.machine,
             "rms_norm_backward",
-            [rows, 1],
+            [count, 1],
             THREADS,
             d_input,
             d_out,
             input,
-            values,
+            self.weight(gain),
             inverse,
             width,
-            1_usize,
-            width,
-            accumulate,
+            heads,
+            stride,
+            usize::from(adds),
         )
+    }
+
+    /// NormRows of the model's width.
+    pub(super) fn whole_rows(&self, count: usize) -> NormRows {
+        let width = self.shape.width;
+        NormRows { count, width, heads: 1, stride: width }
     }
 
     /// Query heads and key heads, where they have gains.
     fn head_parts(&self, tape: &Tape, pass: Pass) -> [HeadPart; 2] {
-        let (heads, inverse) = (self.shape.heads, tape.heads_inverse.at());
-        let (kv_heads, column) = (self.shape.kv_heads, self.shape.query_width());
-        let of_keys = inverse.singles(pass.tokens * heads);
+        let (shape, inverse) = (&self.shape, tape.heads_inverse.at());
+        let rows = |heads| NormRows {
+            count: pass.tokens * heads,
+            width: shape.head_width,
+            heads,
+            stride: shape.qkv_width(),
+        };
+        let of_keys = inverse.singles(pass.tokens * shape.heads);
         [
-            HeadPart { heads, column: 0, inverse },
-            HeadPart { heads: kv_heads, column, inverse: of_keys },
+            HeadPart { rows: rows(shape.heads), column: 0, inverse },
+            HeadPart { rows: rows(shape.kv_heads), column: shape.query_width(), inverse: of_keys },
         ]
     }
 
@@ -239,7 +235,8 @@ impl Network {
         let (normed, inverse) = (tape.feed_forward_normed.at(), tape.feed_forward_inverse.at());
         self.project_backward(&block.gate_up, gate_up, normed, d_normed, pass)?;
         let seen = [tape.middle.at(), inverse];
-        self.norm_backward(d_stream, d_normed, seen, &block.feed_forward_gain, pass.tokens, 1)
+        let rows = self.whole_rows(pass.tokens);
+        self.norm_backward(d_stream, d_normed, seen, &block.feed_forward_gain, rows, true)
     }
 
     fn attention_backward(&self, layer: usize, pass: Pass) -> Result<(), DeviceError> {
@@ -263,9 +260,7 @@ impl Network {
             head_width,
         )?;
         let tiles = tokens.div_ceil(ATTENTION_ROWS);
-        for (kernel, heads_here) in
-            [(self.attention_queries, heads), (self.attention_keys, kv_heads)]
-        {
+        for (kernel, heads_here) in [(self.attention[1], heads), (self.attention[2], kv_heads)] {
             launch!(
                 machine,
                 kernel,
@@ -288,40 +283,9 @@ impl Network {
         let qkv_width = shape.qkv_width();
         if shape.architecture.has_head_gains() {
             for (part, gain) in self.head_parts(tape, pass).into_iter().zip(&block.head_gains) {
-                let HeadPart { heads, column, inverse } = part;
+                let HeadPart { rows, column, inverse } = part;
                 let (d_part, from) = (d_qkv.halves(column), tape.heads.at().halves(column));
-                if self.is_whole() {
-                    let d_gain = self.gradient(gain);
-                    launch!(
-                        machine,
-                        "gain_gradient",
-                        [head_width.div_ceil(SUM_COLUMNS), 1],
-                        THREADS,
-                        d_gain,
-                        d_part,
-                        from,
-                        inverse,
-                        tokens * heads,
-                        head_width,
-                        heads,
-                        qkv_width,
-                    )?;
-                }
-                launch!(
-                    machine,
-                    "rms_norm_backward",
-                    [tokens * heads, 1],
-                    THREADS,
-                    d_part,
-                    d_part,
-                    from,
-                    self.weight(gain),
-                    inverse,
-                    head_width,
-                    heads,
-                    qkv_width,
-                    0_usize,
-                )?;
+                self.norm_backward(d_part, d_part, [from, inverse], gain, rows, false)?;
             }
         }
         if self.is_whole() && !block.qkv_bias.is_empty() {
@@ -332,13 +296,23 @@ impl Network {
         let (normed, d_normed) = (tape.attention_normed.at(), d.normed.at());
         self.project_backward(&block.qkv, d_qkv, normed, d_normed, pass)?;
         let seen = [self.streams[layer].at(), tape.attention_inverse.at()];
-        self.norm_backward(d_stream, d_normed, seen, &block.attention_gain, tokens, 1)
+        let rows = self.whole_rows(tokens);
+        self.norm_backward(d_stream, d_normed, seen, &block.attention_gain, rows, true)
     }
 }
 
 /// Heads of one kind within the rows of queries, keys and values.
 struct HeadPart {
-    heads: usize,
+    rows: NormRows,
     column: usize,
     inverse: Address,
+}
+
+/// NormRows that are normed: `heads` of them side by side in every `stride` values.
+#[derive(Clone, Copy)]
+pub(super) struct NormRows {
+    count: usize,
+    width: usize,
+    heads: usize,
+    stride: usize,
 }

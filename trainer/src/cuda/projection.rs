@@ -28,10 +28,10 @@ impl Network {
         self.multiply(1.0, a, b.transposed(), keep, halves(out, b.rows))?;
         let Some(Adapters { lora, .. }) = &self.adapters else { return Ok(()) };
         for (index, first_row, site) in lora.of(weights) {
-            let inner = self.inner(index, site, input, pass)?;
-            let [_, b] = self.factors(site);
-            let out = halves(out.halves(first_row), self.matrix(weights).rows);
-            self.multiply(site.scale, inner, b.transposed(), 1.0, out)?;
+            let [_, inner] = self.inner(index, site, input, pass)?;
+            let [_, b_of_site] = self.factors(site);
+            let out = halves(out.halves(first_row), b.rows);
+            self.multiply(site.scale, inner, b_of_site.transposed(), 1.0, out)?;
         }
         Ok(())
     }
@@ -45,20 +45,20 @@ impl Network {
         ]
     }
 
-    /// `A kept`, of a row a token; leaves what was kept of the input in the derivatives' buffer.
+    /// What an adapter keeps of its input, and `A kept`; a row a token.
     fn inner(
         &self,
         index: usize,
         site: &Site,
         input: Address,
         pass: Pass,
-    ) -> Result<Operand, DeviceError> {
+    ) -> Result<[Operand; 2], DeviceError> {
         let kept = self.kept(index, input, pass.tokens * site.columns, pass)?;
         let inner = Operand::new(self.derivatives.inner.at(), pass.tokens, site.rank);
         let kept = Operand::new(kept, pass.tokens, site.columns);
         let [a, _] = self.factors(site);
         self.multiply(1.0, kept, a.transposed(), 0.0, halves(inner.at, site.rank))?;
-        Ok(inner)
+        Ok([kept, inner])
     }
 
     /// The inputs that the adapter at `index` sees.
@@ -116,11 +116,7 @@ impl Network {
             return self.multiply(1.0, all.transposed(), input, 1.0, out);
         };
         for (index, first_row, site) in lora.of(weights) {
-            let inner = self.inner(index, site, input, pass)?;
-            let kept = match self.drop(index, pass) {
-                Some(_) => self.derivatives.kept.at(),
-                None => input,
-            };
+            let [kept, inner] = self.inner(index, site, input, pass)?;
             let [a, b] = self.factors(site);
             let d_out = Operand::new(d_out.halves(first_row), tokens, b.rows).strided(rows);
             let d_b = singles(self.gradient(&site.b), site.rank);
@@ -128,7 +124,6 @@ impl Network {
             let d_inner = Operand::new(self.derivatives.d_inner.at(), tokens, site.rank);
             self.multiply(site.scale, d_out, b, 0.0, halves(d_inner.at, site.rank))?;
             let d_a = singles(self.gradient(&site.a), columns);
-            let kept = Operand::new(kept, tokens, columns);
             self.multiply(1.0, d_inner.transposed(), kept, 1.0, d_a)?;
             let d_kept = self.derivatives.kept.at();
             self.multiply(1.0, d_inner, a, 0.0, halves(d_kept, columns))?;

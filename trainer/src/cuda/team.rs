@@ -62,17 +62,16 @@ impl Drop for Team {
 }
 
 impl Team {
-    /// Opens the NVIDIA devices `first` to `last` and brings the model to each.
+    /// Opens `count` NVIDIA devices from number `first` on and brings the model to each.
     ///
     /// # Errors
     /// [`DeviceError`]: what is missing, or no memory.
     pub fn nvidia(
         first: usize,
-        last: usize,
+        count: usize,
         settings: &Settings,
         model: &Arc<Model>,
     ) -> Result<Self, DeviceError> {
-        let count = (last + 1).saturating_sub(first);
         let id = (count > 1).then(team_id).transpose()?;
         let open = move |rank| {
             let cuda = Cuda::open(first + rank)?;
@@ -226,12 +225,12 @@ impl Team {
         Ok(())
     }
 
-    /// The same step on every device; gives the norm of the gradient.
+    /// Step number `step`, from 1, the same on every device; gives the norm of the gradient.
     ///
     /// # Errors
     /// [`DeviceError`].
-    pub fn step(&self, rate: f32) -> Result<f64, DeviceError> {
-        let norms = self.each(move |own| own.optimiser.step(&own.network, rate))?;
+    pub fn step(&self, rate: f32, step: u64) -> Result<f64, DeviceError> {
+        let norms = self.each(move |own| own.optimiser.step(&own.network, rate, step))?;
         Ok(norms.first().copied().unwrap_or(f64::NAN))
     }
 
@@ -260,22 +259,16 @@ impl Team {
         self.first(|own| own.network.fetch(own.network.trained.gradient.at))
     }
 
-    /// Goes on from parameters and moments after so many steps.
+    /// Goes on from parameters and moments.
     ///
     /// # Errors
     /// [`DeviceError`].
-    pub fn load(
-        &self,
-        parameters: Vec<f32>,
-        moments: [Vec<f32>; 2],
-        steps: u64,
-    ) -> Result<(), DeviceError> {
+    pub fn load(&self, parameters: Vec<f32>, moments: [Vec<f32>; 2]) -> Result<(), DeviceError> {
         self.each(move |own| {
             own.network.load(&parameters)?;
             for (values, at) in moments.iter().zip(own.optimiser.moments()) {
                 own.network.machine().upload(at, bytemuck::cast_slice(values))?;
             }
-            own.optimiser.steps = steps;
             Ok(())
         })?;
         Ok(())

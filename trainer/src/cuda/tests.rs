@@ -11,11 +11,10 @@ use rand_chacha::ChaCha8Rng;
 use super::host::{Meeting, Processor};
 use super::machine::{Argument, Machine};
 use super::*;
-use crate::model::{
-    Adaptation, Lora, Model, Role, Shape, Start, add, attention, reference, sum_of_squares,
-};
+use crate::model::{Adaptation, Lora, Model, Role, Shape, Start, attention, reference};
 use crate::optimise::{self, Method, OptimiserConfig};
 use crate::parallel::{Loss, Sequence, Shards};
+use crate::parity::distance;
 use crate::train::{
     Exactness, Learner, MixtureSource, OnDevice, Progress, StepReport, TrainConfig, TrainData,
     TrainError, train_with,
@@ -87,13 +86,6 @@ fn copy(model: &Model) -> Model {
     copy.parameters.clone_from(&model.parameters);
     copy.lora.clone_from(&model.lora);
     copy
-}
-
-/// How far `found` is from `expected`, relative to its size.
-fn distance(found: &[f32], expected: &[f32]) -> f64 {
-    let mut difference: Vec<f32> = expected.iter().map(|value| -value).collect();
-    add(&mut difference, found);
-    (sum_of_squares(&difference) / sum_of_squares(expected).max(1e-12)).sqrt()
 }
 
 /// Loss, gradient and predictions on both sides.

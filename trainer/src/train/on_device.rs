@@ -38,7 +38,7 @@ impl OnDevice {
                 config.shards
             )));
         }
-        Self::with(config, model, |settings, model| Team::nvidia(first, last, settings, model))
+        Self::with(config, model, |settings, model| Team::nvidia(first, count, settings, model))
     }
 
     /// On the devices that `open` opens.
@@ -102,7 +102,7 @@ impl Learner for OnDevice {
     }
 
     fn step(&mut self, rate: f32) -> Result<f64, TrainError> {
-        let norm = self.team.step(rate)?;
+        let norm = self.team.step(rate, self.steps + 1)?;
         self.steps += u64::from(norm.is_finite());
         Ok(norm)
     }
@@ -125,7 +125,7 @@ impl Learner for OnDevice {
 
     fn resume(&mut self, read: Checkpoint) -> Result<(), TrainError> {
         self.steps = read.header.optimiser_steps;
-        Ok(self.team.load(read.parameters, [read.first, read.second], self.steps)?)
+        Ok(self.team.load(read.parameters, [read.first, read.second])?)
     }
 
     fn finish(mut self: Box<Self>) -> Result<Model, TrainError> {
