@@ -8,7 +8,7 @@ use super::network::{Network, Pass, SUM_COLUMNS, THREADS, launch};
 
 /// Threads of a block of attention's kernels.
 const ATTENTION_THREADS: usize = 128;
-/// NormRows of one block of attention.
+/// Rows of one block of attention.
 const ATTENTION_ROWS: usize = 64;
 
 impl Network {
@@ -157,7 +157,7 @@ impl Network {
         )
     }
 
-    /// NormRows of the model's width.
+    /// Rows of the model's width.
     pub(super) fn whole_rows(&self, count: usize) -> NormRows {
         let width = self.shape.width;
         NormRows { count, width, heads: 1, stride: width }
