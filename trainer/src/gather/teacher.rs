@@ -1,8 +1,6 @@
 //! The three kinds of teachers, behind the runtime's engine.
 
-use std::sync::Arc;
-use std::sync::PoisonError;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError};
 
 use anyhow::{Context as _, Result};
 use retort::cancel::Cancel;
@@ -16,8 +14,8 @@ use crate::teach::{Slips, TeacherEngine};
 
 /// Who teaches, shared by all threads.
 pub enum Teacher {
-    /// A server, and whether it was found not to go on with a reply.
-    Server(Arc<Client>, Arc<AtomicBool>),
+    /// A server.
+    Server(Arc<Client>),
     /// A model file.
     Gguf(GgufConfig),
     /// The programmatic teacher with so many threads.
@@ -27,7 +25,7 @@ pub enum Teacher {
 /// The place of one thread at the teacher's.
 pub enum Seat<'a> {
     /// A server.
-    Server(&'a Arc<Client>, &'a Arc<AtomicBool>),
+    Server(&'a Arc<Client>),
     /// A copy of the model.
     Gguf(Box<WorkerEngine>),
     /// The programmatic teacher.
@@ -48,7 +46,7 @@ impl Teacher {
         Ok(match config {
             TeacherConfig::Server(server) => {
                 let client = Client::new(server.as_ref().clone(), seed, before, pace)?;
-                Self::Server(Arc::new(client), Arc::default())
+                Self::Server(Arc::new(client))
             }
             TeacherConfig::Gguf(gguf) => Self::Gguf(gguf.clone()),
             TeacherConfig::Program(program) => Self::Program(program.concurrent_max),
@@ -59,7 +57,7 @@ impl Teacher {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::Server(client, _) => client.config().model.clone(),
+            Self::Server(client) => client.config().model.clone(),
             Self::Gguf(gguf) => {
                 let stem = gguf.path.file_stem().unwrap_or_default();
                 stem.to_string_lossy().into_owned()
@@ -72,7 +70,7 @@ impl Teacher {
     #[must_use]
     pub fn concurrent_max(&self) -> usize {
         match self {
-            Self::Server(client, _) => {
+            Self::Server(client) => {
                 let ServerConfig { url, concurrent_max, .. } = client.config();
                 concurrent_max * url.all().len()
             }
@@ -85,7 +83,7 @@ impl Teacher {
     #[must_use]
     pub fn halted(&self) -> Option<String> {
         match self {
-            Self::Server(client, _) => client.halted().map(|error| error.to_string()),
+            Self::Server(client) => client.halted().map(|error| error.to_string()),
             Self::Gguf(_) | Self::Program(_) => None,
         }
     }
@@ -94,7 +92,7 @@ impl Teacher {
     #[must_use]
     pub fn spent(&self) -> Option<Spent> {
         match self {
-            Self::Server(client, _) => Some(client.spent()),
+            Self::Server(client) => Some(client.spent()),
             Self::Gguf(_) | Self::Program(_) => None,
         }
     }
@@ -105,7 +103,7 @@ impl Teacher {
     /// When the model file is refused or its worker does not start.
     pub fn seat(&self) -> Result<Seat<'_>> {
         Ok(match self {
-            Self::Server(client, refuses_prefix) => Seat::Server(client, refuses_prefix),
+            Self::Server(client) => Seat::Server(client),
             Self::Gguf(gguf) => Seat::Gguf(Box::new(load(gguf)?)),
             Self::Program(_) => Seat::Program,
         })
@@ -125,9 +123,8 @@ impl Seat<'_> {
         work: impl FnOnce(&mut dyn Engine) -> T,
     ) -> Result<(T, Option<Spent>)> {
         match self {
-            Self::Server(client, refuses_prefix) => {
-                let (client, flag) = (Arc::clone(client), Arc::clone(refuses_prefix));
-                let mut engine = RemoteEngine::new(client, dialect, flag);
+            Self::Server(client) => {
+                let mut engine = RemoteEngine::new(Arc::clone(client), dialect);
                 let done = work(&mut engine);
                 let tally = engine.tally();
                 let spent = *tally.lock().unwrap_or_else(PoisonError::into_inner);

@@ -172,6 +172,7 @@ fn rows_of_another_teacher_are_not_mixed() {
 fn think_or_act(asked: &Asked) -> Act {
     if !asked.message(0).starts_with("Think step by step") {
         return match asked.body.get("continue_final_message") {
+            Some(_) if asked.message(-1).ends_with("six,") => Act::Reply(" seven".to_owned()),
             Some(_) => {
                 Act::Reply("Let me look.\n```py\nprint(search(\"Heahi Bridge\"))\n```".to_owned())
             }
@@ -196,11 +197,12 @@ fn the_first_thought_comes_from_a_chain_about_the_bare_question() {
     let asked = server.asked();
     // Bare: nothing but the question, under the instruction to think.
     assert_eq!(asked[0].message(1), "When was the Heahi Bridge opened?");
-    assert_eq!(asked[1].message(-1), prefix);
-    assert_eq!(asked[1].body["add_generation_prompt"], json!(false));
+    // Whether the server goes on with a reply is found out first.
+    assert_eq!(asked[2].message(-1), prefix);
+    assert_eq!(asked[2].body["add_generation_prompt"], json!(false));
     // Only the first turn is prefilled, and the chain is paid for.
-    assert!(asked[2].body.get("continue_final_message").is_none());
-    assert_eq!(rows[0].spent.requests, 3);
+    assert!(asked[3].body.get("continue_final_message").is_none());
+    assert_eq!(rows[0].spent.requests, 4);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::gate::Gate;
 use super::http::{self, broken, failure};
 use super::meter::{Meter, Spent, estimated_tokens, prompt_tokens_at_most};
 use super::pace::Pace;
+use super::prefix::Continuing;
 use super::retry::{backoff, retry_after};
 use super::secret::Secret;
 use super::stream::Stream;
@@ -43,6 +44,7 @@ pub struct Client {
     jitter: Mutex<ChaCha8Rng>,
     /// What no further request would survive.
     halted: Mutex<Option<CallError>>,
+    continuing: Continuing,
 }
 
 impl Client {
@@ -70,6 +72,7 @@ impl Client {
             meter: Meter::new(config.price, config.budget, before),
             jitter: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
             halted: Mutex::default(),
+            continuing: Continuing::default(),
             key,
             pace,
             config,
@@ -92,6 +95,15 @@ impl Client {
     #[must_use]
     pub fn halted(&self) -> Option<CallError> {
         self.halted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the server goes on with an assistant's last message. Where the configuration leaves
+    /// that open, one short request finds out, whose cost is added to `spent`.
+    ///
+    /// # Errors
+    /// As those of [`Self::complete`].
+    pub fn goes_on(&self, spent: &mut Spent) -> Result<bool, CallError> {
+        self.continuing.by(self, spent)
     }
 
     /// Sends `request` until it is answered, refused, or sent as often as allowed. What it took is

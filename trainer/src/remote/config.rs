@@ -113,7 +113,7 @@ impl Addresses {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PrefixBy {
-    /// `continue`; once the server has refused that, `instruction`.
+    /// `continue` where one short request shows that the server does so, else `instruction`.
     #[default]
     Auto,
     /// The last message is the assistant's and is to be continued: `add_generation_prompt` false,

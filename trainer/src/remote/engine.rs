@@ -1,18 +1,17 @@
 //! The runtime's engine over a server.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use retort::engine::{
     Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, Stop, hand_over,
 };
-use retort_transcript::{Dialect, Message, Role, Segment};
+use retort_transcript::{Dialect, Message, Segment};
 
 use super::client::Client;
-use super::config::PrefixBy;
 use super::error::CallError;
 use super::frame::Frame;
 use super::meter::Spent;
+use super::prefix::{instruct, without_prefix};
 use super::wire::{ChatRequest, Reply};
 
 /// What an engine has spent, readable while the engine is lent.
@@ -30,21 +29,19 @@ pub struct RemoteEngine {
     info: ModelInfo,
     messages: Vec<Message>,
     tally: Tally,
-    /// This server does not go on with a reply; shared by all engines of the client.
-    refuses_prefix: Arc<AtomicBool>,
 }
 
 impl RemoteEngine {
-    /// An engine for prompts of `dialect`. `refuses_prefix` is remembered from engine to engine.
+    /// An engine for prompts of `dialect`.
     #[must_use]
-    pub fn new(client: Arc<Client>, dialect: &Dialect, refuses_prefix: Arc<AtomicBool>) -> Self {
+    pub fn new(client: Arc<Client>, dialect: &Dialect) -> Self {
         let info = ModelInfo {
             name: client.config().model.clone(),
             sha256: String::new(),
             context_tokens: client.config().context_tokens,
         };
         let (messages, tally) = (Vec::new(), Tally::default());
-        Self { client, frame: Frame::of(dialect), info, messages, tally, refuses_prefix }
+        Self { client, frame: Frame::of(dialect), info, messages, tally }
     }
 
     /// What it spends, from now on too.
@@ -66,21 +63,9 @@ impl RemoteEngine {
         let Some(prefix) = prefix.map(|last| last.content.clone()) else {
             return self.send(&asked);
         };
-        let by = self.client.config().prefix_by;
-        let by_continuing = match by {
-            PrefixBy::Continue => true,
-            PrefixBy::Instruction => false,
-            PrefixBy::Auto => !self.refuses_prefix.load(Ordering::Relaxed),
-        };
-        if by_continuing {
-            match self.send(&asked) {
-                Err(CallError::Refused { status: 400 | 422, .. }) if by == PrefixBy::Auto => {
-                    self.refuses_prefix.store(true, Ordering::Relaxed);
-                }
-                outcome => return Ok(without_prefix(outcome?, &prefix)),
-            }
+        if !self.counted(|spent| self.client.goes_on(spent))? {
+            instruct(&mut asked.messages, &prefix);
         }
-        instruct(&mut asked.messages, &prefix);
         Ok(without_prefix(self.send(&asked)?, &prefix))
     }
 
@@ -98,10 +83,15 @@ impl RemoteEngine {
     }
 
     fn send_once(&self, request: &ChatRequest) -> Result<Vec<Reply>, CallError> {
+        Ok(self.counted(|spent| self.client.complete(request, spent))?.replies)
+    }
+
+    /// Does `work`, and adds what it spent to the tally.
+    fn counted<T>(&self, work: impl FnOnce(&mut Spent) -> T) -> T {
         let mut spent = Spent::default();
-        let outcome = self.client.complete(request, &mut spent);
+        let done = work(&mut spent);
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(&spent);
-        Ok(outcome?.replies)
+        done
     }
 
     fn completion_tokens(&self) -> u64 {
@@ -149,29 +139,6 @@ fn candidate(reply: Reply, stops: &[String], tokens: u32) -> Candidate {
         stop = Stop::Text;
     }
     Candidate { text, tokens, mean_logprob: 0.0, stop }
-}
-
-/// Some servers repeat the words that they went on from.
-fn without_prefix(replies: Vec<Reply>, prefix: &str) -> Vec<Reply> {
-    let rest = |text: &str| {
-        let rest = text.trim_start().strip_prefix(prefix.trim())?;
-        Some(rest.trim_start_matches([' ', '\n']).to_owned())
-    };
-    let shorten = |reply: Reply| Reply { text: rest(&reply.text).unwrap_or(reply.text), ..reply };
-    replies.into_iter().map(shorten).collect()
-}
-
-/// Asks in the last turn of the user for a reply that begins with `prefix`, in place of an open
-/// reply.
-fn instruct(messages: &mut Vec<Message>, prefix: &str) {
-    messages.pop();
-    let prefix = prefix.trim_end();
-    let request =
-        format!("\n\nBegin your reply with exactly these words, then go on from them:\n{prefix}");
-    match messages.last_mut().filter(|last| last.role == Role::User) {
-        Some(last) => last.content.push_str(&request),
-        None => messages.push(Message { role: Role::User, content: request.trim().to_owned() }),
-    }
 }
 
 #[cfg(test)]

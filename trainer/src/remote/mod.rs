@@ -16,6 +16,7 @@ mod gate;
 mod http;
 mod meter;
 mod pace;
+mod prefix;
 mod retry;
 mod secret;
 mod stream;

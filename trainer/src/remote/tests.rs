@@ -172,7 +172,7 @@ fn the_budget_ends_it_before_it_is_overdrawn() {
 
 fn engine(client: Client) -> (RemoteEngine, Dialect) {
     let dialect = Dialect::named("smolagents").unwrap();
-    (RemoteEngine::new(Arc::new(client), &dialect, Arc::default()), dialect)
+    (RemoteEngine::new(Arc::new(client), &dialect), dialect)
 }
 
 fn sample(engine: &mut RemoteEngine, candidates: u8) -> Vec<String> {
@@ -205,36 +205,64 @@ fn replies_that_a_server_does_not_draw_at_once_are_drawn_one_by_one() {
     assert_eq!(engine.tally().lock().unwrap().requests, 3);
 }
 
-#[test]
-fn a_prefix_is_continued_where_the_server_can() {
-    let server = Server::start(|_| Act::Reply(" and on".to_owned()));
+/// What a server with `acts` was asked when two replies were to begin with the same words, and what
+/// came of the second.
+fn begun_twice(script: impl FnMut(&Asked) -> Act + Send + 'static) -> (Vec<Asked>, String) {
+    let server = Server::start(script);
     let (mut engine, dialect) = engine(client(config(&server)).0);
-    engine.prefill(&prefilled(&dialect, "Thought: first\n\n")).unwrap();
-    assert_eq!(sample(&mut engine, 1), [" and on"]);
-    let asked = &server.asked()[0];
-    assert_eq!(asked.message(-1), "Thought: first\n\n");
-    assert_eq!(asked.body["add_generation_prompt"], json!(false));
-    assert_eq!(asked.body["continue_final_message"], json!(true));
+    let mut begun = || {
+        engine.prefill(&prefilled(&dialect, "Thought: first\n\n")).unwrap();
+        sample(&mut engine, 1).remove(0)
+    };
+    begun();
+    let second = begun();
+    (server.asked(), second)
 }
 
 #[test]
-fn a_server_that_refuses_to_continue_is_asked_in_words() {
-    let server = Server::start(|asked| match asked.body.get("continue_final_message") {
-        Some(_) => {
-            Act::Status(400, vec![], "{\"error\": {\"message\": \"unknown field\"}}".to_owned())
+fn a_prefix_is_continued_where_the_server_can() {
+    for repeated in ["", "one, two, three, four, five, six, "] {
+        let (asked, reply) = begun_twice(move |asked| {
+            let is_probe = asked.message(-1).ends_with("six,");
+            Act::Reply(if is_probe { format!("{repeated}Seven, eight") } else { "on".to_owned() })
+        });
+        assert_eq!(reply, "on");
+        // Found out once.
+        assert_eq!(asked.len(), 3);
+        assert_eq!(asked[2].message(-1), "Thought: first\n\n");
+        for asked in asked {
+            assert_eq!(asked.body["add_generation_prompt"], json!(false));
+            assert_eq!(asked.body["continue_final_message"], json!(true));
         }
-        None => Act::Reply("Thought: first\n\nand on".to_owned()),
-    });
-    let (mut engine, dialect) = engine(client(config(&server)).0);
-    for _ in 0..2 {
-        engine.prefill(&prefilled(&dialect, "Thought: first\n\n")).unwrap();
-        assert_eq!(sample(&mut engine, 1), ["and on"]);
     }
-    let asked = server.asked();
-    // Refused once, it is not tried again.
-    assert_eq!(asked.len(), 3);
-    assert!(asked[1].message(-1).ends_with("go on from them:\nThought: first"));
-    assert_eq!(asked[1].body["messages"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_server_that_does_not_continue_is_asked_in_words() {
+    let refused =
+        || Act::Status(400, vec![], "{\"error\": {\"message\": \"unknown field\"}}".to_owned());
+    let replies = |text: &'static str| Box::new(move || Act::Reply(text.to_owned()));
+    // Said so, began anew without a word about it, or held the message to be whole.
+    let outcomes: [Box<dyn Fn() -> Act + Send>; 3] =
+        [Box::new(refused), replies("one, two, three"), replies("")];
+    for outcome in outcomes {
+        let (asked, reply) =
+            begun_twice(move |asked| match asked.body.get("continue_final_message") {
+                Some(_) => outcome(),
+                None => Act::Reply("Thought: first\n\nand on".to_owned()),
+            });
+        assert_eq!((reply.as_str(), asked.len()), ("and on", 3));
+        assert!(asked[1].message(-1).ends_with("go on from them:\nThought: first"));
+        assert_eq!(asked[1].body["messages"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn a_server_that_fails_is_not_taken_for_one_that_cannot_continue() {
+    let mut acts = vec![Act::Status(403, vec![], "no".to_owned())].into_iter();
+    let server = Server::start(move |_| acts.next().unwrap_or(Act::Reply("seven".to_owned())));
+    let client = client(config(&server)).0;
+    assert!(client.goes_on(&mut Spent::default()).is_err());
 }
 
 #[test]
