@@ -1,7 +1,7 @@
 //! Files that are either the old one or the whole new one, whenever the power fails.
 
-use std::fs::{File, Permissions};
-use std::io::{self, BufWriter, Write};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -36,8 +36,37 @@ pub fn beside(path: &Path) -> io::Result<NamedTempFile> {
 /// What the file system reported; `path` is then as it was before.
 pub fn keep_file(finished: TempPath, path: &Path) -> io::Result<()> {
     File::open(&finished)?.sync_all()?;
+    refuse_device(path)?;
     finished.persist(path).map_err(|error| error.error)?;
     File::open(folder_of(path))?.sync_all()
+}
+
+/// Refuses what is there but no file, such as `/dev/null`: it would be replaced by one.
+///
+/// # Errors
+/// Says so.
+pub fn refuse_device(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            Err(io::Error::other("it is no regular file; name another"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Holds a folder for this process until the file is dropped.
+///
+/// # Errors
+/// When another process holds it.
+pub fn hold(folder: &Path) -> anyhow::Result<File> {
+    let file = File::open(folder)?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            anyhow::bail!("{}: another process is at work there; wait for it", folder.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error.into()),
+        Ok(()) => Ok(file),
+    }
 }
 
 /// As [`replace_file`], of a text.
@@ -46,6 +75,23 @@ pub fn keep_file(finished: TempPath, path: &Path) -> io::Result<()> {
 /// What the file system reported.
 pub fn replace_text(path: &Path, text: &str) -> io::Result<()> {
     replace_file(path, |file| file.write_all(text.as_bytes()))
+}
+
+/// A file to append lines to; a last one that was cut off is taken away.
+///
+/// # Errors
+/// What the file system reported.
+pub fn append_lines(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+    let (mut source, mut line, mut whole) = (BufReader::new(&file), Vec::new(), 0);
+    while source.read_until(b'\n', &mut line)? > 0 {
+        if line.ends_with(b"\n") {
+            whole += line.len() as u64;
+        }
+        line.clear();
+    }
+    file.set_len(whole)?;
+    Ok(file)
 }
 
 /// The folder that `path` stands in.
@@ -57,6 +103,28 @@ pub fn folder_of(path: &Path) -> &Path {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_held_by_one_and_a_device_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = hold(folder.path()).unwrap();
+        assert!(hold(folder.path()).unwrap_err().to_string().contains("another process"));
+        drop(first);
+        hold(folder.path()).unwrap();
+        let told = refuse_device(Path::new("/dev/null")).unwrap_err().to_string();
+        assert!(told.contains("no regular file"), "{told}");
+    }
+
+    #[test]
+    fn lines_go_on_behind_the_last_whole_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        for (before, after) in [("", "3\n"), ("1\n2\n", "1\n2\n3\n"), ("1\n{\"cut", "1\n3\n")] {
+            std::fs::write(&path, before).unwrap();
+            writeln!(append_lines(&path).unwrap(), "3").unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), after);
+        }
+    }
 
     #[test]
     fn a_failed_write_leaves_the_old_file_and_nothing_beside_it() {

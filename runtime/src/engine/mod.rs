@@ -212,4 +212,7 @@ pub enum EngineError {
     /// The worker answered something this version does not understand, or llama.cpp failed.
     #[error("the model's worker process failed: {0}")]
     WorkerFailed(String),
+    /// An engine without a worker, such as a server, has no reply.
+    #[error("{0}")]
+    NoReply(String),
 }

@@ -162,7 +162,7 @@ impl<S: Script> Engine for ScriptedEngine<S> {
     ) -> Result<Vec<Candidate>, EngineError> {
         let mut replies = self.script.replies(&self.prompt, request.candidates);
         let Some(last) = replies.last().cloned() else {
-            return Err(EngineError::WorkerFailed("the script has ended".to_owned()));
+            return Err(EngineError::NoReply("the script has ended".to_owned()));
         };
         replies.resize(usize::from(request.candidates.max(1)), last);
         let whole = |text: &String| Candidate {

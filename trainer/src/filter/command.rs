@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use retort::sandbox::{Sandbox, SandboxOptions};
@@ -15,7 +15,7 @@ use super::judge::{Fell, Judge};
 use super::table::Table;
 use crate::gather::{DistilConfig, cache_dir};
 use crate::trajectory::{
-    Manifest, Trajectory, file_sha256, manifest_path, read_trajectories, write_rows,
+    Manifest, Trajectory, file_sha256, manifest_path, read_trajectories, refuse_same, write_rows,
 };
 
 /// Keep the trajectories that are worth learning from, and say how many fell and why.
@@ -71,7 +71,7 @@ pub fn run(args: &FilterArgs) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn filter_file(trajectories: &Path, out: &Path, config: &FilterConfig) -> Result<Table> {
-    ensure!(out != trajectories, "--out is the file itself; name another, so that nothing is lost");
+    refuse_same(trajectories, out)?;
     let rows = read_trajectories(trajectories)?;
     let sandbox = || Ok(Sandbox::open(&SandboxOptions { cache_dir: cache_dir() })?);
     let (kept, table) = filter(&rows, config, &sandbox)?;
@@ -103,7 +103,8 @@ pub fn filter<'a>(
     let bar = ProgressBar::new(rows.len() as u64).with_style(style);
     for row in rows {
         if !dialects.contains_key(row.dialect.as_str()) {
-            dialects.insert(&row.dialect, Dialect::named(&row.dialect)?);
+            let dialect = Dialect::named(&row.dialect);
+            dialects.insert(&row.dialect, dialect.with_context(|| format!("row {:?}", row.id))?);
         }
         let Some(dialect) = dialects.get(row.dialect.as_str()) else { continue };
         let mut verdict = judge.verdict(row, dialect)?;
@@ -185,6 +186,7 @@ mod tests {
             long,
             right,
             alias,
+            row("i", "9^{9^{9^{9}}}", "2\\pi"),
         ]
     }
 
@@ -196,7 +198,8 @@ mod tests {
     fn each_row_falls_for_one_reason() {
         let config = FilterConfig { characters_max: Some(400), ..FilterConfig::default() };
         let rows = rows();
-        let (kept, table) = filter(&rows, &config, &no_sandbox).unwrap();
+        let sandbox = || Ok(Sandbox::open(&SandboxOptions::default())?);
+        let (kept, table) = filter(&rows, &config, &sandbox).unwrap();
         let ids: Vec<&str> = kept.iter().map(|row| row.id.as_str()).collect();
         assert_eq!(ids, ["a", "h"]);
         let fell = &table.json()["fell"];
@@ -204,7 +207,7 @@ mod tests {
             assert_eq!(fell[reason.name()], json!(1), "{}", reason.name());
         }
         let shown = table.to_string();
-        assert!(shown.contains("kept                                      2   25.0 %"), "{shown}");
+        assert!(shown.contains("kept                                      2   22.2 %"), "{shown}");
     }
 
     #[test]

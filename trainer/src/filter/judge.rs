@@ -22,6 +22,8 @@ pub enum Fell {
     Forced,
     /// The answer is wrong.
     Wrong,
+    /// Whether it is right could not be computed within the sandbox's limits.
+    Undecided,
     /// A reply could not be parsed.
     ParseError,
     /// More characters or tokens than allowed.
@@ -32,10 +34,11 @@ pub enum Fell {
 
 impl Fell {
     /// All, in the order in which they are looked for.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NoAnswer,
         Self::Forced,
         Self::Wrong,
+        Self::Undecided,
         Self::ParseError,
         Self::TooLong,
         Self::Repeated,
@@ -48,6 +51,7 @@ impl Fell {
             Self::NoAnswer => "no answer",
             Self::Forced => "answer only when asked at the end",
             Self::Wrong => "wrong answer",
+            Self::Undecided => "answer too hard to judge",
             Self::ParseError => "a reply without code",
             Self::TooLong => "too long",
             Self::Repeated => "the task is there twice",
@@ -85,8 +89,10 @@ impl<'a> Judge<'a> {
         if row.forced && !self.config.keeps_forced {
             return Ok(Some(Fell::Forced));
         }
-        if !self.is_right(answer, row)? {
-            return Ok(Some(Fell::Wrong));
+        match self.is_right(answer, row)? {
+            Some(true) => {}
+            Some(false) => return Ok(Some(Fell::Wrong)),
+            None => return Ok(Some(Fell::Undecided)),
         }
         if row.has_parse_error() {
             return Ok(Some(Fell::ParseError));
@@ -95,35 +101,37 @@ impl<'a> Judge<'a> {
         Ok(self.is_too_long(&segments)?.then_some(Fell::TooLong))
     }
 
-    /// Whether `answer` is one of the right ones.
+    /// Whether `answer` is one of the right ones; `None` where that could not be computed.
     ///
     /// # Errors
     /// When the sandbox does not start.
-    pub fn is_right(&mut self, answer: &str, row: &Trajectory) -> Result<bool> {
+    pub fn is_right(&mut self, answer: &str, row: &Trajectory) -> Result<Option<bool>> {
         let scored = score(answer, row.expected());
         match self.config.right {
-            Right::Exact => return Ok(scored.exact_match),
-            Right::F1 => return Ok(scored.f1 >= self.config.f1_min),
+            Right::Exact => return Ok(Some(scored.exact_match)),
+            Right::F1 => return Ok(Some(scored.f1 >= self.config.f1_min)),
             Right::Auto if scored.exact_match => {
                 // Numbers that only punctuation tells apart are left to what follows.
                 let is_other = |expected| equal_numbers(answer, expected) == Some(false);
                 if !row.expected().all(is_other) {
-                    return Ok(true);
+                    return Ok(Some(true));
                 }
             }
             Right::Auto | Right::Math => {}
         }
+        let mut is_right = Some(false);
         for expected in row.expected() {
-            let is_equal = match equal(answer, expected) {
-                Equality::Equal => true,
-                Equality::Different => false,
-                Equality::Open(pairs) => all_equal(self.sandbox()?, &pairs),
-            };
-            if is_equal {
-                return Ok(true);
+            match equal(answer, expected) {
+                Equality::Equal => return Ok(Some(true)),
+                Equality::Different => {}
+                Equality::Open(pairs) => match all_equal(self.sandbox()?, &pairs) {
+                    Some(true) => return Ok(Some(true)),
+                    Some(false) => {}
+                    None => is_right = None,
+                },
             }
         }
-        Ok(false)
+        Ok(is_right)
     }
 
     fn sandbox(&mut self) -> Result<&Sandbox> {

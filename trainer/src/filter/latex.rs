@@ -54,11 +54,43 @@ pub fn tidy(answer: &str) -> String {
     for wrapper in ["\\text{", "\\mathrm{", "\\textbf{", "\\mbox{"] {
         text = unwrapped(&text, wrapper);
     }
-    let text: String = text.chars().filter(|letter| !letter.is_whitespace()).collect();
+    let text = with_mixed_numbers(&text);
     match text.split_once('=') {
         Some((name, value)) if is_name(name) && !value.contains('=') => value.to_owned(),
         _ => text,
     }
+}
+
+/// `text` without blanks; `1 1/2` is then `1\frac{1}{2}`, no longer to be taken for `11/2`.
+fn with_mixed_numbers(text: &str) -> String {
+    let mut out = String::new();
+    for word in text.split_whitespace() {
+        match word.split_once('/') {
+            Some((above, below)) if is_digits(above) && is_digits(below) && ends_in_whole(&out) => {
+                out += &format!("\\frac{{{above}}}{{{below}}}");
+            }
+            _ => out += word,
+        }
+    }
+    out
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Where the whole number begins in which `text` ends; its length if there is none.
+fn whole_from(text: &str) -> usize {
+    let before = text.trim_end_matches(|letter: char| letter.is_ascii_digit());
+    // `2^3`, `x_1` and `0.5` end in digits that are no number of their own.
+    if before.ends_with(['^', '_', '.']) || before.ends_with(char::is_alphanumeric) {
+        return text.len();
+    }
+    before.len()
+}
+
+fn ends_in_whole(text: &str) -> bool {
+    whole_from(text) < text.len()
 }
 
 /// A name that an answer may be given to: `x`, `f(x)`, `x_1`.
@@ -84,11 +116,10 @@ fn unwrapped(text: &str, wrapper: &str) -> String {
 /// An expression as sympy's parser reads it, from a tidied answer.
 #[must_use]
 pub fn expression(tidied: &str) -> String {
-    let mut text = tidied.to_owned();
-    while let Some(next) = without_first_fraction(&text) {
+    let mut text = with_roots(tidied);
+    while let Some(next) = without_first_pair(&text) {
         text = next;
     }
-    text = with_braces(&text, "\\sqrt", "sqrt");
     for (command, word) in [
         ("\\cdot", "*"),
         ("\\times", "*"),
@@ -106,13 +137,35 @@ pub fn expression(tidied: &str) -> String {
     text
 }
 
-/// `\frac{a}{b}`, `\frac ab` and `\frac{a}b` as `((a)/(b))`.
-fn without_first_fraction(text: &str) -> Option<String> {
-    let at = text.find("\\frac")?;
-    let rest = text.get(at + "\\frac".len()..)?;
-    let (above, rest) = argument(rest)?;
+/// `\frac{a}{b}`, `\frac ab` and `\frac{a}b` as `((a)/(b))`, after a whole number as the sum with
+/// it; `\binom` likewise as `binomial(a,b)`.
+fn without_first_pair(text: &str) -> Option<String> {
+    let fraction = text.find("\\frac").map(|at| (at, "\\frac"));
+    let binomial = text.find("\\binom").map(|at| (at, "\\binom"));
+    let (at, command) = fraction.or(binomial)?;
+    let before = text.get(..at)?;
+    let (above, rest) = argument(text.get(at + command.len()..)?)?;
     let (below, rest) = argument(rest)?;
-    Some(format!("{}(({above})/({below})){rest}", text.get(..at)?))
+    if command == "\\binom" {
+        return Some(format!("{before} binomial({above},{below}){rest}"));
+    }
+    let whole = if is_digits(above) && is_digits(below) { whole_from(before) } else { at };
+    let (before, whole) = before.split_at(whole);
+    let plus = if whole.is_empty() { "" } else { "+" };
+    Some(format!("{before}({whole}{plus}({above})/({below})){rest}"))
+}
+
+/// Whole number, numerator and denominator of a text that is one fraction: `1\frac{1}{2}`,
+/// `\frac12`, `3/4`. The whole number may be empty.
+#[must_use]
+pub fn fraction(text: &str) -> Option<(&str, &str, &str)> {
+    let Some((whole, pair)) = text.split_once("\\frac") else {
+        let (above, below) = text.split_once('/')?;
+        return Some(("", above, below));
+    };
+    let (above, rest) = argument(pair)?;
+    let (below, rest) = argument(rest)?;
+    (rest.is_empty() && (whole.is_empty() || is_digits(whole))).then_some((whole, above, below))
 }
 
 /// The next argument of a command: a group, or one character.
@@ -125,25 +178,20 @@ fn argument(text: &str) -> Option<(&str, &str)> {
     Some((text.get(..length)?, text.get(length..)?))
 }
 
-/// `\sqrt3` and `\sqrt{3}` as `sqrt(3)`; a root with an index stays, and no parser takes it.
-fn with_braces(text: &str, command: &str, function: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find(command) {
-        out += rest.get(..at).unwrap_or_default();
-        let after = rest.get(at + command.len()..).unwrap_or_default();
-        match argument(after) {
-            Some((inside, after)) if inside != "[" => {
-                out += &format!("{function}({})", with_braces(inside, command, function));
-                rest = after;
-            }
-            _ => {
-                out += "\\root";
-                rest = after;
-            }
-        }
+/// `\sqrt3` and `\sqrt{3}` as `sqrt(3)`, `\sqrt[3]{8}` as `root(8,3)`.
+fn with_roots(text: &str) -> String {
+    const ROOT: &str = "\\sqrt";
+    let Some((before, after)) = text.split_once(ROOT) else { return text.to_owned() };
+    let (index, after) = match after.strip_prefix('[').and_then(|after| after.split_once(']')) {
+        Some((index, after)) => (Some(index), after),
+        None => (None, after),
+    };
+    let Some((inside, rest)) = argument(after) else { return text.to_owned() };
+    let (inside, rest) = (with_roots(inside), with_roots(rest));
+    match index {
+        Some(index) => format!("{before} root({inside},{index}){rest}"),
+        None => format!("{before}sqrt({inside}){rest}"),
     }
-    out + rest
 }
 
 #[cfg(test)]
@@ -164,13 +212,18 @@ mod tests {
         assert_eq!(tidy("90^\\circ"), "90");
         assert_eq!(tidy("12\\text{ cm}"), "12cm");
         assert_eq!(tidy("y = x = 2"), "y=x=2");
+        assert_eq!(tidy("1 1/2"), "1\\frac{1}{2}");
+        assert_eq!(tidy("x^2 1/2"), "x^21/2");
     }
 
     #[test]
     fn latex_becomes_an_expression() {
         assert_eq!(expression("\\frac{\\sqrt{3}}{2}"), "((sqrt(3))/(2))");
+        assert_eq!(expression("-1\\frac12"), "-(1+(1)/(2))");
+        assert_eq!(expression("x^2\\frac12"), "x**2((1)/(2))");
         assert_eq!(expression("\\frac12\\pi"), "((1)/(2)) pi ");
         assert_eq!(expression("2^{10}x\\cdot\\sqrt2"), "2**(10)x*sqrt(2)");
-        assert!(expression("\\sqrt[3]{8}").contains("root"));
+        assert_eq!(expression("\\sqrt[3]{8}"), " root(8,3)");
+        assert_eq!(expression("\\binom42"), " binomial(4,2)");
     }
 }

@@ -1,7 +1,7 @@
 //! Are two answers equal as mathematics? In the order of the published score: text, numbers within
 //! a relative 1e-4, tuples by part, else symbolically.
 
-use super::latex::{boxed, expression, tidy};
+use super::latex::{boxed, expression, fraction, tidy};
 
 /// What could be found out without algebra.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,8 @@ fn near(answer: f64, expected: f64) -> bool {
     (answer - expected).abs() <= TOLERANCE * expected.abs().max(1e-12)
 }
 
-/// A number as people write it: with thousands separators, a fraction, a percent or dollar sign.
+/// A number as people write it: with thousands separators, a fraction, a whole number before one, a
+/// percent or dollar sign.
 fn number(text: &str) -> Option<f64> {
     let text = text.trim_end_matches('%');
     let plain = |text: &str| {
@@ -73,12 +74,10 @@ fn number(text: &str) -> Option<f64> {
         return Some(number);
     }
     let (sign, unsigned) = text.strip_prefix('-').map_or((1.0, text), |rest| (-1.0, rest));
-    let (above, below) = match unsigned.strip_prefix("\\frac{") {
-        Some(rest) => rest.strip_suffix('}')?.split_once("}{")?,
-        None => unsigned.split_once('/')?,
-    };
+    let (whole, above, below) = fraction(unsigned)?;
+    let whole = if whole.is_empty() { 0.0 } else { plain(whole)? };
     let (above, below) = (plain(above)?, plain(below)?);
-    (below != 0.0).then(|| sign * above / below)
+    (below != 0.0).then(|| sign * (whole + above / below))
 }
 
 /// `1,234` and `12,345,678.9`, but not `1,2`.
@@ -121,14 +120,23 @@ impl<'a> Tuple<'a> {
         matches!(self.open, "" | "\\{" | "{")
     }
 
+    /// Whether its brackets may stand where those of `wanted` do: a list without brackets is any of
+    /// Python's; a point may lack its own.
+    fn is_bracketed_as(&self, wanted: &Self) -> bool {
+        let [given, wanted_by] = [self, wanted].map(|tuple| (tuple.open, tuple.close));
+        match wanted_by {
+            ("", _) => !matches!(given, ("(", "]") | ("[", ")")),
+            ("(", ")") => matches!(given, ("(", ")") | ("", _)),
+            _ => given == wanted_by || (self.is_unordered() && wanted.is_unordered()),
+        }
+    }
+
     fn compare(&self, wanted: &Self) -> Equality {
-        let same_brackets = (self.open, self.close) == (wanted.open, wanted.close)
-            || (self.is_unordered() && wanted.is_unordered());
         let (count, most) = (self.parts.len(), PARTS_MAX);
-        if !same_brackets || count != wanted.parts.len() || count > most {
+        if !self.is_bracketed_as(wanted) || count != wanted.parts.len() || count > most {
             return Equality::Different;
         }
-        if self.is_unordered() && is_permutation(&self.parts, &wanted.parts) {
+        if wanted.is_unordered() && is_permutation(&self.parts, &wanted.parts) {
             return Equality::Equal;
         }
         let mut open = Vec::new();
@@ -206,12 +214,21 @@ mod tests {
             ("x=7", "7"),
             ("\\text{Evelyn}", "evelyn"),
             ("90^{\\circ}", "90"),
+            ("1.5", "1\\frac12"),
+            ("-2.75", "-2\\frac{3}{4}"),
+            ("1.5", "1 1/2"),
         ] {
             check(answer, expected, &Equality::Equal);
         }
-        for (answer, expected) in
-            [("1", "2"), ("1.0002", "1"), ("Paris", "Rome"), ("", "1"), ("7", "Rome")]
-        {
+        for (answer, expected) in [
+            ("1", "2"),
+            ("\\frac12", "1\\frac12"),
+            ("5.5", "1 1/2"),
+            ("1.0002", "1"),
+            ("Paris", "Rome"),
+            ("", "1"),
+            ("7", "Rome"),
+        ] {
             check(answer, expected, &Equality::Different);
         }
         check("1.00009", "1", &Equality::Equal);
@@ -228,16 +245,18 @@ mod tests {
 
     #[test]
     fn tuples_are_compared_by_part() {
-        check(
-            "(1, \\frac12 )",
-            "(1,1/2)",
-            &Equality::Open(vec![("((1)/(2))".into(), "1/2".into())]),
-        );
+        check("(1, \\frac12 )", "(1,1/2)", &Equality::Equal);
         check("(3,4)", "(3.0, 4)", &Equality::Equal);
         check("(4,3)", "(3,4)", &Equality::Different);
         check("[3,4)", "(3,4)", &Equality::Different);
         check("4, 3", "3,4", &Equality::Equal);
         check("\\{1,2\\}", "\\{2,1\\}", &Equality::Equal);
+        check("[3, 4]", "4,3", &Equality::Equal);
+        check("(2, 5)", "2,5", &Equality::Equal);
+        check("2, 5", "(2,5)", &Equality::Equal);
+        check("5, 2", "(2,5)", &Equality::Different);
+        check("[2, 5)", "2,5", &Equality::Different);
+        check("2, 5", "[2,5]", &Equality::Different);
         check("1,2,3", "1,2", &Equality::Different);
         check("1,2", "12", &Equality::Different);
     }

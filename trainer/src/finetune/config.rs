@@ -57,6 +57,9 @@ pub struct FinetuneRecipe {
     pub adapter: Option<PathBuf>,
 }
 
+/// More parts or tokens of a step than any machine takes.
+const COUNT_MAX: usize = 1 << 30;
+
 fn epochs() -> f64 {
     f64::from(method::EPOCHS)
 }
@@ -98,7 +101,11 @@ impl FinetuneRecipe {
         }
         let decay = recipe.weight_decay;
         ensure!((0.0..1.0).contains(&decay), "weight_decay is {decay}, expected 0 to below 1");
-        ensure!(recipe.shards > 0, "shards is 0, expected 1 or more");
+        for (key, value) in [("shards", recipe.shards), ("tokens_per_step", recipe.tokens_per_step)]
+        {
+            let fits = (1..=COUNT_MAX).contains(&value);
+            ensure!(fits, "{key} is {value}, expected 1 to {COUNT_MAX}");
+        }
         ensure!(recipe.context_tokens > 1, "context_tokens is {}", recipe.context_tokens);
         let both = recipe.lora.is_some() && recipe.adapter.is_some();
         ensure!(!both, "lora and adapter: name one; an adapter brings its own ranks");

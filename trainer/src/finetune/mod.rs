@@ -11,13 +11,13 @@ pub use config::FinetuneRecipe;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use retort::engine::Tokenizer;
 use retort_transcript::{Dialect, Transcript};
 
-use crate::collect::Collected;
 use crate::cuda::Device;
 use crate::dataset;
+use crate::durable::hold;
 use crate::hub::{Adapter, Checkpoint, LoraConfig, save_adapter, save_checkpoint};
 use crate::model::{Lora, Model};
 use crate::optimise::{Method, OptimiserConfig};
@@ -32,6 +32,7 @@ const EVALUATIONS: u64 = 20;
 /// A recipe, a checkpoint or data that are refused, or a file that cannot be written.
 pub fn run(recipe: &FinetuneRecipe, out: &Path, device: Device) -> Result<()> {
     fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
+    let _held = hold(out)?;
     let (model, lora) = model(recipe)?;
     let data = data(recipe)?;
     let mut console = Console::new(Some(&out.join("metrics.jsonl")))?;
@@ -60,39 +61,39 @@ fn model(recipe: &FinetuneRecipe) -> Result<(Model, Option<LoraConfig>)> {
     checkpoint.shape.context_tokens = recipe.context_tokens;
     let mut model = checkpoint.model(&recipe.checkpoint)?;
     let adapter = recipe.adapter.as_deref().map(Adapter::open).transpose()?;
-    let config = recipe.lora.as_ref().or(adapter.as_ref().map(Adapter::config)).cloned();
-    let Some(config) = config else { return Ok((model, None)) };
-    let mut lora = adapters(&config, &model, recipe.seed)?;
+    let shape = &model.shape;
+    let (config, adaptations) = match (&recipe.lora, &adapter) {
+        (Some(config), _) => {
+            let own = config.adaptations(shape).map_err(anyhow::Error::msg);
+            (config.clone(), own.context("lora")?)
+        }
+        (None, Some(adapter)) => (adapter.config().clone(), adapter.adaptations(shape)?),
+        (None, None) => return Ok((model, None)),
+    };
+    let lora = Lora::new(&model.layout, adaptations, config.lora_dropout, recipe.seed);
+    let mut lora = lora.map_err(|name| anyhow!("lora: {name} is no matrix of the model"))?;
     if let Some(adapter) = adapter {
-        adapter.fill(&model.shape, &mut lora)?;
+        adapter.fill(shape, &mut lora)?;
     }
     model.lora = Some(lora);
     Ok((model, Some(config)))
 }
 
-fn adapters(config: &LoraConfig, model: &Model, seed: u64) -> Result<Lora> {
-    let adaptations = config.adaptations(&model.shape).map_err(anyhow::Error::msg);
-    let adaptations = adaptations.context("lora")?;
-    let lora = Lora::new(&model.layout, adaptations, config.lora_dropout, seed);
-    lora.map_err(|name| anyhow::anyhow!("lora: {name} is no matrix of the model"))
-}
-
 fn data(recipe: &FinetuneRecipe) -> Result<TrainData> {
     let dialect = Dialect::named(&recipe.dialect)?;
-    let mut collected = Collected::default();
-    recipe.data.add_to(&mut collected, &dialect)?;
+    let rows = recipe.data.read(&dialect)?;
     let words = Tokenizer::from_json(&recipe.checkpoint.join("tokenizer.json"))?;
     let encode = |rows: &[Transcript]| {
         dataset::encode_transcripts(rows, &dialect, &words, recipe.context_tokens)
     };
-    let sequences = encode(&collected.train)?;
+    let sequences = encode(&rows.train)?;
     if sequences.is_empty() {
         let path = recipe.data.trajectories.display();
         bail!("{path}: no row is short enough to learn from; raise context_tokens");
     }
     let source = MixtureSource { name: "trajectories".to_owned(), sequences, shares: [1.0, 1.0] };
     // The turns of a published dialect end in various tokens: every learned run is a turn.
-    let held_out = encode(&collected.held_out)?;
+    let held_out = encode(&rows.held_out)?;
     Ok(TrainData { sources: vec![source], held_out, turn_end: None })
 }
 

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::hub::LoraConfig;
+use crate::model::Lora;
 use crate::optimise::Optimiser;
 use crate::parallel::Sequence;
 use crate::parallel::Shards;
@@ -156,6 +157,33 @@ fn adapters_and_whole_models_learn_and_are_read_again() {
 }
 
 #[test]
+fn layers_are_chosen_by_pattern_and_an_adapter_of_some_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = rows(folder.path());
+    let base = fixtures("hub/llama");
+    let modules = |further: &str| {
+        let out = folder.path().join(further.len().to_string());
+        let recipe = FinetuneRecipe { epochs: 1.0, ..recipe(&base, &data, further) };
+        run(&recipe, &out, Device::Cpu).unwrap();
+        let adapter = out.join("adapter");
+        let config = std::fs::read(adapter.join("adapter_config.json")).unwrap();
+        let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+        (adapter, config["target_modules"].clone())
+    };
+    let lora = |target: &str| {
+        modules(&format!("lora = {{ r = 2, lora_alpha = 4, target_modules = {target} }}"))
+    };
+    // Of one block alone: the end of the name would be all blocks'.
+    let one = json!(["model.layers.1.self_attn.q_proj"]);
+    let (adapter, named) = lora("'.*1\\.self_attn\\.q_proj'");
+    assert_eq!(named, one);
+    let (_, further) = modules(&format!("adapter = {adapter:?}"));
+    assert_eq!(further, one);
+    assert_eq!(lora("['1.self_attn.q_proj']").1, one);
+    assert_eq!(lora("'.*[qk]_proj'").1, json!(["k_proj", "q_proj"]));
+}
+
+#[test]
 fn a_recipe_is_refused_by_its_key() {
     let base = fixtures("hub/qwen2");
     let data = Path::new("rows.jsonl");
@@ -173,9 +201,16 @@ fn a_recipe_is_refused_by_its_key() {
     };
     let lora = |further: &str| refused(&format!("lora = {{ lora_alpha = 8, {further} }}"));
     assert!(lora("r = 0").contains("r: the rank of model.layers.0.self_attn.q_proj is 0"));
+    assert!(lora("r = 4, target_modules = []").contains("target_modules is an empty list"));
+    let alpha = refused("lora = { r = 4, lora_alpha = 0 }");
+    assert!(alpha.contains("lora_alpha is 0, expected more than 0"), "{alpha}");
+    let endless = text(&base, data, "").replace("tokens_per_step = 500", "tokens_per_step = 0");
+    let told = FinetuneRecipe::parse(&endless).unwrap_err().to_string();
+    assert!(told.contains("tokens_per_step is 0, expected 1 to"), "{told}");
     assert!(lora("r = 4, lora_dropout = 1.0").contains("lora_dropout is 1, expected 0 to below 1"));
     assert!(lora("r = 4, target_modules = [\"qproj\"]").contains("qproj is no linear layer"));
-    assert!(lora("r = 4, target_modules = \".*\"").contains("expected a list or \"all-linear\""));
+    assert!(lora("r = 4, target_modules = \".*qproj\"").contains("qproj is no linear layer"));
+    assert!(lora("r = 4, target_modules = \"(\"").contains("target_modules: regex parse error"));
     assert!(lora("r = 4, rank_pattern = { \"(\" = 2 }").contains("regex parse error"));
     let other = fixtures("lora/qwen3");
     assert!(refused(&format!("adapter = {other:?}")).contains("is it for another base?"));
@@ -192,7 +227,8 @@ fn what_is_written_is_what_peft_has() {
     let folder = tempfile::tempdir().unwrap();
     let base = fixtures("hub/qwen2");
     let mut model = model(&recipe(&base, Path::new("unread.jsonl"), "")).unwrap().0;
-    model.lora = Some(adapters(&config, &model, 1).unwrap());
+    let adaptations = config.adaptations(&model.shape).unwrap();
+    model.lora = Some(Lora::new(&model.layout, adaptations, 0.0, 1).unwrap());
     save_adapter(folder.path(), &base, &config, &model.shape, model.lora.as_ref().unwrap())
         .unwrap();
     let read = |path: &Path| -> serde_json::Value {

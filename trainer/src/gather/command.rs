@@ -69,16 +69,28 @@ pub fn run(args: &GatherArgs) -> Result<()> {
 pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<()> {
     let is_program = matches!(config.teacher, TeacherConfig::Program(_));
     let source = Source::open(config, out)?;
+    let path = manifest_path(out);
+    let mut manifest = Manifest::new("collect", made_by(config, &source)?);
+    let earlier = manifest.earlier(&path)?;
     let (mut journal, rows) = Journal::open(out, |text| {
         crate::trajectory::versioned(text, "version", TRAJECTORY_VERSION, "a trajectory")
     })?;
     let rows: Vec<Trajectory> = rows;
-    let path = manifest_path(out);
-    let mut manifest = Manifest::new("collect", made_by(config, &source)?);
-    let earlier = manifest.earlier(&path)?;
-    let before = earlier.map(|earlier| earlier.spent).unwrap_or_default().larger(sum(&rows));
-    let teacher = Teacher::open(&config.teacher, config.seed, before, pace)?;
-    manifest.spent = before;
+    if earlier.is_none() && !rows.is_empty() {
+        bail!(
+            "{}: {} is missing, so it is not known how these rows were made; name another file \
+             with --out",
+            out.display(),
+            path.display()
+        );
+    }
+    let earlier = earlier.unwrap_or_default();
+    refuse_other_tasks(out, &rows, &source.tasks)?;
+    manifest.inputs = source.inputs.clone();
+    manifest.spent = earlier.spent_with(sum(&rows));
+    manifest.rows_spent = sum(&rows);
+    manifest.parts = earlier.parts;
+    let teacher = Teacher::open(&config.teacher, config.seed, manifest.spent, pace)?;
     manifest.write(&path)?;
 
     let known: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.key()).collect();
@@ -102,7 +114,28 @@ pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<
         &|task| task.id.clone(),
     )?;
     drop(journal);
-    finish(out, manifest, config, &source, &teacher, &done, before)
+    finish(out, manifest, config, &source, &teacher, &done)
+}
+
+/// Rows stay when tasks are added or left out, but a task under a known id must be the same one.
+fn refuse_other_tasks(out: &Path, rows: &[Trajectory], tasks: &[GatherTask]) -> Result<()> {
+    let tasks: BTreeMap<&str, &GatherTask> =
+        tasks.iter().map(|task| (task.id.as_str(), task)).collect();
+    let other = rows.iter().find(|row| {
+        tasks.get(row.id.as_str()).is_some_and(|task| {
+            (&row.question, &row.answer, &row.aliases)
+                != (&task.question, &task.answer, &task.aliases)
+        })
+    });
+    if let Some(row) = other {
+        bail!(
+            "{}: the row of task {:?} answers another question or expects another answer than the \
+             task now does; name another file with --out, or remove that row",
+            out.display(),
+            row.id
+        );
+    }
+    Ok(())
 }
 
 /// Everything the rows depend on.
@@ -134,7 +167,6 @@ fn finish(
     source: &Source,
     teacher: &Teacher,
     done: &Done,
-    before: Spent,
 ) -> Result<()> {
     let mut rows = read_collected(out)?;
     let places: BTreeMap<&str, usize> =
@@ -142,7 +174,8 @@ fn finish(
     rows.sort_by_key(|row| places.get(row.id.as_str()).copied().unwrap_or(usize::MAX));
     let have = rows.iter().filter(|row| places.contains_key(row.id.as_str())).count();
     manifest.complete = have == source.tasks.len();
-    manifest.spent = teacher.spent().unwrap_or_else(|| before.larger(sum(&rows)));
+    manifest.spent = teacher.spent().unwrap_or_else(|| manifest.spent_with(sum(&rows)));
+    manifest.rows_spent = sum(&rows);
     manifest.counts = counts(source.tasks.len(), &rows, done);
     if manifest.complete {
         write_rows(out, rows.iter())

@@ -205,7 +205,15 @@ impl DistilConfig {
             server.check()?;
         }
         let GatherConfig { temperature, top_p, candidates, steps_max, .. } = self.collect;
-        ensure!(temperature >= 0.0, "collect.temperature is {temperature}; expected 0 or more");
+        let is_number = temperature.is_finite() && temperature >= 0.0;
+        ensure!(is_number, "collect.temperature is {temperature}; expected 0 or more");
+        for (name, value) in [
+            ("reply_tokens_max", self.collect.reply_tokens_max as usize),
+            ("passages_per_search", self.collect.passages_per_search),
+            ("failures_max", self.collect.failures_max),
+        ] {
+            ensure!(value > 0, "collect.{name} is 0; expected at least 1");
+        }
         ensure!(top_p > 0.0 && top_p <= 1.0, "collect.top_p is {top_p}; expected above 0, up to 1");
         let failed_share_max = self.collect.failed_share_max;
         ensure!(

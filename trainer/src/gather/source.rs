@@ -20,8 +20,10 @@ pub struct Source {
     /// The tasks.
     pub tasks: Vec<GatherTask>,
     corpus: Option<Corpus>,
-    /// What the rows depend on.
+    /// What all rows depend on.
     pub identity: Map<String, Value>,
+    /// Whence the tasks are; there may be more of them later.
+    pub inputs: Map<String, Value>,
     /// Holds the corpus of a generated world.
     _scratch: Option<tempfile::TempDir>,
 }
@@ -55,11 +57,10 @@ impl Source {
         let scratch = out.with_extension("corpus");
         let corpus = config.corpus.as_ref().map(|corpus| open_corpus(corpus, &scratch));
         let corpus = corpus.transpose()?;
-        let mut identity = Map::new();
-        identity.insert("tasks".to_owned(), json!(file_sha256(path)?));
+        let inputs = Map::from_iter([("tasks".to_owned(), json!(file_sha256(path)?))]);
         let print = corpus.as_ref().map(fingerprint).transpose()?;
-        identity.insert("corpus".to_owned(), json!(print));
-        Ok(Self { tasks, corpus, identity, _scratch: None })
+        let identity = Map::from_iter([("corpus".to_owned(), json!(print))]);
+        Ok(Self { tasks, corpus, identity, inputs, _scratch: None })
     }
 
     fn of_world(wanted: &WorldTasks, manner: Manner) -> Result<Self> {
@@ -90,10 +91,12 @@ impl Source {
             })
         });
         let tasks = tasks.collect::<Result<Vec<_>>>()?;
-        let mut identity = Map::new();
-        identity.insert("world".to_owned(), json!(wanted));
-        identity.insert("corpus".to_owned(), json!(fingerprint(&corpus)?));
-        Ok(Self { tasks, corpus: Some(corpus), identity, _scratch: Some(scratch) })
+        let identity = Map::from_iter([
+            ("world".to_owned(), json!(wanted)),
+            ("corpus".to_owned(), json!(fingerprint(&corpus)?)),
+        ]);
+        let (corpus, inputs) = (Some(corpus), Map::new());
+        Ok(Self { tasks, corpus, identity, inputs, _scratch: Some(scratch) })
     }
 
     /// What is searched; without a corpus a search finds nothing.

@@ -53,7 +53,8 @@ pub struct Solution {
 pub fn read_gather_tasks(path: &Path) -> Result<Vec<GatherTask>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("{} cannot be read", path.display()))?;
-    let rows = rows(&text).with_context(|| format!("{}", path.display()))?;
+    let rows =
+        rows(text.trim_start_matches('\u{feff}')).with_context(|| format!("{}", path.display()))?;
     let mut ids = BTreeSet::new();
     let mut tasks = Vec::with_capacity(rows.len());
     for (number, row) in rows {
@@ -99,12 +100,16 @@ fn task(row: &Value, number: usize) -> Result<GatherTask> {
         Some((_, number)) => (number.trim().replace(',', ""), Some("gsm8k".to_owned())),
         None => (answer, None),
     };
-    let aliases = row.get("aliases").and_then(Value::as_array);
+    let aliases = match row.get("aliases") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(aliases)) => aliases.iter().filter_map(text).collect(),
+        Some(_) => bail!("field aliases: expected a list of texts"),
+    };
     Ok(GatherTask {
         id: id(row, &["id", "_id"], number),
         question,
         answer,
-        aliases: aliases.into_iter().flatten().filter_map(text).collect(),
+        aliases,
         kind: kind.or_else(|| row.get("kind").or_else(|| row.get("type")).and_then(text)),
         solution: None,
     })
@@ -153,6 +158,7 @@ fn text(value: &Value) -> Option<String> {
 
 fn id(row: &Value, names: &[&str], number: usize) -> String {
     let named = names.iter().find_map(|name| row.get(*name).and_then(text));
+    let named = named.filter(|id| !id.is_empty());
     named.unwrap_or_else(|| format!("line-{number}"))
 }
 
@@ -198,6 +204,7 @@ mod tests {
         let rows = json!([{"_id": "a", "question": "Q", "answer": "A"},
                           {"_id": "b", "question": "Q", "answer": "A"}]);
         assert_eq!(read(&rows.to_string()).unwrap().len(), 2);
+        assert_eq!(read(&format!("\u{feff}{rows}")).unwrap().len(), 2);
     }
 
     #[test]
@@ -207,6 +214,10 @@ mod tests {
         assert!(told("{\"question\": \"Q\"}").contains("tasks.jsonl:2: field answer"));
         assert!(told("{\"problem\": \"Q\", \"solution\": \"x\"}").contains(":2: solution"));
         assert!(told("nonsense").contains("line 2 is no JSON"));
+        assert!(
+            told("{\"question\": \"Q\", \"answer\": 4, \"aliases\": \"4\"}")
+                .contains("tasks.jsonl:2: field aliases: expected a list")
+        );
         assert!(told(good.trim()).contains("\"1\" occurs twice"));
         assert!(read("\n").unwrap_err().contains("holds no task"));
     }

@@ -158,6 +158,24 @@ fn a_second_run_does_only_what_is_missing() {
 }
 
 #[test]
+fn tasks_may_be_added_but_none_may_change_under_its_id() {
+    let server = Server::start(act);
+    let scene = Scene::new(&server);
+    let rows = scene.gather().unwrap();
+    let asked = server.asked().len();
+    let tasks = scene.folder.path().join("tasks.jsonl");
+    let text = std::fs::read_to_string(&tasks).unwrap();
+    let first = text.lines().next().unwrap();
+    let third = first.replacen(&rows[0].id, "third", 1);
+    std::fs::write(&tasks, format!("{text}{third}\n")).unwrap();
+    assert_eq!(scene.gather().unwrap().len(), rows.len() + 1);
+    assert_eq!(server.asked().len(), asked + 2);
+    std::fs::write(&tasks, first.replacen(&rows[0].answer, "1999", 1)).unwrap();
+    let told = scene.gather().unwrap_err();
+    assert!(told.contains(&format!("the row of task {:?}", rows[0].id)), "{told}");
+}
+
+#[test]
 fn rows_of_another_teacher_are_not_mixed() {
     let server = Server::start(act);
     let mut scene = Scene::new(&server);
@@ -394,8 +412,13 @@ fn shards_are_merged_into_what_one_machine_collects() {
     assert_eq!(read_trajectories(&merged).unwrap(), whole);
     assert!(!manifest(&merged).complete);
     // A part that comes late takes nothing away; nothing is missing, so nobody is asked again.
+    let spent = manifest(&merged).spent;
     parts(&[part(2)]).unwrap();
     assert_eq!(read_trajectories(&merged).unwrap(), whole);
+    // What it cost is counted once, however often it is merged.
+    let both = [1, 2].map(|number| manifest(&part(number)).spent);
+    assert_eq!(spent, both.iter().sum());
+    assert_eq!(manifest(&merged).spent, spent);
     let asked = server.asked().len();
     scene.config.collect.shard = None;
     gather(&scene.config, &merged, Arc::new(SystemPace::default())).unwrap();

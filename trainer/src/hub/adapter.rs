@@ -126,11 +126,26 @@ impl Adapter {
         &self.config.lora
     }
 
-    /// Fills the adapters of a model of `shape`, made by [`LoraConfig::adaptations`] of this one's
-    /// configuration, with its values.
+    /// What it adapts in a model of `shape`. Its file decides: `adapter_config.json` has several
+    /// ways to name layers.
     ///
     /// # Errors
-    /// A layer that it does not adapt, tensors beside those of layers, or another base's sizes.
+    /// Ranks that are none, or no layer of the model among its tensors.
+    pub fn adaptations(&self, shape: &Shape) -> Result<Vec<Adaptation>, HubError> {
+        let is_adapted = |module: &str| self.shards.find(&name_of(module, "lora_A")).is_some();
+        let own = self.config.lora.adapting(shape, is_adapted);
+        let own = own.map_err(|reason| self.refused(reason))?;
+        if own.is_empty() {
+            let reason = "no adapter of a linear layer: is it for another base?";
+            return Err(self.refused(reason.to_owned()));
+        }
+        Ok(own)
+    }
+
+    /// Fills the adapters of a model of `shape`, made by [`Self::adaptations`], with its values.
+    ///
+    /// # Errors
+    /// Half an adapter, tensors beside those of layers, or another base's sizes.
     pub fn fill(&self, shape: &Shape, lora: &mut Lora) -> Result<(), HubError> {
         let parts = parts(shape);
         let mut names = BTreeSet::new();

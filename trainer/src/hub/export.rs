@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use serde_json::{Value as Json, json};
 
@@ -28,9 +28,15 @@ pub struct ExportCheckpointArgs {
 pub fn export_checkpoint(args: &ExportCheckpointArgs) -> Result<()> {
     let (model, vocabulary) = gguf::read(&args.student)
         .with_context(|| format!("{} cannot be exported", args.student.display()))?;
+    let config_at = args.out.join("config.json");
+    ensure!(
+        !config_at.exists(),
+        "{} is there already: name another folder, so that no checkpoint is lost",
+        config_at.display()
+    );
     make(&args.out)?;
     write_vocabulary(&args.out, &vocabulary)?;
-    write_json(&args.out.join("config.json"), &config(&model.shape, &vocabulary))?;
+    write_json(&config_at, &config(&model.shape, &vocabulary))?;
     write_model(&args.out.join("model.safetensors"), &model)?;
     println!("{}", args.out.display());
     Ok(())

@@ -1,6 +1,7 @@
 //! `retort-train import`: a checkpoint, with an adapter or without, becomes a GGUF file.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -221,6 +222,13 @@ impl Out {
         if out.is_dir() {
             let path = out.join(name);
             return Ok(Self { card: Some(path.with_extension("md")), path });
+        }
+        if out.exists() {
+            // What a checkpoint holds is not to be replaced by what is made of it.
+            let mut magic = [0; 4];
+            let read = File::open(out).and_then(|mut file| file.read_exact(&mut magic));
+            let is_model = read.is_ok() && &magic == b"GGUF";
+            ensure!(is_model, "{}: there is a file that is no GGUF; name another", refused());
         }
         // Hours may pass before it is written.
         ensure!(folder_of(out).is_dir(), "{}: there is no such folder", refused());

@@ -3,12 +3,15 @@
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use super::parts;
+use super::{Part, parts};
 use crate::model::{Adaptation, Role, Shape};
 
 /// The linear layers of a block, by their names in a checkpoint.
 const LINEAR: [&str; 7] =
     ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+/// More than any matrix has.
+const RANK_MAX: usize = 1 << 20;
 
 /// Regular expressions over names of modules, in the order of the file, and numbers.
 type Patterns = serde_json::Map<String, serde_json::Value>;
@@ -27,7 +30,8 @@ pub struct LoraConfig {
     /// Divide alpha by the root of the rank, not by the rank.
     #[serde(default)]
     pub use_rslora: bool,
-    /// The layers that are adapted [default: all linear ones].
+    /// The layers that are adapted [default: all linear ones]: ends of their names, `all-linear`, or
+    /// a regular expression that fits whole names.
     #[serde(default)]
     pub target_modules: Option<Targets>,
     /// Other ranks, by regular expressions over names of layers.
@@ -75,41 +79,73 @@ impl LoraConfig {
     /// # Errors
     /// A rank of 0, a dropout that is no share, or a target that is no linear layer.
     pub fn adaptations(&self, shape: &Shape) -> Result<Vec<Adaptation>, String> {
+        if !(self.lora_alpha.is_finite() && self.lora_alpha > 0.0) {
+            return Err(format!("lora_alpha is {}, expected more than 0", self.lora_alpha));
+        }
         if !(0.0..1.0).contains(&self.lora_dropout) {
             return Err(format!("lora_dropout is {}, expected 0 to below 1", self.lora_dropout));
         }
-        let targets = match &self.target_modules {
-            Some(Targets::Names(names)) => names.clone(),
-            Some(Targets::Text(text)) if text != "all-linear" => {
-                return Err(format!(
-                    "target_modules is {text:?}, expected a list or \"all-linear\""
-                ));
-            }
-            _ => LINEAR.map(str::to_owned).to_vec(),
-        };
-        let fits = |module: &str, target: &String| {
-            let rest = module.strip_suffix(target.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        };
         let parts = parts(shape);
-        let modules = parts.iter().filter(|part| part.tensor.role == Role::Matrix);
-        let modules: Vec<_> = modules.filter_map(|part| Some((part, part.module()?))).collect();
-        let lost = targets.iter().find(|target| !modules.iter().any(|(_, own)| fits(own, target)));
-        if let Some(target) = lost {
+        let all: Vec<&str> = linear(&parts).map(|(_, module)| module).collect();
+        let lost = |target: &str| {
             let known = LINEAR.join(", ");
-            return Err(format!("target_modules: {target} is no linear layer; expected {known}"));
-        }
-        let adapted = modules.iter().filter(|(_, own)| targets.iter().any(|to| fits(own, to)));
-        let adapt = |(part, module): &(_, &str)| {
-            let RankAndScale { rank, scale } = self.of(module)?;
-            if rank == 0 {
-                return Err(format!("r: the rank of {module} is 0, expected 1 or more"));
+            format!("target_modules: {target} is no linear layer; expected {known}")
+        };
+        match &self.target_modules {
+            Some(Targets::Names(names)) if names.is_empty() => {
+                Err("target_modules is an empty list; expected at least one name".to_owned())
             }
-            let part: &&super::Part = part;
+            Some(Targets::Names(names)) => {
+                let fits = |module: &str| names.iter().any(|target| is_named(module, target));
+                match names.iter().find(|name| !all.iter().any(|module| is_named(module, name))) {
+                    Some(name) => Err(lost(name)),
+                    None => self.adapting(shape, fits),
+                }
+            }
+            Some(Targets::Text(text)) if text != "all-linear" => {
+                let regex = Regex::new(&format!("^(?:{text})$"));
+                let regex = regex.map_err(|error| format!("target_modules: {error}"))?;
+                match all.iter().any(|module| regex.is_match(module)) {
+                    true => self.adapting(shape, |module| regex.is_match(module)),
+                    false => Err(lost(text)),
+                }
+            }
+            _ => self.adapting(shape, |_| true),
+        }
+    }
+
+    /// The same for those linear layers of which `is_adapted` says so.
+    ///
+    /// # Errors
+    /// A rank of 0.
+    pub fn adapting(
+        &self,
+        shape: &Shape,
+        is_adapted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Adaptation>, String> {
+        let parts = parts(shape);
+        let adapted = linear(&parts).filter(|(_, module)| is_adapted(module));
+        let adapt = |(part, module): (&Part, &str)| {
+            let RankAndScale { rank, scale } = self.of(module)?;
+            if !(1..=RANK_MAX).contains(&rank) {
+                return Err(format!("r: the rank of {module} is {rank}, expected 1 to {RANK_MAX}"));
+            }
             Ok(Adaptation { name: part.tensor.name.clone(), rank, scale })
         };
         adapted.map(adapt).collect()
     }
+}
+
+/// The linear layers, with their names in a checkpoint.
+fn linear(parts: &[Part]) -> impl Iterator<Item = (&Part, &str)> {
+    let matrices = parts.iter().filter(|part| part.tensor.role == Role::Matrix);
+    matrices.filter_map(|part| Some((part, part.module()?)))
+}
+
+/// Whether `name` is the name of `module`, or its end.
+pub(super) fn is_named(module: &str, name: &str) -> bool {
+    let rest = module.strip_suffix(name);
+    rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// The number of the first pattern that fits the end of `module`, as PEFT matches them.

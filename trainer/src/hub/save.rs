@@ -9,7 +9,8 @@ use safetensors::{Dtype, View, serialize_to_file};
 use serde_json::json;
 
 use super::adapter::{module, stored};
-use super::{HubError, LoraConfig, parts, read_json};
+use super::lora::is_named;
+use super::{HubError, LoraConfig, Part, parts, read_json};
 use crate::durable::{beside, keep_file, replace_text};
 use crate::gguf::Weights;
 use crate::model::{Lora, Model, Shape, Tensor};
@@ -113,13 +114,18 @@ pub fn save_adapter(
     write(&folder.join("adapter_model.safetensors"), tensors)?;
     let failed = |error| HubError::new(folder, error);
     let mut written = serde_json::to_value(config).map_err(failed)?;
-    let modules = lora.adaptations.iter().filter_map(|own| module(&parts, own));
-    let ends: BTreeSet<_> = modules.filter_map(|module| module.rsplit('.').next()).collect();
+    let modules: BTreeSet<_> =
+        lora.adaptations.iter().filter_map(|own| module(&parts, own)).collect();
+    let ends: BTreeSet<_> = modules.iter().filter_map(|own| own.rsplit('.').next()).collect();
+    let mut all = parts.iter().filter_map(Part::module);
+    // Ends of names are short, but name the layers of every block.
+    let says_more =
+        all.any(|own| !modules.contains(own) && ends.iter().any(|end| is_named(own, end)));
     let further = json!({
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base.display().to_string(),
-        "target_modules": ends,
+        "target_modules": if says_more { modules } else { ends },
         "bias": "none",
         "fan_in_fan_out": false,
         "inference_mode": true,

@@ -133,6 +133,13 @@ impl Shape {
                 return Err(refused(field, found, format!("1 to {most}")));
             }
         }
+        let is_small = self.epsilon > 0.0 && self.epsilon < 1.0;
+        if !is_small {
+            return Err(refused("epsilon", self.epsilon, "above 0 and below 1".into()));
+        }
+        if !(self.rope_base.is_finite() && self.rope_base >= 1.0) {
+            return Err(refused("rope_base", self.rope_base, "1 or more".into()));
+        }
         if !self.heads.is_multiple_of(self.kv_heads) {
             return Err(refused("kv_heads", self.kv_heads, format!("a divisor of {}", self.heads)));
         }
@@ -143,7 +150,7 @@ impl Shape {
     }
 }
 
-fn refused(field: &'static str, found: usize, expected: String) -> ShapeError {
+fn refused(field: &'static str, found: impl ToString, expected: String) -> ShapeError {
     ShapeError { field, found: found.to_string(), expected }
 }
 

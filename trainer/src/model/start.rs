@@ -51,9 +51,7 @@ impl Model {
     /// structured start.
     pub fn initialised(shape: Shape, start: Start, seed: u64) -> Result<Self, ShapeError> {
         let mut model = Model::zeroed(shape)?;
-        if start == Start::Structured {
-            check_structured(&model.shape)?;
-        }
+        start.check(&model.shape)?;
         plain(&mut model, start, seed);
         if start == Start::Structured {
             let mut heads = Heads::of(&mut model);
@@ -65,22 +63,31 @@ impl Model {
     }
 }
 
-fn check_structured(shape: &Shape) -> Result<(), ShapeError> {
-    let need = |field, found: usize, expected: &str| ShapeError {
-        field,
-        found: found.to_string(),
-        expected: format!("{expected} (structured start)"),
-    };
-    if shape.layers < 2 {
-        return Err(need("layers", shape.layers, "at least 2"));
+impl Start {
+    /// Whether a model of `shape` can begin so.
+    ///
+    /// # Errors
+    /// [`ShapeError`] names what is too small.
+    pub fn check(self, shape: &Shape) -> Result<(), ShapeError> {
+        let need = |field, found: usize, expected: &str| ShapeError {
+            field,
+            found: found.to_string(),
+            expected: format!("{expected} (structured start)"),
+        };
+        if self == Self::Plain {
+            return Ok(());
+        }
+        if shape.layers < 2 {
+            return Err(need("layers", shape.layers, "at least 2"));
+        }
+        if shape.heads <= BAG_HEAD {
+            return Err(need("heads", shape.heads, "at least 4"));
+        }
+        if shape.kv_heads != shape.heads {
+            return Err(need("kv_heads", shape.kv_heads, "as many as heads"));
+        }
+        Ok(())
     }
-    if shape.heads <= BAG_HEAD {
-        return Err(need("heads", shape.heads, "at least 4"));
-    }
-    if shape.kv_heads != shape.heads {
-        return Err(need("kv_heads", shape.kv_heads, "as many as heads"));
-    }
-    Ok(())
 }
 
 /// A standard normal value (Box-Muller).

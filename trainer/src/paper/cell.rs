@@ -12,7 +12,7 @@ use super::lessons::{Learner, Lessons};
 use crate::cuda::Device;
 use crate::gguf::{self, Labels, Weights};
 use crate::model::{Model, Shape, Start};
-use crate::recipe::curriculum;
+use crate::recipe::curriculum::{self, Runs};
 use crate::tokenizer::MESSAGE_END;
 use crate::train::{Exactness, Progress, StepReport, TrainConfig, TrainData, train};
 
@@ -75,12 +75,10 @@ impl Cell {
             device,
             ..TrainConfig::small(recipe.tokens_budget, self.seed)
         };
+        let rendered = lessons.of(self.learner);
+        let runs = Runs { name: "trajectories", rendered, share: 1.0 };
         let data = TrainData {
-            sources: curriculum::sources(
-                &vocabulary.encoder()?,
-                lessons.of(self.learner),
-                &lessons.drills,
-            )?,
+            sources: curriculum::sources(&vocabulary.encoder()?, &[runs], &lessons.drills)?,
             held_out: Vec::new(),
             turn_end: vocabulary.id(MESSAGE_END),
         };

@@ -1,6 +1,6 @@
 //! Recipes of `kind = "paper"`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -95,7 +95,19 @@ impl PaperRecipe {
         }
         ensure!(!recipe.sizes.is_empty(), "sizes is empty: give at least one [[sizes]]");
         ensure!(!recipe.seeds.is_empty(), "seeds is empty: give at least one");
-        ensure!(recipe.worlds > 0, "worlds is 0, expected at least 1");
+        for (key, count) in [
+            ("worlds", recipe.worlds),
+            ("tokens_budget", recipe.tokens_budget as usize),
+            ("drills", recipe.drills),
+            ("tasks", recipe.tasks),
+            ("test_tasks", recipe.test_tasks),
+            ("candidates", usize::from(recipe.candidates)),
+            ("threads", recipe.threads),
+        ] {
+            ensure!(count > 0, "{key} is 0, expected at least 1");
+        }
+        let different: BTreeSet<&u64> = recipe.seeds.iter().collect();
+        ensure!(different.len() == recipe.seeds.len(), "seeds: one stands there twice");
         ensure!(
             (0.0..=1.0).contains(&recipe.slips),
             "slips is {}, expected a share of the actions, 0 to 1",

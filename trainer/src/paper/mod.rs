@@ -23,7 +23,7 @@ use retort_transcript::Dialect;
 
 pub use config::{PaperRecipe, Size};
 pub use lessons::Learner;
-pub use rows::{Row, Student, read};
+pub use rows::{Row, Student, read, read_table};
 pub use table::report;
 
 use crate::cuda::Device;
@@ -48,10 +48,7 @@ pub struct TableArgs {
 /// # Errors
 /// Rows that cannot be read, or a picture that cannot be written.
 pub fn table(args: &TableArgs) -> Result<()> {
-    let mut rows = Vec::new();
-    for file in &args.rows {
-        rows.extend(read(file)?);
-    }
+    let rows = read_table(&args.rows)?;
     print!("{}", report(&rows));
     args.svg.as_ref().map_or(Ok(()), |file| plot::draw(&rows, file))
 }

@@ -1,15 +1,15 @@
 //! What was measured: one JSON line for each student and family.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::cell::Cell;
 use super::config::Size;
 use super::lessons::Learner;
+use crate::trajectory::Journal;
 use crate::world::Family;
 
 /// A row of the paper's table.
@@ -99,45 +99,89 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
     text.lines().enumerate().map(row).collect()
 }
 
+/// The rows of several files as one table.
+///
+/// # Errors
+/// Rows of different recipes, or a student that was asked twice: both are named.
+pub fn read_table(files: &[PathBuf]) -> Result<Vec<Row>> {
+    let mut table: Vec<Row> = Vec::new();
+    let mut places: BTreeMap<Place, &Path> = BTreeMap::new();
+    for file in files {
+        for row in read(file)? {
+            let of = table.first().map_or(&row.recipe, |first| &first.recipe);
+            ensure!(
+                row.recipe == *of,
+                "{}: rows of recipe {}, others are of {of}: a table is of one recipe",
+                file.display(),
+                row.recipe
+            );
+            if let Some(other) = places.insert(row.place(), file) {
+                let (student, parameters, seed, family) = row.place();
+                anyhow::bail!(
+                    "{} and {}: {} of {parameters} parameters and seed {seed} was asked \
+                     {family:?} twice",
+                    other.display(),
+                    file.display(),
+                    student.name()
+                );
+            }
+            table.push(row);
+        }
+    }
+    ensure!(!table.is_empty(), "there is no row in these files");
+    Ok(table)
+}
+
+/// What a table holds once.
+type Place = (Student, usize, u64, Family);
+
+impl Row {
+    fn place(&self) -> Place {
+        (self.student, self.parameters, self.seed, self.family)
+    }
+}
+
 /// The rows of one recipe in a file that grows.
 pub(super) struct Rows {
-    path: PathBuf,
+    journal: Journal,
     rows: Vec<Row>,
 }
 
 impl Rows {
     pub fn open(path: &Path, recipe: &str) -> Result<Self> {
-        let mut rows = if path.exists() { read(path)? } else { Vec::new() };
+        let no_row = |error| format!("no row of a table: {error}");
+        let (journal, mut rows) =
+            Journal::open(path, |line| serde_json::from_str::<Row>(line).map_err(no_row))?;
         rows.retain(|row| row.recipe == recipe);
-        Ok(Self { path: path.to_path_buf(), rows })
+        Ok(Self { journal, rows })
     }
 
     pub fn all(&self) -> &[Row] {
         &self.rows
     }
 
+    /// Whether all students of a cell were asked everything.
     pub fn has(&self, cell: &Cell, sizes: &[Size]) -> bool {
         let size = sizes.get(cell.size);
-        self.rows.iter().any(|row| {
-            Some(&row.size) == size
-                && row.seed == cell.seed
-                && row.student.learner() == cell.learner
+        let students = Student::ALL.into_iter().filter(|student| student.learner() == cell.learner);
+        let mut wanted = students.flat_map(|student| Family::ALL.map(|family| (student, family)));
+        wanted.all(|(student, family)| {
+            self.rows.iter().any(|row| {
+                Some(&row.size) == size
+                    && (row.student, row.seed, row.family) == (student, cell.seed, family)
+            })
         })
     }
 
-    /// All rows of a cell at once: a cell that was interrupted has none.
+    /// The rows of a cell. One that was interrupted here is made again, and only what is missing is
+    /// added.
     pub fn append(&mut self, made: Vec<Row>) -> Result<()> {
-        let mut lines = String::new();
-        for row in &made {
-            lines += &(serde_json::to_string(row)? + "\n");
+        for row in made {
+            if self.rows.iter().all(|known| known.place() != row.place()) {
+                self.journal.append(&row)?;
+                self.rows.push(row);
+            }
         }
-        let append = || -> std::io::Result<()> {
-            let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
-            file.write_all(lines.as_bytes())?;
-            file.sync_all()
-        };
-        append().with_context(|| format!("{} cannot be written", self.path.display()))?;
-        self.rows.extend(made);
         Ok(())
     }
 }

@@ -100,6 +100,25 @@ fn rows_are_kept_by_cell_and_the_table_is_of_them() {
         unparsed: 1,
         failed: 1,
     };
+    // A cell of which an interrupted run wrote a part is made again, and its rows stand once.
+    let some = row(Student::Cot, 0, 1, Family::FactsKnown, 2);
+    std::fs::write(&file, serde_json::to_string(&some).unwrap() + "\n{\"recipe\": \"cut").unwrap();
+    let mut rows = Rows::open(&file, &recipe.key().unwrap()).unwrap();
+    assert!(!rows.has(&cell, &recipe.sizes));
+    let whole = Family::ALL.map(|family| row(Student::Cot, 0, 1, family, 2));
+    rows.append(whole.to_vec()).unwrap();
+    assert!(rows.has(&cell, &recipe.sizes));
+    drop(rows);
+    assert_eq!(read(&file).unwrap().len(), Family::ALL.len());
+    let twice = read_table(&[file.clone(), file.clone()]).unwrap_err().to_string();
+    assert!(twice.contains("CoT of 100000 parameters and seed 1 was asked"), "{twice}");
+    let others = folder.path().join("others.jsonl");
+    let other = Row { recipe: "other".to_owned(), ..some };
+    std::fs::write(&others, serde_json::to_string(&other).unwrap()).unwrap();
+    let mixed = read_table(&[file.clone(), others]).unwrap_err().to_string();
+    assert!(mixed.contains("others.jsonl: rows of recipe other"), "{mixed}");
+    std::fs::remove_file(&file).unwrap();
+
     let mut made = Vec::new();
     for (seed, right) in [(1, 4), (2, 6)] {
         for family in Family::ALL {
@@ -112,6 +131,7 @@ fn rows_are_kept_by_cell_and_the_table_is_of_them() {
     assert!(!rows.has(&cell, &recipe.sizes));
     rows.append(made.clone()).unwrap();
     assert!(rows.has(&cell, &recipe.sizes));
+    drop(rows);
     assert_eq!(Rows::open(&file, &recipe.key().unwrap()).unwrap().all(), made);
     assert!(Rows::open(&file, "another").unwrap().all().is_empty());
 

@@ -63,15 +63,15 @@ pub fn write_questions(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -
     let corpus = open_corpus(corpus, &out.with_extension("corpus"))?;
     let passages = passages(&corpus, config)?;
     let record = out.with_extension("passages.jsonl");
+    let path = manifest_path(&record);
+    let mut manifest = Manifest::new("questions", made_by(config, &corpus)?);
+    let earlier = manifest.earlier(&path)?.unwrap_or_default();
     let (mut journal, rows) = Journal::open(&record, |text| {
         versioned::<PassageRow>(text, "version", PASSAGE_ROW_VERSION, "a row of a passage")
     })?;
-    let path = manifest_path(&record);
-    let mut manifest = Manifest::new("questions", made_by(config, &corpus)?);
-    let earlier = manifest.earlier(&path)?.map(|earlier| earlier.spent).unwrap_or_default();
-    let before = earlier.larger(rows.iter().map(|row| &row.spent).sum());
-    let teacher = Teacher::open(&config.teacher, config.seed, before, pace)?;
-    manifest.spent = before;
+    manifest.rows_spent = rows.iter().map(|row| &row.spent).sum();
+    manifest.spent = earlier.spent_with(manifest.rows_spent);
+    let teacher = Teacher::open(&config.teacher, config.seed, manifest.spent, pace)?;
     manifest.write(&path)?;
     let known: BTreeSet<&str> = rows.iter().map(|row| row.key()).collect();
     let missing: Vec<&Hit> =
@@ -140,6 +140,7 @@ fn finish(
     let (_, mut rows) = Journal::open(record, |text| {
         versioned::<PassageRow>(text, "version", PASSAGE_ROW_VERSION, "a row of a passage")
     })?;
+    let rows_spent = rows.iter().map(|row| &row.spent).sum();
     let places: BTreeMap<String, usize> =
         passages.iter().zip(0..).map(|(hit, place)| (key(hit), place)).collect();
     rows.retain(|row| places.contains_key(&row.key));
@@ -153,9 +154,8 @@ fn finish(
             .with_context(|| format!("{} cannot be written", path.display()))?;
     }
     manifest.complete = rows.len() == passages.len();
-    if let Some(spent) = teacher.spent() {
-        manifest.spent = spent;
-    }
+    manifest.spent = teacher.spent().unwrap_or_else(|| manifest.spent_with(rows_spent));
+    manifest.rows_spent = rows_spent;
     let unread = rows.iter().filter(|row| row.proposed.is_empty()).count();
     manifest.counts = Map::from_iter([
         ("passages".to_owned(), json!(passages.len())),

@@ -79,18 +79,32 @@ pub fn vocabulary<'a>(
     Ok(train_tokenizer(texts, &world::syllables(), tokens_max)?)
 }
 
+/// Runs of one origin.
+#[derive(Clone, Copy, Debug)]
+pub struct Runs<'a> {
+    /// Name in errors.
+    pub name: &'static str,
+    /// They.
+    pub rendered: &'a [Rendered],
+    /// Share of the tokens of all runs, 0..=1.
+    pub share: f32,
+}
+
 /// Runs and drills as sequences, with their shares.
 ///
 /// # Errors
 /// When a text cannot be encoded.
 pub fn sources(
     encoder: &Encoder,
-    runs: &[Rendered],
+    runs: &[Runs<'_>],
     drills: &Drills,
 ) -> Result<Vec<MixtureSource>> {
-    let sequences = encode(encoder, runs)?;
-    let mut sources =
-        vec![MixtureSource { name: "trajectories".to_owned(), sequences, shares: RUN_SHARES }];
+    let of_runs = runs.iter().map(|runs| {
+        let sequences = encode(encoder, runs.rendered)?;
+        let shares = RUN_SHARES.map(|share| share * runs.share);
+        Ok(MixtureSource { name: runs.name.to_owned(), sequences, shares })
+    });
+    let mut sources = of_runs.collect::<Result<Vec<_>>>()?;
     for (skill, drawn) in &drills.0 {
         let fixed = DRILLS.into_iter().find(|(drill, _, _)| drill == skill);
         if let Some((_, name, shares)) = fixed {

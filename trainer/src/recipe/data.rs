@@ -4,10 +4,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use retort_transcript::Dialect;
+use retort_transcript::{Dialect, Transcript};
 use serde::{Deserialize, Serialize};
 
-use crate::collect::Collected;
 use crate::trajectory::{drawn, file_sha256, read_in};
 
 /// A file of trajectories.
@@ -21,31 +20,38 @@ pub struct DataConfig {
     pub held_out_share: f64,
 }
 
+/// Trajectories to learn from, and others.
+#[derive(Clone, Debug, Default)]
+pub struct Split {
+    /// For training.
+    pub train: Vec<Transcript>,
+    /// For judging.
+    pub held_out: Vec<Transcript>,
+}
+
 fn held_out_share() -> f64 {
     0.05
 }
 
 impl DataConfig {
-    /// Puts the file's trajectories before the collected ones: the vocabulary is learnt from the
-    /// first.
+    /// The file's trajectories.
     ///
     /// # Errors
     /// A file that cannot be read, a share that is none, or a row in another dialect.
-    pub fn add_to(&self, collected: &mut Collected, dialect: &Dialect) -> Result<()> {
+    pub fn read(&self, dialect: &Dialect) -> Result<Split> {
         let share = self.held_out_share;
         ensure!(
             (0.0..1.0).contains(&share),
             "data.held_out_share is {share}; expected a share from 0 to below 1"
         );
-        let (mut train, mut held_out) = (Vec::new(), Vec::new());
+        let mut split = Split::default();
         for row in read_in(&self.trajectories, dialect)? {
             // By its id, so that a row stays on its side when others come.
             let is_held_out = f64::from(drawn(&row.id)) < share * f64::from(u32::MAX);
-            if is_held_out { &mut held_out } else { &mut train }.push(row.transcript);
+            let side = if is_held_out { &mut split.held_out } else { &mut split.train };
+            side.push(row.transcript);
         }
-        collected.train.splice(0..0, train);
-        collected.held_out.splice(0..0, held_out);
-        Ok(())
+        Ok(split)
     }
 
     /// SHA-256 of the file: another file makes another student.
@@ -78,17 +84,13 @@ mod tests {
     }
 
     #[test]
-    fn a_files_trajectories_stand_first_and_some_are_held_out() {
+    fn some_of_a_files_trajectories_are_held_out() {
         let folder = tempfile::tempdir().unwrap();
         let dialect = Dialect::named("retort").unwrap();
         let rows: Vec<_> = (0..60).map(|id| row(id, "retort")).collect();
-        let data = data(folder.path(), &rows);
-        let world = retort_transcript::Transcript::default();
-        let mut collected = Collected { train: vec![world.clone()], ..Collected::default() };
-        data.add_to(&mut collected, &dialect).unwrap();
-        assert_eq!(collected.train.len() + collected.held_out.len(), 61);
-        assert!((5..35).contains(&collected.held_out.len()));
-        assert_eq!(collected.train.last(), Some(&world));
+        let split = data(folder.path(), &rows).read(&dialect).unwrap();
+        assert_eq!(split.train.len() + split.held_out.len(), 60);
+        assert!((5..35).contains(&split.held_out.len()));
     }
 
     #[test]
@@ -96,8 +98,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dialect = Dialect::named("retort").unwrap();
         let told = |rows: &[serde_json::Value]| {
-            let data = data(folder.path(), rows);
-            data.add_to(&mut Collected::default(), &dialect).unwrap_err().to_string()
+            data(folder.path(), rows).read(&dialect).unwrap_err().to_string()
         };
         assert!(told(&[row(1, "retort"), row(2, "chat")]).contains("row \"2\" is in dialect chat"));
         let mut newer = row(1, "retort");

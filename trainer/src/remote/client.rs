@@ -270,7 +270,12 @@ impl Client {
             Ok(value) => wire::message_of(&value),
             Err(_) => wire::shortened(&body),
         };
-        self.hide(CallError::of_status(status, after, message))
+        let advice = match (status, &self.config.api_key_env) {
+            (401 | 403, None) => "; teacher.api_key_env names the variable with a key".to_owned(),
+            (401 | 403, Some(name)) => format!("; the key is that of the variable {name}"),
+            _ => String::new(),
+        };
+        self.hide(CallError::of_status(status, after, message + &advice))
     }
 
     /// The error without the key, which servers like to repeat.

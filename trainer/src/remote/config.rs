@@ -223,12 +223,31 @@ impl ServerConfig {
             self.requests_per_minute != Some(0),
             "teacher.requests_per_minute is 0; expected at least 1"
         );
+        ensure!(self.context_tokens > 0, "teacher.context_tokens is 0; expected the server's");
+        for field in ["messages", "model"] {
+            let is_needed = !self.omit.iter().any(|omitted| omitted == field);
+            ensure!(is_needed, "teacher.omit holds {field}, without which nothing can be asked");
+        }
         self.check_seconds()?;
+        self.check_money()?;
         let costs_nothing = self.price == Price::default();
         ensure!(
             self.budget.cost_max.is_none() || !costs_nothing,
             "teacher.budget.cost_max needs teacher.price: without a price nothing costs anything"
         );
+        Ok(())
+    }
+
+    fn check_money(&self) -> Result<()> {
+        let Price { prompt_per_million, completion_per_million } = self.price;
+        for (name, value) in [
+            ("price.prompt_per_million", prompt_per_million),
+            ("price.completion_per_million", completion_per_million),
+            ("budget.cost_max", self.budget.cost_max.unwrap_or_default()),
+        ] {
+            let fits = value.is_finite() && value >= 0.0;
+            ensure!(fits, "teacher.{name} is {value}; expected an amount of money, 0 or more");
+        }
         Ok(())
     }
 
@@ -333,6 +352,10 @@ mod tests {
         assert!(told("tries = 3").contains("unknown field `tries`"));
         assert!(told("attempts_max = 0").contains("teacher.attempts_max"));
         assert!(told("silence_seconds_max = -1").contains("teacher.silence_seconds_max"));
+        assert!(told("price = { prompt_per_million = nan }").contains("price.prompt_per_million"));
+        assert!(told("price = { completion_per_million = -1 }").contains("completion_per_million"));
+        assert!(told("budget = { cost_max = inf }").contains("budget.cost_max"));
+        assert!(told("omit = [\"messages\"]").contains("teacher.omit holds messages"));
         assert!(told("budget = { cost_max = 1 }").contains("teacher.price"));
         assert!(read("url = \"h\"\nmodel = \"m\"").unwrap_err().contains("teacher.url"));
         let with_key = read("url = \"http://u:secret@h/v1\"\nmodel = \"m\"").unwrap_err();

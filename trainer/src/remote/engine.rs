@@ -61,7 +61,7 @@ impl RemoteEngine {
         };
         let prefix = asked.messages.last().filter(|_| asked.continues());
         let Some(prefix) = prefix.map(|last| last.content.clone()) else {
-            return self.send(&asked);
+            return said(self.send(&asked)?);
         };
         if !self.counted(|spent| self.client.goes_on(spent))? {
             instruct(&mut asked.messages, &prefix);
@@ -116,7 +116,7 @@ impl Engine for RemoteEngine {
     ) -> Result<Vec<Candidate>, EngineError> {
         let before = self.completion_tokens();
         let replies = self.complete(request, request.candidates.max(1));
-        let replies = replies.map_err(|error| EngineError::WorkerFailed(error.to_string()))?;
+        let replies = replies.map_err(|error| EngineError::NoReply(error.to_string()))?;
         let used = self.completion_tokens().saturating_sub(before);
         let each = u32::try_from(used / replies.len().max(1) as u64).unwrap_or(u32::MAX);
         let mut candidates: Vec<Candidate> =
@@ -127,6 +127,18 @@ impl Engine for RemoteEngine {
 
     fn keep(&mut self, _candidate: usize) -> Result<(), EngineError> {
         Ok(())
+    }
+}
+
+/// Refuses replies without text: the server may have called a tool, or thought until the limit.
+fn said(replies: Vec<Reply>) -> Result<Vec<Reply>, CallError> {
+    match replies.iter().all(|reply| reply.text.trim().is_empty()) {
+        true => Err(CallError::Garbage(
+            "a reply without text; the model may have called a tool, or thought up to \
+             reply_tokens_max"
+                .to_owned(),
+        )),
+        false => Ok(replies),
     }
 }
 

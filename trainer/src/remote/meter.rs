@@ -27,25 +27,32 @@ pub struct Spent {
 impl Spent {
     /// Adds another.
     pub fn add(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.failures += other.failures;
-        self.prompt_tokens += other.prompt_tokens;
-        self.completion_tokens += other.completion_tokens;
-        self.estimated_tokens += other.estimated_tokens;
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        add(&mut self.requests, other.requests);
+        add(&mut self.failures, other.failures);
+        add(&mut self.prompt_tokens, other.prompt_tokens);
+        add(&mut self.completion_tokens, other.completion_tokens);
+        add(&mut self.estimated_tokens, other.estimated_tokens);
         self.cost += other.cost;
+    }
+
+    /// What is left without an earlier state of it.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            requests: self.requests.saturating_sub(earlier.requests),
+            failures: self.failures.saturating_sub(earlier.failures),
+            prompt_tokens: self.prompt_tokens.saturating_sub(earlier.prompt_tokens),
+            completion_tokens: self.completion_tokens.saturating_sub(earlier.completion_tokens),
+            estimated_tokens: self.estimated_tokens.saturating_sub(earlier.estimated_tokens),
+            cost: (self.cost - earlier.cost).max(0.0),
+        }
     }
 
     /// Of prompts and replies.
     #[must_use]
     pub fn tokens(&self) -> u64 {
-        self.prompt_tokens + self.completion_tokens
-    }
-
-    /// The one with more tokens. Rows know what they took, manifests what failures took too; a run
-    /// that was killed wrote only rows.
-    #[must_use]
-    pub fn larger(self, other: Self) -> Self {
-        if self.tokens() >= other.tokens() { self } else { other }
+        self.prompt_tokens.saturating_add(self.completion_tokens)
     }
 }
 
@@ -142,7 +149,7 @@ impl Meter {
     fn beyond(&self, state: &State, wanted: Reserved) -> Option<String> {
         let tokens = state.spent.tokens();
         if let Some(max) = self.budget.tokens_max
-            && tokens + state.reserved.tokens + wanted.tokens > max
+            && tokens.saturating_add(state.reserved.tokens + wanted.tokens) > max
         {
             let next = wanted.tokens;
             return Some(format!(

@@ -150,7 +150,11 @@ fn a_refused_request_is_sent_once_and_the_key_shows_nowhere() {
     let keyed = ServerConfig { api_key_env: Some("PATH".to_owned()), ..config(&server) };
     let (client, _) = client(keyed);
     let told = complete(&client).unwrap_err();
-    assert_eq!(told.to_string(), "the server refused the request (HTTP 401): bad Bearer [key]");
+    assert_eq!(
+        told.to_string(),
+        "the server refused the request (HTTP 401): bad Bearer [key]; the key is that of the \
+         variable PATH"
+    );
     assert_eq!(server.asked()[0].header("authorization"), Some(format!("Bearer {key}").as_str()));
     // No other request will fare better, so none is sent.
     assert_eq!(client.halted(), Some(told));

@@ -73,7 +73,7 @@ impl Engine for TeacherEngine<'_> {
         let read = self.observations.iter().map(String::as_str);
         let read: Vec<&str> = read.filter(|text| !text.starts_with("Error")).collect();
         let action = next_action(self.plan, self.manner, &read)
-            .map_err(|error| EngineError::WorkerFailed(error.to_string()))?;
+            .map_err(|error| EngineError::NoReply(error.to_string()))?;
         let mut replies: Vec<Candidate> = (0..usize::from(request.candidates.max(1)))
             .map(|index| Candidate {
                 text: self.dialect.compose_reply(&self.slipped(&action, index)),

@@ -1,6 +1,6 @@
 //! A progress bar on standard error and metrics as JSON Lines.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::{Exactness, Progress, StepReport};
+use crate::durable::append_lines;
 
 /// Steps between two lines of metrics.
 const STEPS_PER_LINE: u64 = 10;
@@ -37,11 +38,10 @@ impl Console {
     /// # Errors
     /// When the metrics file cannot be opened.
     pub fn new(metrics: Option<&Path>) -> io::Result<Self> {
-        let open = |path| OpenOptions::new().create(true).append(true).open(path);
         let bar = ProgressBar::new(0);
         let style = "{bar:30} {percent}% {elapsed}/{duration} {msg}";
         bar.set_style(ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar()));
-        let metrics = metrics.map(open).transpose()?;
+        let metrics = metrics.map(append_lines).transpose()?;
         Ok(Console { bar, metrics, started: None, exactness: String::new() })
     }
 

@@ -142,7 +142,7 @@ pub enum TrainError {
     #[error("checkpoint {0} is of a run with other settings or data; delete it or name another")]
     OtherRun(String),
     /// The gradient stopped being finite.
-    #[error("step {0}: the gradient is not finite; lower the learning rate")]
+    #[error("step {0}: the gradient is not finite; begin anew at a lower learning rate")]
     Diverged(u64),
     /// The model's shape is impossible.
     #[error(transparent)]
@@ -201,23 +201,18 @@ pub(crate) fn train_with(
         steps: 0,
     };
     run.resume(trained_len)?;
-    while run.tokens < config.tokens_budget {
-        let before = run.tokens;
-        let report = run.step().map_err(|error| run.broken(error))?;
-        let flow = progress.step(&report);
-        let ended = run.tokens >= config.tokens_budget;
-        if ended || crossed(before, run.tokens, config.evaluate_every_tokens) {
-            progress.evaluated(&report, &run.evaluate()?);
+    let gone = run.go(progress);
+    gone.and_then(|()| run.learner.finish()).map_err(|error| broken(config, error))
+}
+
+/// An error of a device, with what it left whole.
+fn broken(config: &TrainConfig, error: TrainError) -> TrainError {
+    match (error, &config.checkpoint) {
+        (TrainError::Device(error), Some(path)) if path.exists() => {
+            TrainError::Broken { error, checkpoint: path.display().to_string() }
         }
-        let due = run.steps.is_multiple_of(config.checkpoint_every_steps.max(1));
-        if due || ended || flow.is_break() {
-            run.save()?;
-        }
-        if flow.is_break() && !ended {
-            return Err(TrainError::Stopped(run.steps));
-        }
+        (error, _) => error,
     }
-    run.learner.finish()
 }
 
 fn crossed(before: u64, now: u64, every: u64) -> bool {
@@ -249,14 +244,25 @@ impl Run<'_> {
         self.learner.resume(read)
     }
 
-    /// An error of a device, with what it left whole.
-    fn broken(&self, error: TrainError) -> TrainError {
-        match (error, &self.config.checkpoint) {
-            (TrainError::Device(error), Some(path)) if path.exists() => {
-                TrainError::Broken { error, checkpoint: path.display().to_string() }
+    /// Steps until the budget is spent.
+    fn go(&mut self, progress: &mut dyn Progress) -> Result<(), TrainError> {
+        while self.tokens < self.config.tokens_budget {
+            let before = self.tokens;
+            let report = self.step()?;
+            let flow = progress.step(&report);
+            let ended = self.tokens >= self.config.tokens_budget;
+            if ended || crossed(before, self.tokens, self.config.evaluate_every_tokens) {
+                progress.evaluated(&report, &self.evaluate()?);
             }
-            (error, _) => error,
+            let due = self.steps.is_multiple_of(self.config.checkpoint_every_steps.max(1));
+            if due || ended || flow.is_break() {
+                self.save()?;
+            }
+            if flow.is_break() && !ended {
+                return Err(TrainError::Stopped(self.steps));
+            }
         }
+        Ok(())
     }
 
     fn step(&mut self) -> Result<StepReport, TrainError> {

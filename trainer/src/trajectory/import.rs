@@ -10,7 +10,7 @@ use retort::eval::score;
 use retort_transcript::Dialect;
 use serde_json::{Map, Value, json};
 
-use super::manifest::{Manifest, file_sha256, manifest_path};
+use super::manifest::{Manifest, file_sha256, manifest_path, refuse_same};
 use super::published::{from_published, to_published};
 use super::read::{read_rows, read_trajectories, write_rows};
 
@@ -45,6 +45,7 @@ pub struct ExportArgs {
 /// # Errors
 /// Names the first line that is no row.
 pub fn import(args: &ImportArgs) -> Result<()> {
+    refuse_same(&args.rows, &args.out)?;
     let dialect = Dialect::named(&args.dialect)?;
     let line = Cell::new(0);
     let trajectories = read_rows(&args.rows, |text| {
@@ -71,6 +72,7 @@ pub fn import(args: &ImportArgs) -> Result<()> {
 /// # Errors
 /// A file that cannot be read or written, or an unknown dialect.
 pub fn export(args: &ExportArgs) -> Result<()> {
+    refuse_same(&args.trajectories, &args.out)?;
     let trajectories = read_trajectories(&args.trajectories)?;
     let mut dialects: BTreeMap<String, Dialect> = BTreeMap::new();
     let mut rows = Vec::with_capacity(trajectories.len());

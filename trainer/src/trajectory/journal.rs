@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use crate::durable::refuse_device;
 
 /// A row that is found again by its key.
 pub trait Keyed {
@@ -23,31 +25,22 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens or makes the file and reads the rows of earlier runs. A last line that was cut off is
-    /// taken away.
+    /// Opens or makes the file and reads the rows of earlier runs. Of a last line without an end,
+    /// the beginning of an object is taken away: it was cut off. A whole row stays.
     ///
     /// # Errors
-    /// When another process writes it, or a whole line is no row.
+    /// When another process writes it, or a line is no row; nothing is changed then.
     pub fn open<T: DeserializeOwned>(
         path: &Path,
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Result<(Self, Vec<T>)> {
-        let options =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
-        let file =
-            options.open(path).with_context(|| format!("{} cannot be opened", path.display()))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                bail!("{}: another process is writing it; wait for that", path.display())
-            }
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("{} cannot be locked", path.display()));
-            }
-        }
-        let (rows, length) = whole_rows(&file, path, read)?;
+        let file = hold_file(path)?;
+        let (rows, length, is_ended) = whole_rows(&file, path, read)?;
         let mut journal = Self { path: path.to_path_buf(), file, length };
         journal.back_to_whole_rows().with_context(|| format!("{}", path.display()))?;
+        if !is_ended {
+            journal.write(b"\n")?;
+        }
         Ok((journal, rows))
     }
 
@@ -58,7 +51,11 @@ impl Journal {
     pub fn append<T: Serialize>(&mut self, row: &T) -> Result<()> {
         let mut line = serde_json::to_vec(row)?;
         line.push(b'\n');
-        let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
+        self.write(&line)
+    }
+
+    fn write(&mut self, line: &[u8]) -> Result<()> {
+        let written = self.file.write_all(line).and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             // Half a row is none.
             let _ = self.back_to_whole_rows();
@@ -88,20 +85,48 @@ impl Journal {
     }
 }
 
+/// Opens or makes a file of rows, which this process alone writes until it is dropped.
+///
+/// # Errors
+/// When another process holds it, or it is no file.
+pub fn hold_file(path: &Path) -> Result<File> {
+    let named = || format!("{} cannot be opened", path.display());
+    refuse_device(path).with_context(named)?;
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+    let file = options.open(path).with_context(named)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("{}: another process is writing it; wait for that", path.display())
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("{} cannot be locked", path.display()))
+        }
+    }
+}
+
+/// The rows, their bytes, and whether the last has its end of line.
 fn whole_rows<T>(
     file: &File,
     path: &Path,
     read: impl Fn(&str) -> Result<T, String>,
-) -> Result<(Vec<T>, u64)> {
-    let (mut rows, mut length) = (Vec::new(), 0);
+) -> Result<(Vec<T>, u64, bool)> {
+    let (mut rows, mut length, mut is_ended) = (Vec::new(), 0, true);
     let mut source = BufReader::new(file);
     for number in 1.. {
         let mut line = Vec::new();
         let bytes = source.read_until(b'\n', &mut line)?;
-        if bytes == 0 || line.last() != Some(&b'\n') {
+        if bytes == 0 {
             break;
         }
         let text = String::from_utf8_lossy(&line);
+        is_ended = line.ends_with(b"\n");
+        let is_object = || serde_json::from_str::<IgnoredAny>(&text).is_ok();
+        let is_cut = !is_ended && text.starts_with('{') && !is_object();
+        if is_cut {
+            is_ended = true;
+            break;
+        }
         if !text.trim().is_empty() {
             let row = read(&text).map_err(|reason| {
                 anyhow::anyhow!(
@@ -113,16 +138,22 @@ fn whole_rows<T>(
         }
         length += bytes as u64;
     }
-    Ok((rows, length))
+    Ok((rows, length, is_ended))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
-    fn open(path: &Path) -> Result<(Journal, Vec<u32>)> {
+    fn open(path: &Path) -> Result<(Journal, Vec<BTreeMap<String, u32>>)> {
         Journal::open(path, |text| serde_json::from_str(text).map_err(|error| error.to_string()))
+    }
+
+    fn row(number: u32) -> BTreeMap<String, u32> {
+        BTreeMap::from([("n".to_owned(), number)])
     }
 
     #[test]
@@ -131,16 +162,22 @@ mod tests {
         let path = folder.path().join("rows.jsonl");
         let (mut journal, rows) = open(&path).unwrap();
         assert!(rows.is_empty());
-        journal.append(&1).unwrap();
-        journal.append(&2).unwrap();
+        journal.append(&row(1)).unwrap();
+        journal.append(&row(2)).unwrap();
         drop(journal);
-        let mut text = std::fs::read_to_string(&path).unwrap();
-        text += "33";
-        std::fs::write(&path, text).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.clone() + "{\"n\": 3").unwrap();
         let (mut journal, rows) = open(&path).unwrap();
-        assert_eq!(rows, [1, 2]);
-        journal.append(&4).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n2\n4\n");
+        assert_eq!(rows, [row(1), row(2)]);
+        journal.append(&row(4)).unwrap();
+        drop(journal);
+        let longer = text + "{\"n\":4}\n";
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), longer);
+        // A row that only lacks its end of line is one.
+        std::fs::write(&path, longer.trim_end()).unwrap();
+        let (_, rows) = open(&path).unwrap();
+        assert_eq!(rows.last(), Some(&row(4)));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), longer);
     }
 
     #[test]
@@ -151,9 +188,15 @@ mod tests {
         let told = open(&path).err().unwrap().to_string();
         assert!(told.contains("another process"), "{told}");
         drop(first);
-        std::fs::write(&path, "1\nx\n").unwrap();
-        let told = open(&path).err().unwrap().to_string();
-        assert!(told.contains("rows.jsonl:2: "), "{told}");
+        // What is no row, ended or not, is somebody's, and stays.
+        for text in ["{\"n\": 1}\nx\n", "{\"n\": 1}\nmy notes", "{\"n\": 1}\n[1, 2]"] {
+            std::fs::write(&path, text).unwrap();
+            let told = open(&path).err().unwrap().to_string();
+            assert!(told.contains("rows.jsonl:2: "), "{told}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+        let told = format!("{:#}", open(Path::new("/dev/full")).err().unwrap());
+        assert!(told.contains("no regular file"), "{told}");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What stands beside a file of rows: from what it was made, by what, and how much there is.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -25,6 +26,16 @@ pub struct Manifest {
     pub program: String,
     /// Everything the rows depend on: hashes of the inputs, seed, teacher, settings.
     pub made_by: Map<String, Value>,
+    /// Inputs that may change while rows are added: each row says itself what it was made from.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub inputs: Map<String, Value>,
+    /// The part of `spent` that rows say themselves. A run that was killed wrote rows, but no
+    /// manifest.
+    #[serde(default)]
+    pub rows_spent: Spent,
+    /// Files that were merged into this one, and what each had spent by then.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<PathBuf, Spent>,
     /// How many of what.
     pub counts: Map<String, Value>,
     /// What it took, all runs together.
@@ -91,6 +102,14 @@ impl Manifest {
         Ok(Some(earlier))
     }
 
+    /// What was spent by now, when rows say `rows`.
+    #[must_use]
+    pub fn spent_with(&self, rows: Spent) -> Spent {
+        let mut spent = self.spent;
+        spent.add(&rows.since(&self.rows_spent));
+        spent
+    }
+
     /// What made the rows of `earlier` differently, in words; empty when nothing did.
     #[must_use]
     pub fn differences(&self, earlier: &Self) -> String {
@@ -129,6 +148,28 @@ fn short(value: &Value) -> String {
 #[must_use]
 pub fn manifest_path(rows: &Path) -> PathBuf {
     rows.with_extension("manifest.json")
+}
+
+/// Refuses an output that would take the place of its input, or of the manifest beside that.
+///
+/// # Errors
+/// Names both.
+pub fn refuse_same(input: &Path, out: &Path) -> Result<()> {
+    let place = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let (input_at, out_at) = (place(input), place(out));
+    ensure!(
+        input_at != out_at,
+        "{}: --out is the file that is read; name another, so that nothing is lost",
+        out.display()
+    );
+    let manifest = manifest_path(&out_at);
+    ensure!(
+        manifest_path(&input_at) != manifest || !manifest.exists(),
+        "{}: its manifest would be that of {}; name --out otherwise",
+        out.display(),
+        input.display()
+    );
+    Ok(())
 }
 
 /// A number that follows from an id alone, evenly over all there are.

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde_json::json;
 
+use super::journal::hold_file;
 use super::manifest::{Manifest, manifest_path};
 use super::read::{read_collected, write_rows};
 use super::row::Trajectory;
+use crate::remote::Spent;
 
 /// Put files of trajectories into one, each task once.
 #[derive(Debug, Args)]
@@ -37,6 +40,7 @@ pub fn merge(args: &MergeArgs) -> Result<()> {
 /// As [`merge`].
 pub fn merge_files(parts: &[PathBuf], out: &Path) -> Result<()> {
     let earlier = out.exists().then(|| out.to_owned());
+    let held = earlier.as_deref().map(hold_file).transpose()?;
     let mut rows: BTreeMap<String, Trajectory> = BTreeMap::new();
     let mut merged: Option<Manifest> = None;
     let mut twice = 0;
@@ -44,21 +48,27 @@ pub fn merge_files(parts: &[PathBuf], out: &Path) -> Result<()> {
         let path = manifest_path(part);
         let own = Manifest::read(&path)?;
         ensure!(own.stage == "collect", "{}: of {}, expected collect", path.display(), own.stage);
-        merged = Some(match merged {
-            None => own,
-            Some(mut first) => {
-                let differences = first.differences(&own);
-                if !differences.is_empty() {
-                    bail!(
-                        "{}: made otherwise than the parts before it ({differences}); merge it \
-                         into a file of its own",
-                        part.display()
-                    );
-                }
-                first.spent.add(&own.spent);
-                first
-            }
+        let whole = merged.get_or_insert_with(|| Manifest {
+            spent: Spent::default(),
+            parts: BTreeMap::new(),
+            ..own.clone()
         });
+        let differences = whole.differences(&own);
+        if !differences.is_empty() {
+            bail!(
+                "{}: made otherwise than the parts before it ({differences}); merge it into a file \
+                 of its own",
+                part.display()
+            );
+        }
+        if earlier.as_ref() == Some(part) {
+            (whole.spent, whole.parts) = (own.spent, own.parts);
+        } else {
+            // A part that was merged before, and may have grown, is paid for once.
+            let place = fs::canonicalize(part).unwrap_or_else(|_| part.clone());
+            let before = whole.parts.insert(place, own.spent).unwrap_or_default();
+            whole.spent.add(&own.spent.since(&before));
+        }
         for row in read_collected(part)? {
             match rows.entry(row.id.clone()) {
                 Entry::Vacant(place) => drop(place.insert(row)),
@@ -73,7 +83,9 @@ pub fn merge_files(parts: &[PathBuf], out: &Path) -> Result<()> {
     // Only `collect` knows whether a task is missing.
     (merged.complete, merged.sha256) = (false, None);
     merged.counts = [("rows".to_owned(), json!(rows.len()))].into_iter().collect();
+    merged.rows_spent = rows.values().map(|row| &row.spent).sum();
     merged.write(&manifest_path(out))?;
+    drop(held);
     println!("{} rows of {} files, {twice} twice: {}", rows.len(), parts.len(), out.display());
     Ok(())
 }

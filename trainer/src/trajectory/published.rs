@@ -53,9 +53,13 @@ pub fn from_published(
     let log_data = log_data(row)?;
     let metadata = log_data.get("metadata").unwrap_or(&Value::Null);
     let told = |name: &str| metadata.get(name).and_then(Value::as_str);
-    let version = metadata.get("format_version").and_then(Value::as_u64);
-    if let Some(version) = version.filter(|version| *version > FORMAT) {
-        return Err(PublishedError::Newer(version));
+    match metadata.get("format_version").map(|version| version.as_u64()) {
+        Some(None) => return Err(field("log_data.metadata.format_version", "a whole number")),
+        Some(Some(version)) if version > FORMAT => return Err(PublishedError::Newer(version)),
+        _ => {}
+    }
+    if metadata.get("dialect").is_some_and(|dialect| !dialect.is_string()) {
+        return Err(field("log_data.metadata.dialect", "a known dialect"));
     }
     let named = told("dialect").filter(|name| *name != dialect.name());
     let named = named.map(Dialect::named).transpose();
@@ -63,19 +67,24 @@ pub fn from_published(
     let dialect = named.as_ref().unwrap_or(dialect);
 
     let question = text_field(row, "question")?;
-    let mode = if told("mode") == Some("cot") { Mode::Cot } else { Mode::Agent };
+    let mode = match told("mode") {
+        Some("cot") => Mode::Cot,
+        None | Some("agent") => Mode::Agent,
+        Some(_) => return Err(field("log_data.metadata.mode", "agent or cot")),
+    };
     let steps = steps(&log_data, dialect)?;
     let generated = row.get("generated_answer").and_then(text);
+    let unsaid = if generated.is_some() { "answered" } else { "budget_exhausted" }.to_owned();
     Ok(Trajectory {
         version: TRAJECTORY_VERSION,
         id: row.get("id").and_then(text).unwrap_or_else(|| id.to_owned()),
         kind: told("kind").map(str::to_owned),
         mode,
         answer: text_field(row, "true_answer")?,
-        aliases: Vec::new(),
-        status: if generated.is_some() { "answered" } else { "budget_exhausted" }.to_owned(),
+        aliases: aliases(metadata)?,
+        status: told("status").map_or(unsaid, str::to_owned),
         generated,
-        forced: false,
+        forced: metadata.get("forced").and_then(Value::as_bool).unwrap_or(false),
         prefix: told("prefix").map(str::to_owned),
         dialect: dialect.name().to_owned(),
         dialect_hash: dialect.hash(),
@@ -127,11 +136,23 @@ pub fn to_published(trajectory: &Trajectory, dialect: &Dialect, score: bool) -> 
                 "kind": trajectory.kind,
                 "prefix": trajectory.prefix,
                 "prompt": prompt,
+                "aliases": trajectory.aliases,
+                "status": trajectory.status,
+                "forced": trajectory.forced,
             },
         },
         "cost": trajectory.spent.cost,
         "score": score,
     })
+}
+
+/// Other right answers, in rows that we wrote.
+fn aliases(metadata: &Value) -> Result<Vec<String>, PublishedError> {
+    match metadata.get("aliases") {
+        None => Ok(Vec::new()),
+        Some(aliases) => serde_json::from_value(aliases.clone())
+            .map_err(|_| field("log_data.metadata.aliases", "a list of texts")),
+    }
 }
 
 /// On the hub it is a string.
@@ -258,10 +279,10 @@ mod tests {
             mode: Mode::Agent,
             question: "Who?".to_owned(),
             answer: "Ada".to_owned(),
-            aliases: Vec::new(),
+            aliases: vec!["Ada Lovelace".to_owned()],
             generated: Some("Ada".to_owned()),
-            status: "answered".to_owned(),
-            forced: false,
+            status: "budget_exhausted".to_owned(),
+            forced: true,
             prefix: Some("Thought: I look.\n\n".to_owned()),
             dialect: dialect.name().to_owned(),
             dialect_hash: dialect.hash(),
@@ -334,6 +355,12 @@ mod tests {
         assert!(told(with(json!("{"))).starts_with("log_data: "));
         let newer = with(json!({"messages": [], "metadata": {"format_version": 2}}));
         assert!(told(newer).contains("format_version 2"));
+        for (name, value) in
+            [("format_version", json!("2")), ("mode", json!("x")), ("dialect", json!(7))]
+        {
+            let strange = with(json!({"messages": [], "metadata": {name: value}}));
+            assert!(told(strange).starts_with(&format!("log_data.metadata.{name}: ")));
+        }
         let strange = with(json!({"messages": [{"role": "judge", "content": "x"}]}));
         assert!(told(strange).starts_with("log_data.messages[0].role"));
         assert!(told(with(json!({"messages": []}))).contains("assistant"));

@@ -51,13 +51,16 @@ pub fn read_rows<T>(
     let io = |source| ReadError::Io { path: path.to_path_buf(), source };
     let file = BufReader::new(File::open(path).map_err(io)?);
     let mut rows = Vec::new();
-    for (text, line) in file.lines().zip(1..) {
-        let text = text.map_err(io)?;
-        if text.trim().is_empty() {
-            continue;
-        }
+    for (bytes, line) in file.split(b'\n').zip(1..) {
+        let bytes = bytes.map_err(io)?;
         let refused = |reason| ReadError::Line { path: path.to_path_buf(), line, reason };
-        rows.push(read(&text).map_err(refused)?);
+        let text = str::from_utf8(&bytes);
+        let text = text.map_err(|error| refused(format!("{error}; expected UTF-8")))?;
+        // Editors of some systems begin a file with a byte order mark.
+        let text = if line == 1 { text.trim_start_matches('\u{feff}') } else { text };
+        if !text.trim().is_empty() {
+            rows.push(read(text).map_err(refused)?);
+        }
     }
     if rows.is_empty() {
         return Err(ReadError::Empty { path: path.to_path_buf() });

@@ -55,6 +55,9 @@ use task::TaskSource;
 /// Fewer documents cannot hold every kind of question.
 pub const DOCUMENTS_MIN: usize = 40;
 
+/// Documents or questions of a world at most.
+pub const COUNT_MAX: usize = 10_000_000;
+
 /// What the documents of a world are about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -170,6 +173,12 @@ pub enum WorldError {
         /// Documents wanted.
         documents: usize,
     },
+    /// More documents or questions than there are names.
+    #[error("{count} documents or questions are too many: at most {COUNT_MAX}")]
+    TooLarge {
+        /// Documents or questions wanted.
+        count: usize,
+    },
     /// The documents do not allow as many different questions.
     #[error(
         "{documents} documents do not allow {wanted} different questions of kind {kind:?}: ask for more documents or fewer tasks"
@@ -230,6 +239,10 @@ pub fn generate_with(
 /// Documents of the test split and of the training split, in proportion to their tasks.
 fn split_documents(config: &WorldConfig) -> Result<[usize; 2], WorldError> {
     let documents = config.documents;
+    let tasks_max = config.test_tasks.max(config.train_tasks);
+    if documents.max(tasks_max) > COUNT_MAX {
+        return Err(WorldError::TooLarge { count: documents.max(tasks_max) });
+    }
     let parts = usize::from(config.test_tasks > 0) + usize::from(config.train_tasks > 0);
     if documents < DOCUMENTS_MIN * parts.max(1) {
         return Err(WorldError::TooSmall { documents });
