@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::hub::LoraConfig;
 use crate::method;
 use crate::recipe::DataConfig;
 
 /// A recipe as it is written. Defaults are those of the published method (arXiv 2505.17612).
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FinetuneRecipe {
     /// `finetune`.

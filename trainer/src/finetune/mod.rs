@@ -8,12 +8,14 @@ mod tests;
 
 pub use config::FinetuneRecipe;
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::{fs, iter};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use retort::engine::Tokenizer;
 use retort_transcript::{Dialect, Transcript};
+use serde_json::{Map, json};
 
 use crate::cuda::Device;
 use crate::dataset;
@@ -21,6 +23,7 @@ use crate::durable::hold;
 use crate::hub::{Adapter, Checkpoint, LoraConfig, save_adapter, save_checkpoint};
 use crate::model::{Lora, Model};
 use crate::optimise::{Method, OptimiserConfig};
+use crate::trajectory::{Manifest, file_sha256};
 use crate::train::{Console, MixtureSource, TrainConfig, TrainData, train};
 
 /// Evaluations of a whole run.
@@ -45,8 +48,33 @@ pub fn run(recipe: &FinetuneRecipe, out: &Path, device: Device) -> Result<()> {
         }
         _ => save_checkpoint(&folder, &recipe.checkpoint, &model)?,
     }
+    manifest(recipe, &data)?.write(&out.join("manifest.json"))?;
     println!("{}", folder.display());
     Ok(())
+}
+
+/// From what it was made, and how much there was.
+fn manifest(recipe: &FinetuneRecipe, data: &TrainData) -> Result<Manifest> {
+    let mut weights = BTreeMap::new();
+    for folder in iter::once(&recipe.checkpoint).chain(&recipe.adapter) {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|name| name == "safetensors") {
+                weights.insert(path.display().to_string(), json!(file_sha256(&path)?));
+            }
+        }
+    }
+    let made_by = Map::from_iter([
+        ("recipe".to_owned(), json!(recipe)),
+        ("trajectories".to_owned(), json!(recipe.data.sha256()?)),
+        ("weights".to_owned(), json!(weights)),
+    ]);
+    let learned = data.sources.iter().map(|source| source.sequences.len()).sum::<usize>();
+    let counts = Map::from_iter([
+        ("learned".to_owned(), json!(learned)),
+        ("held_out".to_owned(), json!(data.held_out.len())),
+    ]);
+    Ok(Manifest { counts, complete: true, ..Manifest::new("run", made_by) })
 }
 
 /// The checkpoint in memory, with the adapters that the recipe names and what they are.

@@ -134,6 +134,8 @@ fn adapters_and_whole_models_learn_and_are_read_again() {
     let out = folder.path().join("lora");
     run(&lora, &out, Device::Cpu).unwrap();
     let adapter = out.join("adapter");
+    let told = std::fs::read_to_string(out.join("manifest.json")).unwrap();
+    assert!(told.contains(".safetensors\": \"") && told.contains("\"learned\": "), "{told}");
     let learned = loss(&lora, &base, Some(&adapter));
     assert!(learned < before * 0.7, "{before} {learned}");
     // It is done: again changes nothing. And it can be gone on from.

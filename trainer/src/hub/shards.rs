@@ -124,8 +124,15 @@ fn whole(folder: &Path, stem: &str) -> Result<PathBuf, HubError> {
         "adapter_model" => "adapter_model.bin",
         _ => "pytorch_model.bin",
     };
-    let old = folder.join(pickled);
+    let parts = folder.join(format!("{pickled}.index.json"));
+    let old = if parts.exists() { parts } else { folder.join(pickled) };
     Err(match old.exists() {
+        true if old.extension().is_some_and(|name| name == "json") => HubError::new(
+            &old,
+            "pickles, which may run anything when they are read. Where you trust them: python3 -c \
+             'from transformers import AutoModelForCausalLM as M; \
+             M.from_pretrained(\".\").save_pretrained(\"safetensors\")'",
+        ),
         true => HubError::new(
             &old,
             format!(

@@ -32,6 +32,10 @@ const T: [f64; 30] = [
 ];
 const T_OF_MANY: f64 = 1.96;
 
+/// Pairs from which a claim is judged: two sizes with three seeds. Fewer are of one size, or too
+/// alike by chance.
+const PAIRS_MIN: usize = 6;
+
 /// A mean with half the width of its 95 % interval, where there is more than one value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Estimate {
@@ -64,6 +68,7 @@ impl Estimate {
     /// Whether the interval says that more is better here.
     fn verdict(self) -> &'static str {
         match self.half {
+            _ if self.values < PAIRS_MIN => "too few pairs",
             Some(half) if self.mean - half > 0.0 => "holds",
             Some(half) if self.mean + half < 0.0 => "does not hold",
             _ => "undecided",

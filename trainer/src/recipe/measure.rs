@@ -38,17 +38,34 @@ pub struct MeasureConfig {
     pub domains: Vec<Domain>,
 }
 
-/// Whether the student at `gguf` is the recipe's, by the manifest beside it: it was trained and
-/// measured.
+/// How far a recipe's student has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It is yet to be trained.
+    Begun,
+    /// It is there, without the figures that the recipe wants.
+    Exported,
+    /// Nothing is left to do.
+    Measured,
+}
+
+/// How far the student at `gguf` has come, by the manifest beside it.
 ///
 /// # Errors
 /// When a file that the recipe names cannot be read.
-pub fn is_made(recipe: &Recipe, gguf: &Path) -> Result<bool> {
+pub fn progress(recipe: &Recipe, gguf: &Path) -> Result<Progress> {
     let path = gguf.with_extension("toml");
     let known = fs::read_to_string(&path).ok();
     let known = known.and_then(|text| Manifest::read(&path.to_string_lossy(), &text).ok());
-    let (Some(known), Ok(file)) = (known, ModelFile::open(gguf)) else { return Ok(false) };
-    Ok(known.sha256 == Some(file.sha256) && known.recipe_sha256 == Some(recipe.key()?))
+    let (Some(known), Ok(file)) = (known, ModelFile::open(gguf)) else {
+        return Ok(Progress::Begun);
+    };
+    let is_its = known.sha256 == Some(file.sha256) && known.recipe_sha256 == Some(recipe.key()?);
+    Ok(match recipe.measure.is_some() && known.exact_match.is_empty() {
+        _ if !is_its => Progress::Begun,
+        true => Progress::Exported,
+        false => Progress::Measured,
+    })
 }
 
 /// Measures the student at `gguf`, and writes its manifest and one line for each question.

@@ -13,11 +13,13 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use retort_transcript::{Dialect, Transcript};
+use serde_json::{Map, json};
 
 pub use config::Recipe;
 pub use curriculum::{Drills, Rendered, Runs};
 pub use data::{DataConfig, Split};
 pub use measure::MeasureConfig;
+use measure::Progress;
 
 use crate::collect::{self, CollectConfig, Collected};
 use crate::cuda::Device;
@@ -30,6 +32,7 @@ use crate::paper::{self, PaperRecipe};
 use crate::teach::Drill;
 use crate::tokenizer::{MESSAGE_END, Vocabulary};
 use crate::train::{Console, TrainConfig, TrainData, train};
+use crate::trajectory::{Manifest, file_sha256, manifest_path};
 use crate::world::Style;
 
 /// Run a recipe: collect trajectories, train, export, measure.
@@ -89,51 +92,77 @@ pub fn run(args: &RecipeArgs) -> Result<()> {
 /// Makes the student of a recipe below `out`, and first the one it starts from; gives its file.
 fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
     let path = out.join(format!("{}.gguf", recipe.name));
-    if measure::is_made(recipe, &path)? {
-        return Ok(path);
+    let dialect = Dialect::named(&recipe.dialect)?;
+    match measure::progress(recipe, &path)? {
+        Progress::Measured => return Ok(path),
+        Progress::Exported => return measure::measure(recipe, &dialect, &path).map(|()| path),
+        Progress::Begun => {}
     }
     let start = recipe.start.as_deref().map(|path| start(recipe, path, out, device)).transpose()?;
     let dir = out.join(recipe.key()?.get(..16).unwrap_or("stages"));
     fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let _held = hold(&dir)?;
-    let dialect = Dialect::named(&recipe.dialect)?;
-    let worlds = collected(recipe, &dialect, &dir)?;
-    let own = recipe.data.as_ref().map(|data| data.read(&dialect)).transpose()?.unwrap_or_default();
-    let render = |transcripts: &[Transcript]| -> Vec<Rendered> {
-        transcripts.iter().map(|transcript| dialect.render_training(transcript)).collect()
-    };
-    let (of_worlds, of_own) = (render(&worlds.train), render(&own.train));
-    let drills = drills(recipe, &dialect)?;
+    let lessons = Lessons::new(recipe, &dialect, &dir)?;
     let (model, vocabulary) = match start {
         Some(start) => start,
         None => {
-            let texts = of_own.iter().chain(&of_worlds);
-            let vocabulary = curriculum::vocabulary(texts, &drills, recipe.vocabulary_max)?;
+            let texts = lessons.own.iter().chain(&lessons.worlds);
+            let vocabulary = curriculum::vocabulary(texts, &lessons.drills, recipe.vocabulary_max)?;
             (initial(recipe, vocabulary.len())?, vocabulary)
         }
     };
-    let encoder = vocabulary.encoder()?;
-    let held_out = [render(&own.held_out), render(&worlds.held_out)].concat();
-    let every = held_out.len().div_ceil(HELD_OUT_MAX).max(1);
-    let judged: Vec<Rendered> = held_out.into_iter().step_by(every).collect();
-    let share = if recipe.data.is_some() { recipe.data_share as f32 } else { 0.0 };
-    let mut runs = vec![Runs { name: "worlds", rendered: &of_worlds, share: 1.0 - share }];
-    if share > 0.0 {
-        runs.push(Runs { name: "data.trajectories", rendered: &of_own, share });
-    }
-    let data = TrainData {
-        sources: curriculum::sources(&encoder, &runs, &drills)?,
-        held_out: curriculum::encode(&encoder, &judged)?,
-        turn_end: vocabulary.id(MESSAGE_END),
-    };
-
     let config = TrainConfig { device, ..train_config(recipe, &dir) };
     let mut console = Console::new(Some(&dir.join("metrics.jsonl")))?;
-    let model = train(&config, model, &data, &mut console)?;
+    let model = train(&config, model, &lessons.data(recipe, &vocabulary)?, &mut console)?;
     let labels = Labels::of(recipe.name.clone(), Some(recipe.license.clone()), Some(&dialect));
     gguf::export(&path, &model, &vocabulary, &labels, recipe.weights)?;
     measure::measure(recipe, &dialect, &path)?;
     Ok(path)
+}
+
+/// What a student reads, as its dialect writes it.
+struct Lessons {
+    /// Runs of generated worlds.
+    worlds: Vec<Rendered>,
+    /// Runs of the recipe's `data`.
+    own: Vec<Rendered>,
+    /// Runs of both that are not learnt from.
+    held_out: Vec<Rendered>,
+    drills: Drills,
+}
+
+impl Lessons {
+    fn new(recipe: &Recipe, dialect: &Dialect, dir: &Path) -> Result<Self> {
+        let worlds = collected(recipe, dialect, dir)?;
+        let own = recipe.data.as_ref().map(|data| data.read(dialect)).transpose()?;
+        let own = own.unwrap_or_default();
+        let render = |transcripts: &[Transcript]| -> Vec<Rendered> {
+            transcripts.iter().map(|transcript| dialect.render_training(transcript)).collect()
+        };
+        Ok(Self {
+            held_out: [render(&own.held_out), render(&worlds.held_out)].concat(),
+            worlds: render(&worlds.train),
+            own: render(&own.train),
+            drills: drills(recipe, dialect)?,
+        })
+    }
+
+    /// The same in tokens, with its shares.
+    fn data(&self, recipe: &Recipe, vocabulary: &Vocabulary) -> Result<TrainData> {
+        let encoder = vocabulary.encoder()?;
+        let every = self.held_out.len().div_ceil(HELD_OUT_MAX).max(1);
+        let judged: Vec<Rendered> = self.held_out.iter().step_by(every).cloned().collect();
+        let share = if recipe.data.is_some() { recipe.data_share as f32 } else { 0.0 };
+        let mut runs = vec![Runs { name: "worlds", rendered: &self.worlds, share: 1.0 - share }];
+        if share > 0.0 {
+            runs.push(Runs { name: "data.trajectories", rendered: &self.own, share });
+        }
+        Ok(TrainData {
+            sources: curriculum::sources(&encoder, &runs, &self.drills)?,
+            held_out: curriculum::encode(&encoder, &judged)?,
+            turn_end: vocabulary.id(MESSAGE_END),
+        })
+    }
 }
 
 /// The model and the vocabulary that `recipe` starts from.
@@ -159,13 +188,13 @@ fn start(recipe: &Recipe, path: &Path, out: &Path, device: Device) -> Result<(Mo
 
 /// The trajectories of an earlier run of the same recipe, or new ones.
 fn collected(recipe: &Recipe, dialect: &Dialect, dir: &Path) -> Result<Collected> {
-    let (train_path, held_out_path) = (dir.join("train.json"), dir.join("held_out.json"));
-    if let (Ok(train), Ok(held_out)) = (fs::read(&train_path), fs::read(&held_out_path)) {
-        let parse = |path: &Path, bytes: &[u8]| {
-            let refused = || format!("{}: no list of trajectories; remove it", path.display());
-            serde_json::from_slice(bytes).with_context(refused)
-        };
-        let (train, held_out) = (parse(&train_path, &train)?, parse(&held_out_path, &held_out)?);
+    let (train, held_out) = (dir.join("train.json"), dir.join("held_out.json"));
+    let made_by = Map::from_iter([("collect".to_owned(), json!(recipe.collect))]);
+    let mut manifest = Manifest::new("run", made_by);
+    if let Some(earlier) = manifest.earlier(&manifest_path(&train))? {
+        let is_whole = earlier.sha256 == Some(file_sha256(&train)?);
+        ensure!(is_whole, "{}: changed since it was collected; remove it", train.display());
+        let (train, held_out) = (read_json(&train)?, read_json(&held_out)?);
         return Ok(Collected { train, held_out, ..Collected::default() });
     }
     let style = ProgressStyle::with_template("collecting {bar:30} {pos}/{len} worlds {eta}")?;
@@ -179,9 +208,22 @@ fn collected(recipe: &Recipe, dialect: &Dialect, dir: &Path) -> Result<Collected
         collected.dropped
     );
     eprint!("{}", collected.tallies);
-    write_json(&train_path, &collected.train)?;
-    write_json(&held_out_path, &collected.held_out)?;
+    write_json(&train, &collected.train)?;
+    write_json(&held_out, &collected.held_out)?;
+    manifest.counts = Map::from_iter([
+        ("train".to_owned(), json!(collected.train.len())),
+        ("held_out".to_owned(), json!(collected.held_out.len())),
+        ("dropped".to_owned(), json!(collected.dropped)),
+    ]);
+    (manifest.complete, manifest.sha256) = (true, Some(file_sha256(&train)?));
+    manifest.write(&manifest_path(&train))?;
     Ok(collected)
+}
+
+fn read_json(path: &Path) -> Result<Vec<Transcript>> {
+    let bytes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let refused = || format!("{}: no list of trajectories; remove it", path.display());
+    serde_json::from_slice(&bytes).with_context(refused)
 }
 
 fn write_json(path: &Path, transcripts: &[Transcript]) -> Result<()> {
@@ -251,10 +293,20 @@ mod tests {
     fn a_student_that_its_manifest_says_is_made_is_not_made_again() {
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
         let (small, gguf) = (recipe("small.toml"), models.join("small.gguf"));
-        assert!(measure::is_made(&small, &gguf).unwrap());
-        assert!(!measure::is_made(&small, &models.join("student.gguf")).unwrap());
-        let other = Recipe { seed: 2, ..small };
-        assert!(!measure::is_made(&other, &gguf).unwrap());
-        assert!(!measure::is_made(&other, Path::new("nothing.gguf")).unwrap());
+        let progress = |recipe: &Recipe, gguf: &Path| measure::progress(recipe, gguf).unwrap();
+        assert_eq!(progress(&small, &gguf), Progress::Measured);
+        assert_eq!(progress(&small, &models.join("student.gguf")), Progress::Begun);
+        let other = Recipe { seed: 2, ..small.clone() };
+        assert_eq!(progress(&other, &gguf), Progress::Begun);
+        assert_eq!(progress(&other, Path::new("nothing.gguf")), Progress::Begun);
+        // Trained before the recipe said on what it is measured.
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("small.gguf");
+        fs::copy(&gguf, &copy).unwrap();
+        let told = fs::read_to_string(models.join("small.toml")).unwrap();
+        let (before, _) = told.split_once("[exact_match]").unwrap();
+        fs::write(copy.with_extension("toml"), before).unwrap();
+        assert_eq!(progress(&small, &copy), Progress::Exported);
+        assert_eq!(progress(&Recipe { measure: None, ..small }, &copy), Progress::Measured);
     }
 }

@@ -31,7 +31,7 @@ pub struct Manifest {
     pub inputs: Map<String, Value>,
     /// The part of `spent` that rows say themselves. A run that was killed wrote rows, but no
     /// manifest.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub rows_spent: Spent,
     /// Files that were merged into this one, and what each had spent by then.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -46,6 +46,10 @@ pub struct Manifest {
     /// SHA-256 of the rows, once complete.
     #[serde(default)]
     pub sha256: Option<String>,
+}
+
+fn is_nothing(spent: &Spent) -> bool {
+    *spent == Spent::default()
 }
 
 impl Manifest {
