@@ -23,8 +23,8 @@ use crate::durable::hold;
 use crate::hub::{Adapter, Checkpoint, LoraConfig, save_adapter, save_checkpoint};
 use crate::model::{Lora, Model};
 use crate::optimise::{Method, OptimiserConfig};
-use crate::trajectory::{Manifest, file_sha256};
 use crate::train::{Console, MixtureSource, TrainConfig, TrainData, train};
+use crate::trajectory::{Manifest, file_sha256};
 
 /// Evaluations of a whole run.
 const EVALUATIONS: u64 = 20;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use super::shard::Shard;
@@ -36,7 +37,7 @@ pub struct DistilConfig {
 }
 
 /// Who teaches.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum TeacherConfig {
     /// A server that speaks OpenAI's chat completions.
@@ -45,6 +46,31 @@ pub enum TeacherConfig {
     Gguf(GgufConfig),
     /// The programmatic teacher; only for the tasks of a generated world.
     Program(ProgramConfig),
+}
+
+// The derived one does not say at which key a value is wrong.
+impl<'de> Deserialize<'de> for TeacherConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut keys = toml::Table::deserialize(deserializer)?;
+        let kind = keys.remove("kind");
+        Ok(match kind.as_ref().and_then(toml::Value::as_str) {
+            Some("server") => Self::Server(Box::new(part(keys)?)),
+            Some("gguf") => Self::Gguf(part(keys)?),
+            Some("program") => Self::Program(part(keys)?),
+            _ => {
+                let found = kind.map_or("missing".to_owned(), |kind| kind.to_string());
+                let expected = "expected \"server\", \"gguf\" or \"program\"";
+                return Err(D::Error::custom(format!("kind is {found}, {expected}")));
+            }
+        })
+    }
+}
+
+fn part<T: DeserializeOwned, E: de::Error>(keys: toml::Table) -> Result<T, E> {
+    serde_path_to_error::deserialize(toml::Value::Table(keys)).map_err(|error| {
+        let (path, told) = (error.path().to_string(), error.inner().message().to_owned());
+        E::custom(if path == "." { told } else { format!("{path}: {told}") })
+    })
 }
 
 impl TeacherConfig {
@@ -280,7 +306,10 @@ mod tests {
         assert!(with("[questions]\ncuont = 3").contains("cuont"));
         assert!(with("[corpus]\npath = \"x\"").contains("path"));
         assert!(with("[extra]").contains("extra"));
-        assert!(told("[teacher]\nkind = \"oracle\"").contains("oracle"));
+        assert!(told("[teacher]\nkind = \"oracle\"").contains("kind is \"oracle\", expected"));
+        assert!(told("[teacher]\nurl = \"h\"").contains("kind is missing"));
+        let price = format!("[teacher]\n{SERVER}price.prompt_per_million = \"1\"");
+        assert!(told(&price).contains("price.prompt_per_million: invalid type"));
     }
 
     #[test]

@@ -138,7 +138,9 @@ fn rows_are_kept_by_cell_and_the_table_is_of_them() {
     let report = report(&made);
     assert!(report.contains("| CoT | 20.0 ± 0.0 | 30.0 ± 0.0 |"), "{report}");
     assert!(report.contains("| agent | 50.0 ± 127.1 | – |"), "{report}");
-    assert!(report.contains("| agent − CoT one size up | all | 20.0 ± 127.1 | 2 | too few pairs |"));
+    assert!(
+        report.contains("| agent − CoT one size up | all | 20.0 ± 127.1 | 2 | too few pairs |")
+    );
     assert!(report.contains("| agent | 5.0 ± 0.0 | – |"), "{report}");
     let svg = folder.path().join("scores.svg");
     plot::draw(&made, &svg).unwrap();

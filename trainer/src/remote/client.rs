@@ -232,7 +232,14 @@ impl Client {
         match request.send(body) {
             Ok(response) if response.status().is_success() => self.receive(response),
             Ok(response) => (Err(self.refusal(response)), 0),
-            Err(error) => (Err(failure(error)), 0),
+            Err(error) => {
+                let error = match failure(error) {
+                    CallError::Unreachable(why) => CallError::Unreachable(format!("{url}: {why}")),
+                    CallError::TimedOut(why) => CallError::TimedOut(format!("{url}: {why}")),
+                    other => other,
+                };
+                (Err(error), 0)
+            }
         }
     }
 

@@ -70,10 +70,14 @@ fn is_next(reply: &Reply) -> bool {
     rest.trim_start().to_lowercase().starts_with(NEXT)
 }
 
-/// Some servers repeat the words that they went on from.
+/// Some servers repeat the words that they went on from; a teacher that did not begin with them at
+/// least repeats their label (`Thought:`), which is there already.
 pub fn without_prefix(replies: Vec<Reply>, prefix: &str) -> Vec<Reply> {
+    let prefix = prefix.trim();
+    let label = prefix.split_whitespace().next().filter(|word| word.ends_with(':'));
     let rest = |text: &str| {
-        let rest = text.trim_start().strip_prefix(prefix.trim())?;
+        let text = text.trim_start();
+        let rest = text.strip_prefix(prefix).or_else(|| text.strip_prefix(label?))?;
         Some(rest.trim_start_matches([' ', '\n']).to_owned())
     };
     let shorten = |reply: Reply| Reply { text: rest(&reply.text).unwrap_or(reply.text), ..reply };
@@ -90,5 +94,25 @@ pub fn instruct(messages: &mut Vec<Message>, prefix: &str) {
     match messages.last_mut().filter(|last| last.role == Role::User) {
         Some(last) => last.content.push_str(&request),
         None => messages.push(Message { role: Role::User, content: request.trim().to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use retort::engine::Stop;
+
+    use super::*;
+
+    #[test]
+    fn what_the_prefix_says_is_not_said_twice() {
+        for (reply, rest) in [
+            ("Thought: a b\n\nand on", "and on"),
+            (" and on", " and on"),
+            ("Thought: something else", "something else"),
+        ] {
+            let replies = vec![Reply { text: reply.to_owned(), stop: Stop::End }];
+            let replies = without_prefix(replies, "Thought: a b\n\n");
+            assert_eq!(replies.first().map(|reply| reply.text.as_str()), Some(rest));
+        }
     }
 }

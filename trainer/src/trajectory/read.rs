@@ -121,7 +121,10 @@ pub fn versioned<T: DeserializeOwned>(
              retort-train"
         ));
     }
-    serde_json::from_value(value).map_err(|error| format!("{error}; expected {what}"))
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let (path, told) = (error.path().to_string(), error.inner());
+        if path == "." { format!("{told}; expected {what}") } else { format!("{path}: {told}") }
+    })
 }
 
 /// Writes rows as JSON Lines: the whole new file or the old one.
