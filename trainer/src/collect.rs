@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use retort::agent::{Agent, Clock, Retriever, Settings, Status, Toolbox};
 use retort::cancel::Cancel;
 use retort::corpus::{Corpus, IngestOptions, ingest};
@@ -71,7 +70,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// How the teacher did in one kind of question.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Tasks.
     pub tasks: usize,
@@ -84,7 +83,7 @@ pub struct Tally {
 }
 
 /// How the teacher did, by kind of question.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tallies(pub BTreeMap<TaskKind, Tally>);
 
 impl Tallies {
@@ -108,7 +107,8 @@ impl Tallies {
         self.0.entry(kind).or_default().add(&one);
     }
 
-    fn merge(&mut self, other: &Self) {
+    /// Counts those of another world too.
+    pub fn merge(&mut self, other: &Self) {
         for (kind, tally) in &other.0 {
             self.0.entry(*kind).or_default().add(tally);
         }
@@ -140,17 +140,27 @@ impl fmt::Display for Tallies {
     }
 }
 
-/// Kept trajectories, in order of worlds and tasks.
-#[derive(Clone, Debug, Default)]
+/// The trajectories of a world that are kept, in the order of its tasks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collected {
+    /// [`COLLECTED_VERSION`] of the writer.
+    pub version: u32,
+    /// Number of the world.
+    pub world: usize,
     /// For training.
     pub train: Vec<Transcript>,
     /// For judging.
     pub held_out: Vec<Transcript>,
-    /// Tasks the teacher did not answer rightly.
-    pub dropped: usize,
-    /// How it did.
+    /// How the teacher did.
     pub tallies: Tallies,
+}
+
+impl Collected {
+    /// Nothing yet of a world.
+    fn of(world: usize) -> Self {
+        let (train, held_out) = (Vec::new(), Vec::new());
+        Self { version: COLLECTED_VERSION, world, train, held_out, tallies: Tallies::default() }
+    }
 }
 
 /// Stands still: what a teacher's Python does must not depend on when.
@@ -191,43 +201,34 @@ pub fn world(config: &CollectConfig, index: usize) -> Result<World> {
     Ok(made.unwrap_or_else(|| generate(0))?)
 }
 
-/// Collects in all worlds. `finished` is called after each.
+/// Version of [`Collected`] in files.
+pub const COLLECTED_VERSION: u32 = 1;
+
+/// Collects in the worlds that `known` lacks, and gives those of all in their order. `keep` is called
+/// with each that is new.
 ///
 /// # Errors
-/// When a world cannot be made or indexed, or the sandbox cannot start.
+/// When a world cannot be made, indexed or kept, or the sandbox cannot start.
 pub fn collect(
     config: &CollectConfig,
     dialect: &Dialect,
-    finished: &(dyn Fn() + Sync),
-) -> Result<Collected> {
+    known: Vec<Collected>,
+    keep: &(dyn Fn(&Collected) -> Result<()> + Sync),
+) -> Result<Vec<Collected>> {
     let sandbox = Sandbox::open(&SandboxOptions { cache_dir: None })?;
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, Result<Collected>)>> = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..config.threads.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= config.worlds {
-                        return;
-                    }
-                    let collected = collect_world(config, index, dialect, &sandbox);
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push((index, collected));
-                    finished();
-                }
-            });
-        }
-    });
-    let mut worlds = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    worlds.sort_by_key(|(index, _)| *index);
-    let mut all = Collected::default();
-    for (_, collected) in worlds {
-        let collected = collected?;
-        all.train.extend(collected.train);
-        all.held_out.extend(collected.held_out);
-        all.dropped += collected.dropped;
-        all.tallies.merge(&collected.tallies);
-    }
+    let missing: Vec<usize> = (0..config.worlds)
+        .filter(|index| known.iter().all(|collected| collected.world != *index))
+        .collect();
+    let one = |index| {
+        let collected = collect_world(config, index, dialect, &sandbox)?;
+        keep(&collected)?;
+        Ok(collected)
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(config.threads.max(1)).build()?;
+    let new = pool.install(|| missing.into_par_iter().map(one).collect::<Result<Vec<_>>>())?;
+    let mut all = known;
+    all.extend(new);
+    all.sort_by_key(|collected| collected.world);
     Ok(all)
 }
 
@@ -242,7 +243,7 @@ fn collect_world(
     let corpus = index_world(&world, dir.path())?;
     let mut random = ChaCha8Rng::seed_from_u64(config.seed);
     random.set_stream(index as u64);
-    let mut collected = Collected::default();
+    let mut collected = Collected::of(index);
     let classroom = Classroom { dialect, sandbox, corpus: &corpus, manner: Manner::default() };
     let tasks = world.train.iter().map(|task| (task, true));
     for (number, (task, is_training)) in
@@ -256,7 +257,7 @@ fn collect_world(
         let lesson = classroom.teach(task, passages, Slips { rate: config.slips, seed })?;
         collected.tallies.count(task.kind, lesson.is_right, lesson.missed);
         match (lesson.is_right, is_training) {
-            (false, _) => collected.dropped += 1,
+            (false, _) => {}
             (true, true) => collected.train.push(lesson.transcript),
             (true, false) => collected.held_out.push(lesson.transcript),
         }
@@ -361,5 +362,33 @@ mod tests {
         assert_eq!(made, world(&config, 1).unwrap());
         let told = world(&CollectConfig { documents: 90, ..config }, 1).unwrap_err().to_string();
         assert!(told.contains("ask for more documents or fewer tasks"), "{told}");
+    }
+
+    #[test]
+    fn worlds_that_are_there_are_not_collected_again() {
+        let config = CollectConfig {
+            seed: 1,
+            worlds: 3,
+            documents: 120,
+            tasks: 12,
+            held_out_tasks: 2,
+            threads: 2,
+            style: Style::Plain,
+            domains: gazetteer(),
+            slips: 0.0,
+        };
+        let dialect = Dialect::named("retort").unwrap();
+        let kept = std::sync::Mutex::new(Vec::new());
+        let keep = |collected: &Collected| {
+            kept.lock().unwrap().push(collected.world);
+            Ok(())
+        };
+        let all = collect(&config, &dialect, Vec::new(), &keep).unwrap();
+        assert_eq!(all.iter().map(|one| one.world).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(kept.lock().unwrap().len(), 3);
+        kept.lock().unwrap().clear();
+        let some = vec![all[2].clone(), all[0].clone()];
+        assert_eq!(collect(&config, &dialect, some, &keep).unwrap(), all);
+        assert_eq!(*kept.lock().unwrap(), [1]);
     }
 }

@@ -8,6 +8,7 @@ mod measure;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
@@ -21,9 +22,9 @@ pub use data::{DataConfig, Split};
 pub use measure::MeasureConfig;
 use measure::Progress;
 
-use crate::collect::{self, CollectConfig, Collected};
+use crate::collect::{self, COLLECTED_VERSION, CollectConfig, Collected, Tallies};
 use crate::cuda::Device;
-use crate::durable::{hold, replace_file};
+use crate::durable::hold;
 use crate::finetune::{self, FinetuneRecipe};
 use crate::gguf::{self, Labels, Weights};
 use crate::model::{Model, Start};
@@ -32,7 +33,7 @@ use crate::paper::{self, PaperRecipe};
 use crate::teach::Drill;
 use crate::tokenizer::{MESSAGE_END, Vocabulary};
 use crate::train::{Console, TrainConfig, TrainData, train};
-use crate::trajectory::{Manifest, file_sha256, manifest_path};
+use crate::trajectory::{Journal, Manifest, file_sha256, manifest_path, versioned};
 use crate::world::Style;
 
 /// Run a recipe: collect trajectories, train, export, measure.
@@ -139,9 +140,12 @@ impl Lessons {
         let render = |transcripts: &[Transcript]| -> Vec<Rendered> {
             transcripts.iter().map(|transcript| dialect.render_training(transcript)).collect()
         };
+        let of_all = |part: fn(&Collected) -> &[Transcript]| -> Vec<Rendered> {
+            worlds.iter().flat_map(|collected| render(part(collected))).collect()
+        };
         Ok(Self {
-            held_out: [render(&own.held_out), render(&worlds.held_out)].concat(),
-            worlds: render(&worlds.train),
+            held_out: [render(&own.held_out), of_all(|one| &one.held_out)].concat(),
+            worlds: of_all(|one| &one.train),
             own: render(&own.train),
             drills: drills(recipe, dialect)?,
         })
@@ -186,51 +190,40 @@ fn start(recipe: &Recipe, path: &Path, out: &Path, device: Device) -> Result<(Mo
     Ok((model, vocabulary))
 }
 
-/// The trajectories of an earlier run of the same recipe, or new ones.
-fn collected(recipe: &Recipe, dialect: &Dialect, dir: &Path) -> Result<Collected> {
-    let (train, held_out) = (dir.join("train.json"), dir.join("held_out.json"));
+/// The trajectories of every world: those of an earlier run of the same recipe, and new ones.
+fn collected(recipe: &Recipe, dialect: &Dialect, dir: &Path) -> Result<Vec<Collected>> {
+    let rows = dir.join("worlds.jsonl");
     let made_by = Map::from_iter([("collect".to_owned(), json!(recipe.collect))]);
     let mut manifest = Manifest::new("run", made_by);
-    if let Some(earlier) = manifest.earlier(&manifest_path(&train))? {
-        let is_whole = earlier.sha256 == Some(file_sha256(&train)?);
-        ensure!(is_whole, "{}: changed since it was collected; remove it", train.display());
-        let (train, held_out) = (read_json(&train)?, read_json(&held_out)?);
-        return Ok(Collected { train, held_out, ..Collected::default() });
-    }
+    manifest.earlier(&manifest_path(&rows))?;
+    let (journal, known) = Journal::open(&rows, |text| {
+        versioned(text, "version", COLLECTED_VERSION, "the trajectories of a world")
+    })?;
+    manifest.write(&manifest_path(&rows))?;
     let style = ProgressStyle::with_template("collecting {bar:30} {pos}/{len} worlds {eta}")?;
     let bar = ProgressBar::new(recipe.collect.worlds as u64).with_style(style);
-    let collected = collect::collect(&recipe.collect, dialect, &|| bar.inc(1))?;
+    bar.set_position(known.len() as u64);
+    let journal = Mutex::new(journal);
+    let worlds = collect::collect(&recipe.collect, dialect, known, &|collected| {
+        bar.inc(1);
+        journal.lock().unwrap_or_else(PoisonError::into_inner).append(collected)
+    })?;
     bar.finish_and_clear();
-    eprintln!(
-        "{} trajectories for training, {} held out, {} dropped",
-        collected.train.len(),
-        collected.held_out.len(),
-        collected.dropped
-    );
-    eprint!("{}", collected.tallies);
-    write_json(&train, &collected.train)?;
-    write_json(&held_out, &collected.held_out)?;
+    let mut tallies = Tallies::default();
+    worlds.iter().for_each(|collected| tallies.merge(&collected.tallies));
+    let count = |part: fn(&Collected) -> usize| worlds.iter().map(part).sum::<usize>();
+    let (train, held_out) = (count(|one| one.train.len()), count(|one| one.held_out.len()));
+    let dropped = tallies.all().tasks.saturating_sub(train + held_out);
+    eprintln!("{train} trajectories for training, {held_out} held out, {dropped} dropped");
+    eprint!("{tallies}");
     manifest.counts = Map::from_iter([
-        ("train".to_owned(), json!(collected.train.len())),
-        ("held_out".to_owned(), json!(collected.held_out.len())),
-        ("dropped".to_owned(), json!(collected.dropped)),
+        ("train".to_owned(), json!(train)),
+        ("held_out".to_owned(), json!(held_out)),
+        ("dropped".to_owned(), json!(dropped)),
     ]);
-    (manifest.complete, manifest.sha256) = (true, Some(file_sha256(&train)?));
-    manifest.write(&manifest_path(&train))?;
-    Ok(collected)
-}
-
-fn read_json(path: &Path) -> Result<Vec<Transcript>> {
-    let bytes = fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let refused = || format!("{}: no list of trajectories; remove it", path.display());
-    serde_json::from_slice(&bytes).with_context(refused)
-}
-
-fn write_json(path: &Path, transcripts: &[Transcript]) -> Result<()> {
-    replace_file(path, |file| {
-        serde_json::to_writer(file, transcripts).map_err(std::io::Error::from)
-    })
-    .with_context(|| format!("{} cannot be written", path.display()))
+    (manifest.complete, manifest.sha256) = (true, Some(file_sha256(&rows)?));
+    manifest.write(&manifest_path(&rows))?;
+    Ok(worlds)
 }
 
 fn drills(recipe: &Recipe, dialect: &Dialect) -> Result<Drills> {
