@@ -5,6 +5,8 @@ use std::io::{self, BufRead as _, BufReader, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use anyhow::Context as _;
+
 use tempfile::{NamedTempFile, TempPath};
 
 /// Writes `path` by way of a file beside it: written, synced, renamed, and the folder synced.
@@ -59,13 +61,21 @@ pub fn refuse_device(path: &Path) -> io::Result<()> {
 /// # Errors
 /// When another process holds it.
 pub fn hold(folder: &Path) -> anyhow::Result<File> {
-    let file = File::open(folder)?;
+    let file = File::open(folder).with_context(|| format!("{}", folder.display()))?;
+    lock(&file, folder)?;
+    Ok(file)
+}
+
+/// Locks a file or folder for this process until it is dropped.
+///
+/// # Errors
+/// When another process has it.
+pub fn lock(file: &File, path: &Path) -> anyhow::Result<()> {
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => {
-            anyhow::bail!("{}: another process is at work there; wait for it", folder.display())
+            anyhow::bail!("{}: another process is at work there; wait for that", path.display())
         }
-        Err(TryLockError::Error(error)) => Err(error.into()),
-        Ok(()) => Ok(file),
+        outcome => outcome.with_context(|| format!("{} cannot be locked", path.display())),
     }
 }
 

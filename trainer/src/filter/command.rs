@@ -15,7 +15,8 @@ use super::judge::{Fell, Judge};
 use super::table::Table;
 use crate::gather::{DistilConfig, cache_dir};
 use crate::trajectory::{
-    Manifest, Trajectory, file_sha256, manifest_path, read_trajectories, refuse_same, write_rows,
+    Manifest, Trajectory, file_sha256, manifest_path, read_trajectories, refuse_manifest,
+    refuse_same, write_rows,
 };
 
 /// Keep the trajectories that are worth learning from, and say how many fell and why.
@@ -72,6 +73,7 @@ pub fn run(args: &FilterArgs) -> Result<()> {
 /// As [`run`].
 pub fn filter_file(trajectories: &Path, out: &Path, config: &FilterConfig) -> Result<Table> {
     refuse_same(trajectories, out)?;
+    refuse_manifest(out, "filter")?;
     let rows = read_trajectories(trajectories)?;
     let sandbox = || Ok(Sandbox::open(&SandboxOptions { cache_dir: cache_dir() })?);
     let (kept, table) = filter(&rows, config, &sandbox)?;

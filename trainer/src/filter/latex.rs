@@ -1,5 +1,9 @@
 //! Answers written in LaTeX, as MATH has them.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 /// What stands in the last `\boxed{}` of a text.
 #[must_use]
 pub fn boxed(text: &str) -> Option<&str> {
@@ -61,18 +65,15 @@ pub fn tidy(answer: &str) -> String {
     }
 }
 
+/// A whole number, a blank, and a fraction.
+#[allow(clippy::unwrap_used)]
+static MIXED: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(^|[\s,(\[{-])(\d+)\s+(\d+)/(\d+)\b").unwrap());
+
 /// `text` without blanks; `1 1/2` is then `1\frac{1}{2}`, no longer to be taken for `11/2`.
 fn with_mixed_numbers(text: &str) -> String {
-    let mut out = String::new();
-    for word in text.split_whitespace() {
-        match word.split_once('/') {
-            Some((above, below)) if is_digits(above) && is_digits(below) && ends_in_whole(&out) => {
-                out += &format!("\\frac{{{above}}}{{{below}}}");
-            }
-            _ => out += word,
-        }
-    }
-    out
+    let text = MIXED.replace_all(text, r"$1$2\frac{$3}{$4}");
+    text.chars().filter(|letter| !letter.is_whitespace()).collect()
 }
 
 fn is_digits(text: &str) -> bool {
@@ -87,10 +88,6 @@ fn whole_from(text: &str) -> usize {
         return text.len();
     }
     before.len()
-}
-
-fn ends_in_whole(text: &str) -> bool {
-    whole_from(text) < text.len()
 }
 
 /// A name that an answer may be given to: `x`, `f(x)`, `x_1`.
@@ -213,6 +210,7 @@ mod tests {
         assert_eq!(tidy("12\\text{ cm}"), "12cm");
         assert_eq!(tidy("y = x = 2"), "y=x=2");
         assert_eq!(tidy("1 1/2"), "1\\frac{1}{2}");
+        assert_eq!(tidy("(1 1/2, -3 1/4)"), "(1\\frac{1}{2},-3\\frac{1}{4})");
         assert_eq!(tidy("x^2 1/2"), "x^21/2");
     }
 

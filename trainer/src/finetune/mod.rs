@@ -38,6 +38,7 @@ pub fn run(recipe: &FinetuneRecipe, out: &Path, device: Device) -> Result<()> {
     let _held = hold(out)?;
     let (model, lora) = model(recipe)?;
     let data = data(recipe)?;
+    let manifest = manifest(recipe, &data)?;
     let mut console = Console::new(Some(&out.join("metrics.jsonl")))?;
     let config = train_config(recipe, &data, out, device);
     let model = train(&config, model, &data, &mut console)?;
@@ -48,7 +49,7 @@ pub fn run(recipe: &FinetuneRecipe, out: &Path, device: Device) -> Result<()> {
         }
         _ => save_checkpoint(&folder, &recipe.checkpoint, &model)?,
     }
-    manifest(recipe, &data)?.write(&out.join("manifest.json"))?;
+    manifest.write(&out.join("manifest.json"))?;
     println!("{}", folder.display());
     Ok(())
 }

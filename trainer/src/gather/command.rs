@@ -88,7 +88,7 @@ pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<
     refuse_other_tasks(out, &rows, &source.tasks)?;
     manifest.inputs = source.inputs.clone();
     manifest.spent = earlier.spent_with(sum(&rows));
-    manifest.rows_spent = sum(&rows);
+    manifest.rows_spent = Some(sum(&rows));
     manifest.parts = earlier.parts;
     let teacher = Teacher::open(&config.teacher, config.seed, manifest.spent, pace)?;
     manifest.write(&path)?;
@@ -175,7 +175,7 @@ fn finish(
     let have = rows.iter().filter(|row| places.contains_key(row.id.as_str())).count();
     manifest.complete = have == source.tasks.len();
     manifest.spent = teacher.spent().unwrap_or_else(|| manifest.spent_with(sum(&rows)));
-    manifest.rows_spent = sum(&rows);
+    manifest.rows_spent = Some(sum(&rows));
     manifest.counts = counts(source.tasks.len(), &rows, done);
     if manifest.complete {
         write_rows(out, rows.iter())

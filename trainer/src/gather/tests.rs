@@ -424,6 +424,12 @@ fn shards_are_merged_into_what_one_machine_collects() {
     gather(&scene.config, &merged, Arc::new(SystemPace::default())).unwrap();
     assert_eq!(server.asked().len(), asked);
     assert!(manifest(&merged).complete);
+    // The same id may stand for another question in another file of tasks.
+    let other = folder.join("other.jsonl");
+    let asked = std::fs::read_to_string(part(1)).unwrap().replacen("When was", "Since when is", 1);
+    std::fs::write(&other, asked).unwrap();
+    std::fs::copy(manifest_path(&part(1)), manifest_path(&other)).unwrap();
+    assert!(parts(&[other]).unwrap_err().contains("asks or expects something else"));
     // Rows of another teacher are another collection.
     scene.server().model = "another".to_owned();
     gather(&scene.config, &part(3), Arc::new(SystemPace::default())).unwrap();

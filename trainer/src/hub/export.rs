@@ -36,8 +36,8 @@ pub fn export_checkpoint(args: &ExportCheckpointArgs) -> Result<()> {
     );
     make(&args.out)?;
     write_vocabulary(&args.out, &vocabulary)?;
-    write_json(&config_at, &config(&model.shape, &vocabulary))?;
     write_model(&args.out.join("model.safetensors"), &model)?;
+    write_json(&config_at, &config(&model.shape, &vocabulary))?;
     println!("{}", args.out.display());
     Ok(())
 }

@@ -77,14 +77,8 @@ impl LoraConfig {
     /// What training such an adapter changes in a model of `shape`.
     ///
     /// # Errors
-    /// A rank of 0, a dropout that is no share, or a target that is no linear layer.
+    /// As [`Self::adapting`], and a target that is no linear layer.
     pub fn adaptations(&self, shape: &Shape) -> Result<Vec<Adaptation>, String> {
-        if !(self.lora_alpha.is_finite() && self.lora_alpha > 0.0) {
-            return Err(format!("lora_alpha is {}, expected more than 0", self.lora_alpha));
-        }
-        if !(0.0..1.0).contains(&self.lora_dropout) {
-            return Err(format!("lora_dropout is {}, expected 0 to below 1", self.lora_dropout));
-        }
         let parts = parts(shape);
         let all: Vec<&str> = linear(&parts).map(|(_, module)| module).collect();
         let lost = |target: &str| {
@@ -117,12 +111,18 @@ impl LoraConfig {
     /// The same for those linear layers of which `is_adapted` says so.
     ///
     /// # Errors
-    /// A rank of 0.
+    /// A rank, a scale or a dropout that is none.
     pub fn adapting(
         &self,
         shape: &Shape,
         is_adapted: impl Fn(&str) -> bool,
     ) -> Result<Vec<Adaptation>, String> {
+        if !(self.lora_alpha.is_finite() && self.lora_alpha > 0.0) {
+            return Err(format!("lora_alpha is {}, expected more than 0", self.lora_alpha));
+        }
+        if !(0.0..1.0).contains(&self.lora_dropout) {
+            return Err(format!("lora_dropout is {}, expected 0 to below 1", self.lora_dropout));
+        }
         let parts = parts(shape);
         let adapted = linear(&parts).filter(|(_, module)| is_adapted(module));
         let adapt = |(part, module): (&Part, &str)| {

@@ -69,8 +69,9 @@ pub fn write_questions(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -
     let (mut journal, rows) = Journal::open(&record, |text| {
         versioned::<PassageRow>(text, "version", PASSAGE_ROW_VERSION, "a row of a passage")
     })?;
-    manifest.rows_spent = rows.iter().map(|row| &row.spent).sum();
-    manifest.spent = earlier.spent_with(manifest.rows_spent);
+    let rows_spent = rows.iter().map(|row| &row.spent).sum();
+    manifest.spent = earlier.spent_with(rows_spent);
+    manifest.rows_spent = Some(rows_spent);
     let teacher = Teacher::open(&config.teacher, config.seed, manifest.spent, pace)?;
     manifest.write(&path)?;
     let known: BTreeSet<&str> = rows.iter().map(|row| row.key()).collect();
@@ -155,7 +156,7 @@ fn finish(
     }
     manifest.complete = rows.len() == passages.len();
     manifest.spent = teacher.spent().unwrap_or_else(|| manifest.spent_with(rows_spent));
-    manifest.rows_spent = rows_spent;
+    manifest.rows_spent = Some(rows_spent);
     let unread = rows.iter().filter(|row| row.proposed.is_empty()).count();
     manifest.counts = Map::from_iter([
         ("passages".to_owned(), json!(passages.len())),

@@ -12,6 +12,7 @@ use crate::gguf::Weights;
 use crate::model::{Shape, Start};
 use crate::optimise::OptimiserConfig;
 use crate::trajectory::{file_sha256, sha256};
+use crate::world::COUNT_MAX;
 
 /// A recipe as it is written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,8 +87,6 @@ fn is_eight_bits(weights: &Weights) -> bool {
     *weights == eight_bits()
 }
 
-/// More worlds, documents or questions than any machine has time for.
-const COUNT_MAX: usize = 100_000_000;
 /// Recipes that start from one another, at most.
 const STARTS_MAX: usize = 8;
 
@@ -137,7 +136,7 @@ impl Recipe {
             ("collect.worlds", collect.worlds),
             ("collect.tasks", collect.tasks),
             ("collect.threads", collect.threads),
-            ("collect.domains (number of)", collect.domains.len()),
+            ("the number of collect.domains", collect.domains.len()),
         ] {
             ensure!(count > 0, "{key} is 0; expected at least 1");
         }
@@ -166,6 +165,7 @@ impl Recipe {
             let fits = width > 0 && width.is_multiple_of(32);
             ensure!(fits, "{key} is {width}; expected a multiple of 32");
         }
+        self.data.as_ref().map_or(Ok(()), DataConfig::check)?;
         let shape = self.shape(self.vocabulary_max);
         shape.check()?;
         if self.start.is_none() {
@@ -202,7 +202,7 @@ impl Recipe {
         let made_by = Self { measure: None, start: None, ..self.clone() };
         let mut text = toml::to_string(&made_by)?;
         if let Some(data) = &self.data {
-            text += &data.sha256()?;
+            text += &format!("{}{}", data.sha256()?, self.data_share);
         }
         if let Some(start) = &self.start {
             text += &match self.start_recipe() {

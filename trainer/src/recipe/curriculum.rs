@@ -84,7 +84,7 @@ pub fn vocabulary<'a>(
 pub struct Runs<'a> {
     /// Name in errors.
     pub name: &'static str,
-    /// They.
+    /// They, as the dialect writes them.
     pub rendered: &'a [Rendered],
     /// Share of the tokens of all runs, 0..=1.
     pub share: f32,

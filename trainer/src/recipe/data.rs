@@ -34,16 +34,26 @@ fn held_out_share() -> f64 {
 }
 
 impl DataConfig {
-    /// The file's trajectories.
+    /// Refuses a share that is none.
     ///
     /// # Errors
-    /// A file that cannot be read, a share that is none, or a row in another dialect.
-    pub fn read(&self, dialect: &Dialect) -> Result<Split> {
+    /// Names it.
+    pub fn check(&self) -> Result<()> {
         let share = self.held_out_share;
         ensure!(
             (0.0..1.0).contains(&share),
             "data.held_out_share is {share}; expected a share from 0 to below 1"
         );
+        Ok(())
+    }
+
+    /// The file's trajectories.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a share that is none, or a row in another dialect.
+    pub fn read(&self, dialect: &Dialect) -> Result<Split> {
+        self.check()?;
+        let share = self.held_out_share;
         let mut split = Split::default();
         for row in read_in(&self.trajectories, dialect)? {
             // By its id, so that a row stays on its side when others come.

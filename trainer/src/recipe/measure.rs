@@ -18,7 +18,7 @@ use crate::collect::{self, index_world};
 use crate::durable::replace_text;
 use crate::score::Exam;
 use crate::teach::first_search_missed;
-use crate::world::{self, Domain, Style, TaskKind, WorldConfig};
+use crate::world::{self, Domain, Style, TaskKind, World, WorldConfig};
 
 /// What to measure on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ pub struct MeasureConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// It is yet to be trained.
-    Begun,
+    Missing,
     /// It is there, without the figures that the recipe wants.
     Exported,
     /// Nothing is left to do.
@@ -58,14 +58,30 @@ pub fn progress(recipe: &Recipe, gguf: &Path) -> Result<Progress> {
     let known = fs::read_to_string(&path).ok();
     let known = known.and_then(|text| Manifest::read(&path.to_string_lossy(), &text).ok());
     let (Some(known), Ok(file)) = (known, ModelFile::open(gguf)) else {
-        return Ok(Progress::Begun);
+        return Ok(Progress::Missing);
     };
     let is_its = known.sha256 == Some(file.sha256) && known.recipe_sha256 == Some(recipe.key()?);
     Ok(match recipe.measure.is_some() && known.exact_match.is_empty() {
-        _ if !is_its => Progress::Begun,
+        _ if !is_its => Progress::Missing,
         true => Progress::Exported,
         false => Progress::Measured,
     })
+}
+
+/// Refuses worlds that cannot be asked about, before hours are spent.
+///
+/// # Errors
+/// Those of the world.
+pub fn check(recipe: &Recipe) -> Result<()> {
+    let Some(config) = &recipe.measure else { return Ok(()) };
+    config.domains.iter().try_for_each(|domain| drawn(config, *domain).map(drop)).context("measure")
+}
+
+fn drawn(config: &MeasureConfig, domain: Domain) -> Result<World> {
+    Ok(world::generate(&WorldConfig {
+        style: config.style,
+        ..WorldConfig::new(config.seed, domain, config.documents, config.tasks)
+    })?)
 }
 
 /// Measures the student at `gguf`, and writes its manifest and one line for each question.
@@ -116,10 +132,7 @@ fn answer(
     file: ModelFile,
     report: &mut Report,
 ) -> Result<()> {
-    let world = world::generate(&WorldConfig {
-        style: config.style,
-        ..WorldConfig::new(config.seed, domain, config.documents, config.tasks)
-    })?;
+    let world = drawn(config, domain)?;
     let folder = tempfile::tempdir().context("a temporary folder")?;
     let corpus = index_world(&world, folder.path())?;
     let sandbox = Sandbox::open(&SandboxOptions::default())?;

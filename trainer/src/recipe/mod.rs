@@ -97,8 +97,9 @@ fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
     match measure::progress(recipe, &path)? {
         Progress::Measured => return Ok(path),
         Progress::Exported => return measure::measure(recipe, &dialect, &path).map(|()| path),
-        Progress::Begun => {}
+        Progress::Missing => {}
     }
+    measure::check(recipe)?;
     let start = recipe.start.as_deref().map(|path| start(recipe, path, out, device)).transpose()?;
     let dir = out.join(recipe.key()?.get(..16).unwrap_or("stages"));
     fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
@@ -288,10 +289,10 @@ mod tests {
         let (small, gguf) = (recipe("small.toml"), models.join("small.gguf"));
         let progress = |recipe: &Recipe, gguf: &Path| measure::progress(recipe, gguf).unwrap();
         assert_eq!(progress(&small, &gguf), Progress::Measured);
-        assert_eq!(progress(&small, &models.join("student.gguf")), Progress::Begun);
+        assert_eq!(progress(&small, &models.join("student.gguf")), Progress::Missing);
         let other = Recipe { seed: 2, ..small.clone() };
-        assert_eq!(progress(&other, &gguf), Progress::Begun);
-        assert_eq!(progress(&other, Path::new("nothing.gguf")), Progress::Begun);
+        assert_eq!(progress(&other, &gguf), Progress::Missing);
+        assert_eq!(progress(&other, Path::new("nothing.gguf")), Progress::Missing);
         // Trained before the recipe said on what it is measured.
         let folder = tempfile::tempdir().unwrap();
         let copy = folder.path().join("small.gguf");

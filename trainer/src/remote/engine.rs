@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use retort::engine::{
     Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, Stop, hand_over,
 };
-use retort_transcript::{Dialect, Message, Segment};
+use retort_transcript::{Dialect, Message, Role, Segment};
 
 use super::client::Client;
 use super::error::CallError;
@@ -59,9 +59,10 @@ impl RemoteEngine {
             stops: request.stops.clone(),
             reply_tokens_max: request.reply_tokens_max,
         };
+        let is_first = asked.messages.iter().all(|message| message.role != Role::Assistant);
         let prefix = asked.messages.last().filter(|_| asked.continues());
         let Some(prefix) = prefix.map(|last| last.content.clone()) else {
-            return said(self.send(&asked)?);
+            return said(self.send(&asked)?, is_first);
         };
         if !self.counted(|spent| self.client.goes_on(spent))? {
             instruct(&mut asked.messages, &prefix);
@@ -130,14 +131,11 @@ impl Engine for RemoteEngine {
     }
 }
 
-/// Refuses replies without text: the server may have called a tool, or thought until the limit.
-fn said(replies: Vec<Reply>) -> Result<Vec<Reply>, CallError> {
-    match replies.iter().all(|reply| reply.text.trim().is_empty()) {
-        true => Err(CallError::Garbage(
-            "a reply without text; the model may have called a tool, or thought up to \
-             reply_tokens_max"
-                .to_owned(),
-        )),
+/// Refuses to begin with replies without text. Later ones are the loop's: the teacher is told, and
+/// what went before is not lost.
+fn said(replies: Vec<Reply>, is_first: bool) -> Result<Vec<Reply>, CallError> {
+    match is_first && replies.iter().all(|reply| reply.text.trim().is_empty()) {
+        true => Err(CallError::NoText),
         false => Ok(replies),
     }
 }

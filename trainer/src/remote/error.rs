@@ -35,6 +35,12 @@ pub enum CallError {
     /// What came is not the protocol.
     #[error("the server's answer is no chat completion: {0}")]
     Garbage(String),
+    /// A reply of nothing.
+    #[error(
+        "the reply has no text; the model may have called a tool of its own, or thought up to \
+         reply_tokens_max"
+    )]
+    NoText,
     /// The server will not take this request, however often it is sent.
     #[error("the server refused the request (HTTP {status}): {message}")]
     Refused {
@@ -71,6 +77,7 @@ impl CallError {
             | Self::Broken(_)
             | Self::Garbage(_) => true,
             Self::Refused { .. }
+            | Self::NoText
             | Self::Untrusted(_)
             | Self::BudgetSpent(_)
             | Self::GivenUp { .. } => false,

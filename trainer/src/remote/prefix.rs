@@ -45,6 +45,8 @@ impl Continuing {
         let goes_on = match client.complete(&probe(), spent) {
             Ok(completion) => completion.replies.first().is_some_and(is_next),
             Err(CallError::Refused { status: 400 | 422, .. }) => false,
+            // No text at all: it held the reply to be whole, or thought until the limit.
+            Err(CallError::GivenUp { last, .. }) if matches!(*last, CallError::Garbage(_)) => false,
             Err(error) => return Err(error),
         };
         Ok(*known.insert(goes_on))
@@ -70,11 +72,14 @@ fn is_next(reply: &Reply) -> bool {
     rest.trim_start().to_lowercase().starts_with(NEXT)
 }
 
+/// What dialects that label thoughts put before them.
+const LABEL: &str = "Thought:";
+
 /// Some servers repeat the words that they went on from; a teacher that did not begin with them at
 /// least repeats their label (`Thought:`), which is there already.
 pub fn without_prefix(replies: Vec<Reply>, prefix: &str) -> Vec<Reply> {
     let prefix = prefix.trim();
-    let label = prefix.split_whitespace().next().filter(|word| word.ends_with(':'));
+    let label = prefix.starts_with(LABEL).then_some(LABEL);
     let rest = |text: &str| {
         let text = text.trim_start();
         let rest = text.strip_prefix(prefix).or_else(|| text.strip_prefix(label?))?;

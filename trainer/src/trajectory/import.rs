@@ -10,7 +10,7 @@ use retort::eval::score;
 use retort_transcript::Dialect;
 use serde_json::{Map, Value, json};
 
-use super::manifest::{Manifest, file_sha256, manifest_path, refuse_same};
+use super::manifest::{Manifest, file_sha256, manifest_path, refuse_manifest, refuse_same};
 use super::published::{from_published, to_published};
 use super::read::{read_rows, read_trajectories, write_rows};
 
@@ -46,6 +46,7 @@ pub struct ExportArgs {
 /// Names the first line that is no row.
 pub fn import(args: &ImportArgs) -> Result<()> {
     refuse_same(&args.rows, &args.out)?;
+    refuse_manifest(&args.out, "import-trajectories")?;
     let dialect = Dialect::named(&args.dialect)?;
     let line = Cell::new(0);
     let trajectories = read_rows(&args.rows, |text| {

@@ -1,14 +1,14 @@
 //! Rows appended one by one, each durable before the next: a run that is cut off loses none.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::durable::refuse_device;
+use crate::durable::{lock, refuse_device};
 
 /// A row that is found again by its key.
 pub trait Keyed {
@@ -94,15 +94,8 @@ pub fn hold_file(path: &Path) -> Result<File> {
     refuse_device(path).with_context(named)?;
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
     let file = options.open(path).with_context(named)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            bail!("{}: another process is writing it; wait for that", path.display())
-        }
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("{} cannot be locked", path.display()))
-        }
-    }
+    lock(&file, path)?;
+    Ok(file)
 }
 
 /// The rows, their bytes, and whether the last has its end of line.
@@ -122,7 +115,9 @@ fn whole_rows<T>(
         let text = String::from_utf8_lossy(&line);
         is_ended = line.ends_with(b"\n");
         let is_object = || serde_json::from_str::<IgnoredAny>(&text).is_ok();
-        let is_cut = !is_ended && text.starts_with('{') && !is_object();
+        // After a power cut there may be room without anything written to it.
+        let is_begun = text.starts_with('{') || text.bytes().all(|byte| byte == 0);
+        let is_cut = !is_ended && is_begun && !is_object();
         if is_cut {
             is_ended = true;
             break;
@@ -171,6 +166,10 @@ mod tests {
         assert_eq!(rows, [row(1), row(2)]);
         journal.append(&row(4)).unwrap();
         drop(journal);
+        assert!(std::fs::read_to_string(&path).unwrap().ends_with("}\n{\"n\":4}\n"));
+        std::fs::write(&path, text.clone() + "\0\0\0").unwrap();
+        assert_eq!(open(&path).unwrap().1.len(), 2);
+        std::fs::write(&path, text.clone() + "{\"n\":4}\n").unwrap();
         let longer = text + "{\"n\":4}\n";
         assert_eq!(std::fs::read_to_string(&path).unwrap(), longer);
         // A row that only lacks its end of line is one.

@@ -31,8 +31,8 @@ pub struct Manifest {
     pub inputs: Map<String, Value>,
     /// The part of `spent` that rows say themselves. A run that was killed wrote rows, but no
     /// manifest.
-    #[serde(default, skip_serializing_if = "is_nothing")]
-    pub rows_spent: Spent,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_spent: Option<Spent>,
     /// Files that were merged into this one, and what each had spent by then.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<PathBuf, Spent>,
@@ -46,10 +46,6 @@ pub struct Manifest {
     /// SHA-256 of the rows, once complete.
     #[serde(default)]
     pub sha256: Option<String>,
-}
-
-fn is_nothing(spent: &Spent) -> bool {
-    *spent == Spent::default()
 }
 
 impl Manifest {
@@ -72,7 +68,7 @@ impl Manifest {
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path)
             .with_context(|| format!("{} cannot be read", path.display()))?;
-        let manifest: Self = serde_json::from_str(&text)
+        let mut manifest: Self = serde_json::from_str(&text)
             .with_context(|| format!("{} is no manifest", path.display()))?;
         if manifest.format > MANIFEST_FORMAT {
             bail!(
@@ -81,6 +77,12 @@ impl Manifest {
                 path.display(),
                 manifest.format
             );
+        }
+        // Where earlier versions had it.
+        if manifest.stage == "collect"
+            && let Some(tasks) = manifest.made_by.remove("tasks")
+        {
+            manifest.inputs.insert("tasks".to_owned(), tasks);
         }
         Ok(manifest)
     }
@@ -110,7 +112,9 @@ impl Manifest {
     #[must_use]
     pub fn spent_with(&self, rows: Spent) -> Spent {
         let mut spent = self.spent;
-        spent.add(&rows.since(&self.rows_spent));
+        // A manifest that does not say has at least what its rows have.
+        let before = self.rows_spent.unwrap_or(spent);
+        spent.add(&rows.since(&before));
         spent
     }
 
@@ -154,25 +158,37 @@ pub fn manifest_path(rows: &Path) -> PathBuf {
     rows.with_extension("manifest.json")
 }
 
-/// Refuses an output that would take the place of its input, or of the manifest beside that.
+/// Refuses an output that would take the place of its input.
 ///
 /// # Errors
-/// Names both.
+/// Says so.
 pub fn refuse_same(input: &Path, out: &Path) -> Result<()> {
-    let place = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let (input_at, out_at) = (place(input), place(out));
+    let place = |path: &Path| fs::canonicalize(path).ok();
+    let is_same = place(out).is_some_and(|at| place(input) == Some(at));
     ensure!(
-        input_at != out_at,
+        !is_same,
         "{}: --out is the file that is read; name another, so that nothing is lost",
         out.display()
     );
-    let manifest = manifest_path(&out_at);
-    ensure!(
-        manifest_path(&input_at) != manifest || !manifest.exists(),
-        "{}: its manifest would be that of {}; name --out otherwise",
-        out.display(),
-        input.display()
-    );
+    Ok(())
+}
+
+/// Refuses an output whose manifest would take the place of another file's, as `x.json` beside
+/// `x.jsonl`.
+///
+/// # Errors
+/// Names the manifest and its stage.
+pub fn refuse_manifest(out: &Path, stage: &str) -> Result<()> {
+    let path = manifest_path(out);
+    if path.exists() {
+        let found = Manifest::read(&path)?.stage;
+        ensure!(
+            found == stage,
+            "{}: {} is there already, of {found}; name --out otherwise",
+            out.display(),
+            path.display()
+        );
+    }
     Ok(())
 }
 
@@ -234,6 +250,41 @@ mod tests {
         assert_eq!(first.earlier(&path).unwrap(), Some(first));
         let told = Manifest::new("collect", made_by("b")).earlier(&path).unwrap_err().to_string();
         assert!(told.contains("teacher was \"a\", now \"b\"") && !told.contains("seed"), "{told}");
+    }
+
+    #[test]
+    fn a_manifest_of_an_earlier_version_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.manifest.json");
+        let spent = json!({"requests": 2, "failures": 0, "prompt_tokens": 90,
+                           "completion_tokens": 10, "estimated_tokens": 0, "cost": 1.0});
+        let old = json!({"format": 1, "stage": "collect", "program": "retort-train 0.1.0",
+                         "made_by": {"tasks": "hash", "seed": 1}, "counts": {}, "spent": spent,
+                         "complete": false});
+        fs::write(&path, old.to_string()).unwrap();
+        let read = Manifest::read(&path).unwrap();
+        assert_eq!(
+            (read.made_by.get("tasks"), read.inputs["tasks"].as_str()),
+            (None, Some("hash"))
+        );
+        let rows = Spent { prompt_tokens: 120, completion_tokens: 10, ..read.spent };
+        assert_eq!(read.spent_with(read.spent), read.spent);
+        assert_eq!(read.spent_with(rows).prompt_tokens, 120);
+    }
+
+    #[test]
+    fn an_output_does_not_take_the_place_of_something_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = folder.path().join("rows.jsonl");
+        fs::write(&rows, "").unwrap();
+        Manifest::new("collect", Map::new()).write(&manifest_path(&rows)).unwrap();
+        let other = folder.path().join("rows.json");
+        refuse_same(&rows, &other).unwrap();
+        assert!(refuse_same(&rows, &folder.path().join("./rows.jsonl")).is_err());
+        let told = refuse_manifest(&other, "filter").unwrap_err().to_string();
+        assert!(told.contains("rows.manifest.json is there already, of collect"), "{told}");
+        refuse_manifest(&rows, "collect").unwrap();
+        refuse_manifest(&folder.path().join("kept.jsonl"), "filter").unwrap();
     }
 
     #[test]

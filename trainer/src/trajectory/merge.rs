@@ -44,10 +44,14 @@ pub fn merge_files(parts: &[PathBuf], out: &Path) -> Result<()> {
     let mut rows: BTreeMap<String, Trajectory> = BTreeMap::new();
     let mut merged: Option<Manifest> = None;
     let mut twice = 0;
-    for part in earlier.iter().chain(parts) {
+    let place = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let others = parts.iter().filter(|part| place(part) != place(out));
+    for part in earlier.iter().chain(others) {
         let path = manifest_path(part);
         let own = Manifest::read(&path)?;
         ensure!(own.stage == "collect", "{}: of {}, expected collect", path.display(), own.stage);
+        let collected = read_collected(part)?;
+        let spent = own.spent_with(collected.iter().map(|row| &row.spent).sum());
         let whole = merged.get_or_insert_with(|| Manifest {
             spent: Spent::default(),
             parts: BTreeMap::new(),
@@ -62,18 +66,23 @@ pub fn merge_files(parts: &[PathBuf], out: &Path) -> Result<()> {
             );
         }
         if earlier.as_ref() == Some(part) {
-            (whole.spent, whole.parts) = (own.spent, own.parts);
+            (whole.spent, whole.parts) = (spent, own.parts);
         } else {
             // A part that was merged before, and may have grown, is paid for once.
-            let place = fs::canonicalize(part).unwrap_or_else(|_| part.clone());
-            let before = whole.parts.insert(place, own.spent).unwrap_or_default();
-            whole.spent.add(&own.spent.since(&before));
+            let before = whole.parts.insert(place(part), spent).unwrap_or_default();
+            whole.spent.add(&spent.since(&before));
         }
-        for row in read_collected(part)? {
+        for row in collected {
             match rows.entry(row.id.clone()) {
-                Entry::Vacant(place) => drop(place.insert(row)),
+                Entry::Vacant(free) => drop(free.insert(row)),
                 // The first of two rows is as good as the second.
-                Entry::Occupied(_) => twice += 1,
+                Entry::Occupied(known) if known.get().is_of_same_task(&row) => twice += 1,
+                Entry::Occupied(_) => bail!(
+                    "{}: task {:?} asks or expects something else than in the parts before it; \
+                     merge it into a file of its own",
+                    part.display(),
+                    row.id
+                ),
             }
         }
     }
@@ -83,7 +92,7 @@ pub fn merge_files(parts: &[PathBuf], out: &Path) -> Result<()> {
     // Only `collect` knows whether a task is missing.
     (merged.complete, merged.sha256) = (false, None);
     merged.counts = [("rows".to_owned(), json!(rows.len()))].into_iter().collect();
-    merged.rows_spent = rows.values().map(|row| &row.spent).sum();
+    merged.rows_spent = Some(rows.values().map(|row| &row.spent).sum());
     merged.write(&manifest_path(out))?;
     drop(held);
     println!("{} rows of {} files, {twice} twice: {}", rows.len(), parts.len(), out.display());

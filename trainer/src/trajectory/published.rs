@@ -53,6 +53,7 @@ pub fn from_published(
     let log_data = log_data(row)?;
     let metadata = log_data.get("metadata").unwrap_or(&Value::Null);
     let told = |name: &str| metadata.get(name).and_then(Value::as_str);
+    let is_ours = metadata.get("format_version").is_some();
     match metadata.get("format_version").map(|version| version.as_u64()) {
         Some(None) => return Err(field("log_data.metadata.format_version", "a whole number")),
         Some(Some(version)) if version > FORMAT => return Err(PublishedError::Newer(version)),
@@ -82,7 +83,7 @@ pub fn from_published(
         mode,
         answer: text_field(row, "true_answer")?,
         aliases: aliases(metadata)?,
-        status: told("status").map_or(unsaid, str::to_owned),
+        status: told("status").filter(|_| is_ours).map_or(unsaid, str::to_owned),
         generated,
         forced: metadata.get("forced").and_then(Value::as_bool).unwrap_or(false),
         prefix: told("prefix").map(str::to_owned),

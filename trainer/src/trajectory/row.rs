@@ -66,6 +66,13 @@ pub struct Trajectory {
 }
 
 impl Trajectory {
+    /// Whether `other` answers the same question, by the same answers.
+    #[must_use]
+    pub fn is_of_same_task(&self, other: &Self) -> bool {
+        (&self.question, &self.answer, &self.aliases)
+            == (&other.question, &other.answer, &other.aliases)
+    }
+
     /// Whether any reply could not be parsed.
     #[must_use]
     pub fn has_parse_error(&self) -> bool {
