@@ -12,6 +12,7 @@ use retort::engine::{
 use retort::transcript::{Segment, Source};
 use retort_tests::program;
 use serde::Deserialize;
+use serde_json::Value;
 
 #[derive(Deserialize)]
 struct Recorded {
@@ -93,4 +94,26 @@ fn smaller_types_load_and_are_smaller() {
     assert!(sizes[0] > sizes[1] && sizes[1] == sizes[2], "{sizes:?}");
     assert!(sizes[2] > sizes[3] && sizes[3] > sizes[4], "{sizes:?}");
     assert_eq!(models["llama"].ids.len(), 12);
+}
+
+#[test]
+fn a_model_that_could_not_be_run_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = dir.path().join("checkpoint");
+    std::fs::create_dir(&checkpoint).unwrap();
+    for entry in std::fs::read_dir(fixtures().join("qwen2")).unwrap() {
+        let from = entry.unwrap().path();
+        std::fs::copy(&from, checkpoint.join(from.file_name().unwrap())).unwrap();
+    }
+    let tokenizer = checkpoint.join("tokenizer.json");
+    let text = std::fs::read_to_string(&tokenizer).unwrap();
+    let mut tokens: Value = serde_json::from_str(&text).unwrap();
+    tokens["model"]["merges"][0] = "e s t".into();
+    std::fs::write(&tokenizer, tokens.to_string()).unwrap();
+    let out = dir.path().join("out.gguf");
+    let mut command = Command::new(program("retort-train"));
+    let done = command.arg("import").arg(&checkpoint).arg("--out").arg(&out).output().unwrap();
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert!(!done.status.success() && !out.exists(), "{told}");
+    assert!(told.contains("checkpoint") && told.contains("merge"), "{told}");
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use retort::engine::{ModelFile, WorkerSettings, quantise};
+use retort::engine::{EngineError, ModelFile, WorkerSettings, quantise};
 use retort_transcript::Dialect;
 use tempfile::{NamedTempFile, TempPath};
 
@@ -126,6 +126,10 @@ impl<'a> Import<'a> {
         };
         if let Some(table) = &figures {
             eprint!("{table}");
+        }
+        // What the runtime would refuse is not written either.
+        if let Err(EngineError::Refused { reason, .. }) = ModelFile::open(&rounded) {
+            bail!("{}: the model cannot be run: {reason}", self.args.checkpoint.display());
         }
         keep_file(rounded, &self.out.path).with_context(|| self.refused())?;
         match &self.out.card {

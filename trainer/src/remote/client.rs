@@ -271,8 +271,10 @@ impl Client {
         let status = response.status().as_u16();
         let after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
         let after = after.and_then(|value| retry_after(value, self.pace.unix_seconds()));
-        let body = response.body_mut().with_config().limit(ERROR_BYTES_MAX).read_to_string();
-        let body = body.unwrap_or_default();
+        let mut body = Vec::new();
+        // Of a body that is longer, or breaks off, its beginning.
+        let _ = response.body_mut().as_reader().take(ERROR_BYTES_MAX).read_to_end(&mut body);
+        let body = String::from_utf8_lossy(&body);
         let message = match serde_json::from_str(&body) {
             Ok(value) => wire::message_of(&value),
             Err(_) => wire::shortened(&body),
