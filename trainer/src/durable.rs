@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-
 use tempfile::{NamedTempFile, TempPath};
 
 /// Writes `path` by way of a file beside it: written, synced, renamed, and the folder synced.

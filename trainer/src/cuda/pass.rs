@@ -308,7 +308,7 @@ struct HeadPart {
     inverse: Address,
 }
 
-/// NormRows that are normed: `heads` of them side by side in every `stride` values.
+/// Rows that are normed: `heads` of them side by side in every `stride` values.
 #[derive(Clone, Copy)]
 pub(super) struct NormRows {
     count: usize,

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use retort::engine::{EngineError, ModelFile, WorkerSettings, quantise};
@@ -128,12 +128,15 @@ impl<'a> Import<'a> {
             eprint!("{table}");
         }
         // What the runtime would refuse is not written either.
-        if let Err(EngineError::Refused { reason, .. }) = ModelFile::open(&rounded) {
-            bail!("{}: the model cannot be run: {reason}", self.args.checkpoint.display());
-        }
+        let file = ModelFile::open(&rounded).map_err(|error| match error {
+            EngineError::Refused { reason, .. } => {
+                anyhow!("{}: the model cannot be run: {reason}", self.args.checkpoint.display())
+            }
+            other => other.into(),
+        })?;
         keep_file(rounded, &self.out.path).with_context(|| self.refused())?;
         match &self.out.card {
-            Some(card) => self.write_card(card, &calibration.said, figures.as_deref()),
+            Some(card) => self.write_card(card, &file, &calibration.said, figures.as_deref()),
             None => Ok(()),
         }
     }
@@ -180,8 +183,13 @@ impl<'a> Import<'a> {
         Ok(Made { rounded, whole })
     }
 
-    fn write_card(&self, path: &Path, calibrated: &str, figures: Option<&str>) -> Result<()> {
-        let file = ModelFile::open(&self.out.path)?;
+    fn write_card(
+        &self,
+        path: &Path,
+        file: &ModelFile,
+        calibrated: &str,
+        figures: Option<&str>,
+    ) -> Result<()> {
         let adapter = self.args.adapter.as_deref().map(last_part);
         let card = Card {
             labels: &self.labels,
