@@ -53,6 +53,18 @@ pub struct CollectConfig {
     /// Share of the teacher's actions that are wrong, 0..=1.
     #[serde(default, skip_serializing_if = "is_default")]
     pub slips: f64,
+    /// Share of a kind of question among the training tasks, beside those of the style: what is
+    /// hard is asked more often. Only their ratios count.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub shares: BTreeMap<TaskKind, usize>,
+}
+
+impl CollectConfig {
+    /// The shares of every kind among the training tasks.
+    pub(crate) fn train_shares(&self) -> Vec<(TaskKind, usize)> {
+        let usual = TaskKind::shares(self.style).iter();
+        usual.map(|(kind, share)| (*kind, *self.shares.get(kind).unwrap_or(share))).collect()
+    }
 }
 
 /// The domains of recipes that name none.
@@ -184,16 +196,18 @@ impl Clock for StillClock {
 pub fn world(config: &CollectConfig, index: usize) -> Result<World> {
     let domain = config.domains.get(index % config.domains.len().max(1)).copied();
     let domain = domain.context("collect.domains is empty: name gazetteer, plant or both")?;
+    let shares = config.train_shares();
     let generate = |attempt: u64| {
         let seed = config.seed.wrapping_add(index as u64).wrapping_add(attempt << 32);
-        world::generate(&WorldConfig {
+        let world = WorldConfig {
             seed,
             domain,
             style: config.style,
             documents: config.documents,
             test_tasks: config.held_out_tasks,
             train_tasks: config.tasks,
-        })
+        };
+        world::generate_with(&world, [TaskKind::shares(config.style), &shares], 0)
     };
     let too_few =
         |made: &Result<World, WorldError>| matches!(made, Err(WorldError::TooFewDocuments { .. }));
@@ -353,6 +367,7 @@ mod tests {
             style: Style::Full,
             domains: vec![Domain::Gazetteer, Domain::Plant],
             slips: 0.0,
+            shares: BTreeMap::new(),
         };
         let drawn =
             WorldConfig { train_tasks: 350, ..WorldConfig::new(310_001, Domain::Plant, 400, 14) };
@@ -362,6 +377,31 @@ mod tests {
         assert_eq!(made, world(&config, 1).unwrap());
         let told = world(&CollectConfig { documents: 90, ..config }, 1).unwrap_err().to_string();
         assert!(told.contains("ask for more documents or fewer tasks"), "{told}");
+    }
+
+    #[test]
+    fn what_is_hard_is_asked_more_often_in_training_alone() {
+        let usual = CollectConfig {
+            seed: 3,
+            worlds: 1,
+            documents: 200,
+            tasks: 50,
+            held_out_tasks: 14,
+            threads: 1,
+            style: Style::Full,
+            domains: gazetteer(),
+            slips: 0.0,
+            shares: BTreeMap::new(),
+        };
+        let shares = BTreeMap::from([(TaskKind::Chain, 58), (TaskKind::NoSearch, 0)]);
+        let harder = CollectConfig { shares, ..usual.clone() };
+        let count = |tasks: &[Task], kind| tasks.iter().filter(|task| task.kind == kind).count();
+        let (usual, harder) = (world(&usual, 0).unwrap(), world(&harder, 0).unwrap());
+        assert_eq!(usual.documents, harder.documents);
+        assert_eq!(usual.test, harder.test);
+        assert_eq!(harder.train.len(), 50);
+        assert!(count(&harder.train, TaskKind::Chain) > 3 * count(&usual.train, TaskKind::Chain));
+        assert_eq!(count(&harder.train, TaskKind::NoSearch), 0);
     }
 
     #[test]
@@ -376,6 +416,7 @@ mod tests {
             style: Style::Plain,
             domains: gazetteer(),
             slips: 0.0,
+            shares: BTreeMap::new(),
         };
         let dialect = Dialect::named("retort").unwrap();
         let kept = std::sync::Mutex::new(Vec::new());

@@ -8,6 +8,7 @@
 mod architecture;
 pub(crate) mod attention;
 mod gemm;
+mod grow;
 mod heads;
 mod importance;
 mod kernels;

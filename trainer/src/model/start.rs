@@ -91,15 +91,20 @@ impl Start {
 }
 
 /// A standard normal value (Box-Muller).
-fn normal(random: &mut ChaCha8Rng) -> f32 {
+pub(super) fn normal(random: &mut ChaCha8Rng) -> f32 {
     let radius: f64 = 1.0 - random.random::<f64>();
     let angle: f64 = random.random::<f64>() * std::f64::consts::TAU;
     ((-2.0 * radius.ln()).sqrt() * angle.cos()) as f32
 }
 
+/// Standard deviation of a matrix that reads from the stream.
+pub(super) fn deviation(shape: &Shape) -> f32 {
+    0.6 / (shape.width as f32).sqrt()
+}
+
 fn plain(model: &mut Model, start: Start, seed: u64) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let deviation = 0.6 / (model.shape.width as f32).sqrt();
+    let deviation = deviation(&model.shape);
     let into_stream = deviation / (2.0 * model.shape.layers as f32).sqrt();
     // Token identity must survive beside what block 0 adds, hence the large embeddings.
     let (embedding, final_gain) = match start {

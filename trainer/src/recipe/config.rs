@@ -12,7 +12,7 @@ use crate::gguf::Weights;
 use crate::model::{Shape, Start};
 use crate::optimise::OptimiserConfig;
 use crate::trajectory::{file_sha256, sha256};
-use crate::world::COUNT_MAX;
+use crate::world::{COUNT_MAX, TaskKind};
 
 /// A recipe as it is written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,6 +87,8 @@ fn is_eight_bits(weights: &Weights) -> bool {
     *weights == eight_bits()
 }
 
+/// Share of a kind of question at most.
+const SHARE_MAX: usize = 1000;
 /// Recipes that start from one another, at most.
 const STARTS_MAX: usize = 8;
 
@@ -158,6 +160,7 @@ impl Recipe {
             let is_share = (0.0..=1.0).contains(&share);
             ensure!(is_share, "{key} is {share}; expected a share from 0 to 1");
         }
+        self.check_shares()?;
         let rate = self.learning_rate;
         ensure!(rate.is_finite() && rate > 0.0, "learning_rate is {rate}; expected more than 0");
         // Weights of 8 and 4 bits are stored in blocks of 32, and heads are 32 wide.
@@ -171,6 +174,24 @@ impl Recipe {
         if self.start.is_none() {
             Start::Structured.check(&shape)?;
         }
+        Ok(())
+    }
+
+    fn check_shares(&self) -> Result<()> {
+        let CollectConfig { style, shares, .. } = &self.collect;
+        for (kind, share) in shares {
+            let asked = TaskKind::shares(*style).iter().any(|(asked, _)| asked == kind);
+            ensure!(
+                asked,
+                "collect.shares: worlds of style {style:?} ask nothing of kind {kind:?}"
+            );
+            ensure!(
+                *share <= SHARE_MAX,
+                "collect.shares: {kind:?} is {share}; expected at most {SHARE_MAX}"
+            );
+        }
+        let all: usize = self.collect.train_shares().iter().map(|(_, share)| share).sum();
+        ensure!(all > 0, "collect.shares leaves nothing to ask; expected a share above 0");
         Ok(())
     }
 
@@ -246,7 +267,7 @@ mod tests {
     fn what_a_recipe_leaves_out_is_no_part_of_its_key() {
         let student = Recipe { measure: None, ..recipe("small.toml") };
         let written = toml::to_string(&student).unwrap();
-        for key in ["style", "domains", "slips"] {
+        for key in ["style", "domains", "slips", "shares"] {
             assert!(!written.contains(key), "{written}");
         }
         let slipping = CollectConfig { slips: 0.1, ..student.collect.clone() };
@@ -302,6 +323,11 @@ mod tests {
         assert!(told(&|r| r.learning_rate = -1.0).contains("learning_rate is -1"));
         assert!(told(&|r| r.drills_until = f64::NAN).contains("drills_until is NaN"));
         assert!(told(&|r| r.collect.slips = 2.0).contains("collect.slips is 2"));
+        let share = |kind, share| move |r: &mut Recipe| r.collect.shares = [(kind, share)].into();
+        assert!(told(&share(TaskKind::Chain, 1)).contains("ask nothing of kind Chain"));
+        assert!(told(&share(TaskKind::Hop, 1001)).contains("Hop is 1001; expected at most 1000"));
+        let nothing = TaskKind::shares(good.collect.style).iter().map(|(kind, _)| (*kind, 0));
+        assert!(told(&|r| r.collect.shares = nothing.clone().collect()).contains("nothing to ask"));
         assert!(told(&|r| r.collect.tasks = usize::MAX).contains("expected at most"));
         assert!(told(&|r| r.feed_forward = 1).contains("feed_forward is 1"));
         assert!(told(&|r| r.layers = 1).contains("layers"));

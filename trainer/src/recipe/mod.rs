@@ -170,7 +170,8 @@ impl Lessons {
     }
 }
 
-/// The model and the vocabulary that `recipe` starts from.
+/// The model and the vocabulary that `recipe` starts from. The model may be smaller: it grows to
+/// the recipe's layers and feed-forward width.
 fn start(recipe: &Recipe, path: &Path, out: &Path, device: Device) -> Result<(Model, Vocabulary)> {
     let gguf = match recipe.start_recipe() {
         Some(first) => make(&Recipe::read(first)?, out, device)?,
@@ -178,14 +179,9 @@ fn start(recipe: &Recipe, path: &Path, out: &Path, device: Device) -> Result<(Mo
     };
     let named = || format!("start: {}", gguf.display());
     let (model, vocabulary) = gguf::read(&gguf).with_context(named)?;
-    let sizes = [
-        ("width", recipe.width, model.shape.width),
-        ("layers", recipe.layers, model.shape.layers),
-        ("feed_forward", recipe.feed_forward, model.shape.feed_forward),
-    ];
-    if let Some((key, said, found)) = sizes.into_iter().find(|(_, said, found)| said != found) {
-        bail!("{}: {key} is {found}, the recipe says {said}", named());
-    }
+    let (said, found) = (recipe.width, model.shape.width);
+    ensure!(said == found, "{}: width is {found}, the recipe says {said}", named());
+    let model = model.grown(recipe.layers, recipe.feed_forward, recipe.seed).with_context(named)?;
     let (found, max) = (vocabulary.len(), recipe.vocabulary_max);
     ensure!(found <= max, "{}: {found} tokens, the recipe's vocabulary_max is {max}", named());
     Ok((model, vocabulary))
@@ -277,8 +273,13 @@ mod tests {
             let error = start(recipe, &gguf, folder.path(), Device::Cpu).err().unwrap();
             format!("{error:#}")
         };
-        assert!(told(&recipe).contains("start.gguf: layers is 2, the recipe says 4"));
-        let tight = Recipe { layers: 2, vocabulary_max: 100, ..recipe };
+        let fewer = Recipe { layers: 1, ..recipe.clone() };
+        assert!(told(&fewer).contains("start.gguf: model shape: layers is 1, expected at least 2"));
+        let wider = Recipe { width: 160, ..recipe.clone() };
+        assert!(told(&wider).contains("start.gguf: width is 128, the recipe says 160"));
+        let (grown, _) = start(&recipe, &gguf, folder.path(), Device::Cpu).unwrap();
+        assert_eq!(grown.shape.layers, 4);
+        let tight = Recipe { vocabulary_max: 100, ..recipe };
         let expected = format!("{} tokens, the recipe's vocabulary_max is 100", vocabulary.len());
         assert!(told(&tight).contains(&expected), "{}", told(&tight));
     }
