@@ -7,19 +7,14 @@
 use std::path::Path;
 
 use retort_transcript::{Segment, Source};
+use serde::{Deserialize, Serialize};
 use tokenizers::models::bpe::BPE;
-use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{SplitDelimiterBehavior, Tokenizer as Bpe};
 
 use super::gguf::{GgufError, Header};
-
-/// The split patterns of `tokenizer.ggml.pre`, as llama.cpp has them. They differ in how digits
-/// group: `llama-bpe` takes up to three, `qwen2` one.
-const LLAMA_BPE: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// ggml's token types of tokens that text never spells.
 const CONTROL: i128 = 3;
@@ -29,13 +24,85 @@ const CONTROL: i128 = 3;
 #[error("tokenizing failed: {0}")]
 pub struct TokenizeError(pub String);
 
-/// How text is cut before merging; the names are those of GGUF's `tokenizer.ggml.pre`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How text is cut into words before merging; the names are those of GGUF's `tokenizer.ggml.pre`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PreTokenizer {
-    /// Digits in groups of up to three; a whole word that is a token is taken as it is.
+    /// Digits in groups of up to three; a whole word that is a token is taken as it is
+    /// (`ignore_merges`).
+    #[serde(rename = "llama-bpe")]
     LlamaBpe,
     /// Single digits.
+    #[serde(rename = "qwen2")]
     Qwen2,
+}
+
+impl PreTokenizer {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::LlamaBpe, Self::Qwen2];
+
+    /// The one that a GGUF file names.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "llama-bpe" | "llama3" => Some(Self::LlamaBpe),
+            "qwen2" => Some(Self::Qwen2),
+            _ => None,
+        }
+    }
+
+    /// Value of `tokenizer.ggml.pre`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LlamaBpe => "llama-bpe",
+            Self::Qwen2 => "qwen2",
+        }
+    }
+
+    /// The expression whose matches are the words, as llama.cpp and the published
+    /// `tokenizer.json` files have it.
+    #[must_use]
+    pub fn pattern(self) -> String {
+        let digits = match self {
+            Self::LlamaBpe => r"\p{N}{1,3}",
+            Self::Qwen2 => r"\p{N}",
+        };
+        [
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
+            r"[^\r\n\p{L}\p{N}]?\p{L}+",
+            digits,
+            r" ?[^\s\p{L}\p{N}]+[\r\n]*",
+            r"\s*[\r\n]+",
+            r"\s+(?!\S)",
+            r"\s+",
+        ]
+        .join("|")
+    }
+
+    /// Whether a word that is a token is taken as it is, whatever the merges say.
+    #[must_use]
+    pub fn ignores_merges(self) -> bool {
+        self == Self::LlamaBpe
+    }
+
+    /// Cuts by that expression.
+    ///
+    /// # Errors
+    /// When the `tokenizers` crate does not understand it.
+    pub fn splitter(self) -> Result<Split, TokenizeError> {
+        let pattern = SplitPattern::Regex(self.pattern());
+        Split::new(pattern, SplitDelimiterBehavior::Isolated, false)
+            .map_err(|error| TokenizeError(error.to_string()))
+    }
+
+    /// Cuts by that expression, then writes bytes as GPT-2's characters.
+    ///
+    /// # Errors
+    /// As [`PreTokenizer::splitter`].
+    pub fn sequence(self) -> Result<Sequence, TokenizeError> {
+        let bytes = ByteLevel::new(false, false, false);
+        Ok(Sequence::new(vec![self.splitter()?.into(), bytes.into()]))
+    }
 }
 
 /// A byte-level BPE tokenizer.
@@ -50,15 +117,11 @@ impl Tokenizer {
     /// # Errors
     /// Missing keys, or a pre-tokenizer that is not known.
     pub fn from_header(header: &Header) -> Result<Self, GgufError> {
-        let pre = match header.text("tokenizer.ggml.pre")? {
-            "llama-bpe" | "llama3" => PreTokenizer::LlamaBpe,
-            "qwen2" => PreTokenizer::Qwen2,
-            other => {
-                return Err(GgufError::Malformed(format!(
-                    "tokenizer.ggml.pre is {other}, expected qwen2 or llama-bpe"
-                )));
-            }
-        };
+        let name = header.text("tokenizer.ggml.pre")?;
+        let pre = PreTokenizer::named(name).ok_or_else(|| {
+            let expected = PreTokenizer::ALL.map(PreTokenizer::name).join(" or ");
+            GgufError::Malformed(format!("tokenizer.ggml.pre is {name}, expected {expected}"))
+        })?;
         let tokens = header.texts("tokenizer.ggml.tokens")?;
         let kinds = header.integers("tokenizer.ggml.token_type")?;
         let control = (0..).zip(tokens).zip(kinds).filter(|(_, kind)| **kind == CONTROL);
@@ -99,26 +162,13 @@ impl Tokenizer {
     ) -> Result<Self, TokenizeError> {
         let failed = |error: tokenizers::Error| TokenizeError(error.to_string());
         let vocabulary: tokenizers::models::bpe::Vocab = tokens.iter().cloned().zip(0..).collect();
-        let (pattern, ignore_merges) = match pre {
-            PreTokenizer::LlamaBpe => (LLAMA_BPE, true),
-            PreTokenizer::Qwen2 => (QWEN2, false),
-        };
         let model = BPE::builder()
             .vocab_and_merges(vocabulary, merges)
-            .ignore_merges(ignore_merges)
+            .ignore_merges(pre.ignores_merges())
             .build()
             .map_err(failed)?;
-        let split = Split::new(
-            SplitPattern::Regex(pattern.to_owned()),
-            SplitDelimiterBehavior::Isolated,
-            false,
-        )
-        .map_err(failed)?;
         let mut bpe = Bpe::new(model);
-        bpe.with_pre_tokenizer(Some(Sequence::new(vec![
-            PreTokenizerWrapper::Split(split),
-            PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, false, false)),
-        ])));
+        bpe.with_pre_tokenizer(Some(pre.sequence()?));
         Ok(Self { bpe, control: longest_first(control) })
     }
 

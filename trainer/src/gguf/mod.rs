@@ -161,7 +161,7 @@ fn tokens(vocabulary: &Vocabulary, labels: &Labels) -> Result<Metadata, GgufErro
     let merges = vocabulary.merges.iter().map(|(left, right)| format!("{left} {right}")).collect();
     let mut metadata = vec![
         ("model", Value::Text("gpt2".to_owned())),
-        ("pre", Value::Text(vocabulary.cut.name().to_owned())),
+        ("pre", Value::Text(vocabulary.pre_tokenizer.name().to_owned())),
         ("tokens", Value::Texts(texts)),
         ("token_type", Value::I32s(kinds)),
         ("merges", Value::Texts(merges)),

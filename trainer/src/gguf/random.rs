@@ -3,15 +3,17 @@
 
 use std::path::Path;
 
+use retort::engine::PreTokenizer;
+
 use super::{GgufError, Labels, Weights, describe, write};
 use crate::model::{Role, Shape};
-use crate::tokenizer::{CONTROL, Cut, Vocabulary, byte_level_alphabet};
+use crate::tokenizer::{CONTROL, Vocabulary, byte_level_alphabet};
 
 /// Deviation of the weights, Qwen2's initial one.
 const DEVIATION: f32 = 0.02;
 
 /// Writes a model of random weights and a synthetic vocabulary with merges, as long as
-/// `shape.vocabulary`, in qwen2's cut.
+/// `shape.vocabulary`, cut as qwen2's.
 ///
 /// # Errors
 /// [`GgufError`] when the shape is impossible or the file cannot be written.
@@ -75,7 +77,12 @@ fn synthetic_vocabulary(size: usize) -> Result<Vocabulary, GgufError> {
             tokens.push(token);
         }
     }
-    Ok(Vocabulary { tokens, merges, control: CONTROL.map(str::to_owned).to_vec(), cut: Cut::Qwen2 })
+    Ok(Vocabulary {
+        tokens,
+        merges,
+        control: CONTROL.map(str::to_owned).to_vec(),
+        pre_tokenizer: PreTokenizer::Qwen2,
+    })
 }
 
 #[cfg(test)]

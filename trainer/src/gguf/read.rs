@@ -5,12 +5,13 @@ use std::io::BufReader;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use retort::engine::PreTokenizer;
 use retort::engine::gguf::{self as format, Header};
 
 use super::Weights;
 use super::packed::Packed;
 use crate::model::{Architecture, Layout, Model, Shape, ShapeError, Tensor};
-use crate::tokenizer::{Cut, Vocabulary};
+use crate::tokenizer::Vocabulary;
 
 /// Why a model cannot be gone on from.
 #[derive(Debug, thiserror::Error)]
@@ -162,8 +163,8 @@ fn vocabulary(header: &Header) -> Result<Vocabulary, ReadError> {
     const CONTROL: i128 = 3;
     let key = |name: &str| format!("tokenizer.ggml.{name}");
     let pre = header.text(&key("pre"))?;
-    let cut = [Cut::LlamaBpe, Cut::Qwen2].into_iter().find(|cut| cut.name() == pre);
-    let cut = cut.ok_or_else(|| unfit(&key("pre"), pre, "llama-bpe or qwen2"))?;
+    let pre_tokenizer =
+        PreTokenizer::named(pre).ok_or_else(|| unfit(&key("pre"), pre, "llama-bpe or qwen2"))?;
     let tokens = header.texts(&key("tokens"))?;
     let kinds = header.integers(&key("token_type"))?;
     let ordinary = kinds.iter().position(|kind| *kind == CONTROL).unwrap_or(kinds.len());
@@ -183,7 +184,7 @@ fn vocabulary(header: &Header) -> Result<Vocabulary, ReadError> {
         tokens: tokens.to_vec(),
         control: control.to_vec(),
         merges: merges.collect::<Result<_, _>>()?,
-        cut,
+        pre_tokenizer,
     })
 }
 

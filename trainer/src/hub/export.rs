@@ -108,6 +108,6 @@ mod tests {
         let merges = vocabulary.merges.iter().map(|(a, b)| format!("{a} {b}")).collect();
         assert_eq!(of("merges"), Value::Texts(merges));
         assert_eq!(of("eos_token_id"), Value::U32(vocabulary.id(MESSAGE_END).unwrap()));
-        assert_eq!(of("pre"), Value::Text(vocabulary.cut.name().to_owned()));
+        assert_eq!(of("pre"), Value::Text(vocabulary.pre_tokenizer.name().to_owned()));
     }
 }

@@ -20,6 +20,7 @@ const HEADER_MAX: u64 = 100_000_000;
 /// Where a tensor lies.
 #[derive(Clone, Debug)]
 pub struct Stored {
+    name: String,
     /// Sizes, the slowest first.
     pub shape: Vec<usize>,
     dtype: Dtype,
@@ -70,9 +71,10 @@ impl Shards {
         for (name, info) in metadata.tensors() {
             let start = data_start + info.data_offsets.0 as u64;
             let shape = info.shape.clone();
-            let stored = Stored { shape, dtype: info.dtype, file: file.clone(), start };
-            if self.0.insert(name.clone(), stored).is_some() {
-                return Err(failed(format!("{name} stands in another file too")));
+            let (name, file) = (name.clone(), file.clone());
+            let stored = Stored { name: name.clone(), shape, dtype: info.dtype, file, start };
+            if let Some(twice) = self.0.insert(name, stored) {
+                return Err(failed(format!("{} stands in another file too", twice.name)));
             }
         }
         Ok(())
@@ -94,7 +96,8 @@ impl Stored {
     /// Reads some of its rows, each of as many values as its last size, into `values`.
     ///
     /// # Errors
-    /// When the file cannot be read, or holds numbers of a type that is not F32, F16 or BF16.
+    /// When the file cannot be read, or holds numbers of a type that is not F32, F16 or BF16, or
+    /// what is no number.
     pub fn read(&self, rows: Range<usize>, values: &mut [f32]) -> Result<(), HubError> {
         let (path, file) = &*self.file;
         let weights = match self.dtype {
@@ -111,7 +114,17 @@ impl Stored {
         let offset = self.start + weights.bytes(rows.start * columns) as u64;
         file.read_exact_at(&mut bytes, offset).map_err(|error| HubError::new(path, error))?;
         weights.decode(&bytes, values);
-        Ok(())
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(at) => {
+                let (row, value) = (rows.start + at / columns, values[at]);
+                let reason = format!(
+                    "{}: row {row} holds {value}: a training that went wrong wrote it, take an earlier checkpoint",
+                    self.name
+                );
+                Err(HubError::new(path, reason))
+            }
+            None => Ok(()),
+        }
     }
 }
 

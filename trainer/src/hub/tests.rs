@@ -107,6 +107,18 @@ fn damaged_tensors_are_refused_by_file_and_name() {
     };
     let told = spoil(&renamed);
     assert!(told.ends_with("model.gone is no tensor of the architecture in config.json"), "{told}");
+    let gone_wrong = |path: &Path| {
+        let mut bytes = std::fs::read(path).unwrap();
+        let at = bytes.len() - 4;
+        bytes[at..].fill(0xff);
+        std::fs::write(path, bytes).unwrap();
+    };
+    let folder = copy("qwen2");
+    gone_wrong(&folder.path().join(weights));
+    let out = folder.path().join("out.gguf");
+    let opened = Checkpoint::open(folder.path(), None).unwrap();
+    let told = write::write(&opened, &out, &Labels::default(), &vec![], Weights::F32).unwrap_err();
+    assert!(format!("{told:#}").contains(" holds NaN: a training that went wrong"), "{told:#}");
     let integers = |path: &Path| change_header(path, |header| header[norm]["dtype"] = json!("I16"));
     let folder = copy("qwen2");
     integers(&folder.path().join(weights));
@@ -190,11 +202,17 @@ fn an_adapter_by_itself_holds_nothing_whole() {
 
 #[test]
 fn a_tokenizer_must_fit_the_model() {
-    let spoilt: [(&str, Json, &str); 3] = [
+    let spoilt: [(&str, Json, &str); 5] = [
         ("/model/type", json!("Unigram"), "model.type is Unigram, expected BPE"),
         ("/pre_tokenizer/pretokenizers/0/pattern/Regex", json!("\\s"), "pre_tokenizer cuts by \\s"),
+        ("/added_tokens/0/id", json!(5), "both have id 5"),
+        ("/normalizer", json!({"type": "Lowercase"}), "normalizer.type is \"Lowercase\""),
         ("/added_tokens/0/id", json!(320), "has id 320, but the model has 320 tokens"),
     ];
+    let folder = copy("llama");
+    let composed = json!({"type": "Sequence", "normalizers": [{"type": "NFC"}]});
+    change(&folder.path().join("tokenizer.json"), |json| json["normalizer"] = composed);
+    assert_eq!(words(folder.path(), 320).unwrap(), words(&fixture("llama"), 320).unwrap());
     for (pointer, value, expected) in spoilt {
         let folder = copy("llama");
         change(&folder.path().join("tokenizer.json"), |tokenizer| {

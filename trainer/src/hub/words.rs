@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use retort::engine::PreTokenizer;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::{HubError, read_json, read_json_if_any};
 use crate::gguf::{Metadata, Value};
-use crate::tokenizer::Cut;
 
 /// ggml's token types.
 const NORMAL: i32 = 1;
@@ -21,6 +21,7 @@ struct Written {
     model: Bpe,
     #[serde(default)]
     added_tokens: Vec<Added>,
+    normalizer: Option<Json>,
     pre_tokenizer: Json,
     post_processor: Option<Json>,
 }
@@ -104,7 +105,8 @@ pub fn words(folder: &Path, vocabulary: usize) -> Result<Metadata, HubError> {
         return Err(refused(format!("model.type is {}, expected BPE", written.model.kind)));
     }
     let (tokens, kinds) = tokens(&written, vocabulary).map_err(refused)?;
-    let cut = cut(&written.pre_tokenizer).map_err(refused)?;
+    let pre_tokenizer = pre_tokenizer(&written.pre_tokenizer).map_err(refused)?;
+    check_normaliser(written.normalizer.as_ref()).map_err(refused)?;
     let merges = written.model.merges.iter().map(|merge| match merge {
         Merge::Pair(left, right) => format!("{left} {right}"),
         Merge::Text(text) => text.clone(),
@@ -114,7 +116,7 @@ pub fn words(folder: &Path, vocabulary: usize) -> Result<Metadata, HubError> {
     let begins = special.bos.filter(|bos| begins_texts(&written.post_processor, &tokens, *bos));
     let keys = [
         ("model", Some(Value::Text("gpt2".to_owned()))),
-        ("pre", Some(Value::Text(cut.name().to_owned()))),
+        ("pre", Some(Value::Text(pre_tokenizer.name().to_owned()))),
         ("eos_token_id", Some(Value::U32(special.eos))),
         ("bos_token_id", special.bos.map(Value::U32)),
         ("padding_token_id", special.pad.map(Value::U32)),
@@ -144,6 +146,9 @@ fn tokens(written: &Written, vocabulary: usize) -> Result<(Vec<String>, Vec<i32>
                  another model's tokenizer?"
             ));
         };
+        if *own_kind != UNUSED && own != token {
+            return Err(format!("tokens {own:?} and {token:?} both have id {id}"));
+        }
         own.clone_from(token);
         *own_kind = kind;
     }
@@ -151,19 +156,35 @@ fn tokens(written: &Written, vocabulary: usize) -> Result<(Vec<String>, Vec<i32>
 }
 
 /// How text is cut before merging: the expression that stands somewhere in the pre-tokenizer.
-fn cut(pre_tokenizer: &Json) -> Result<Cut, String> {
-    let steps = match pre_tokenizer.get("pretokenizers").and_then(Json::as_array) {
-        Some(steps) => steps.as_slice(),
-        None => std::slice::from_ref(pre_tokenizer),
-    };
+fn pre_tokenizer(written: &Json) -> Result<PreTokenizer, String> {
+    let steps = steps(written, "pretokenizers");
     let pattern = steps.iter().find_map(|step| step.pointer("/pattern/Regex")?.as_str());
-    let known = [Cut::LlamaBpe, Cut::Qwen2];
-    known.into_iter().find(|cut| pattern == Some(&cut.pattern())).ok_or_else(|| {
+    let known = PreTokenizer::ALL.into_iter().find(|own| pattern == Some(&own.pattern()));
+    known.ok_or_else(|| {
         format!(
             "pre_tokenizer cuts by {}, expected the expression of Qwen2 or of Llama 3",
             pattern.unwrap_or("no expression")
         )
     })
+}
+
+/// Refuses what would read other text than the runtime does. NFC passes: the published models have
+/// it, and text is composed already nearly everywhere.
+fn check_normaliser(written: Option<&Json>) -> Result<(), String> {
+    let changes = |step: &&Json| !step.is_null() && step["type"] != "NFC";
+    match written.map(|written| steps(written, "normalizers").iter().find(changes)) {
+        Some(Some(step)) => Err(format!(
+            "normalizer.type is {}, expected none or NFC: the runtime reads text as it stands",
+            step["type"]
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The parts of a sequence, named so; or the one that stands alone.
+fn steps<'a>(written: &'a Json, parts: &str) -> &'a [Json] {
+    let all = written.get(parts).and_then(Json::as_array);
+    all.map_or(std::slice::from_ref(written), Vec::as_slice)
 }
 
 /// Whether the post-processor puts the token `bos` before every text.

@@ -8,11 +8,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use retort::engine::PreTokenizer;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
-use tokenizers::{Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Trainer};
+use tokenizers::{
+    Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer as _, Trainer,
+};
 
 use super::bytes::{byte_level, byte_level_alphabet};
-use super::{CONTROL, Cut, TokenizerError, Vocabulary, failed};
+use super::{CONTROL, TokenizerError, Vocabulary, failed};
 
 /// Decades that are one token each: years are copied and compared by them.
 const DECADES: std::ops::RangeInclusive<u16> = 170..=209;
@@ -77,7 +80,7 @@ impl Learner {
                 tokens: Vec::new(),
                 control: CONTROL.map(str::to_owned).to_vec(),
                 merges: Vec::new(),
-                cut: Cut::LlamaBpe,
+                pre_tokenizer: PreTokenizer::LlamaBpe,
             },
             known: BTreeSet::new(),
             lower: syllables.iter().cloned().collect(),
@@ -130,7 +133,7 @@ impl Learner {
         &self,
         texts: impl IntoIterator<Item = S>,
     ) -> Result<BTreeMap<String, u64>, TokenizerError> {
-        let splitter = self.vocabulary.cut.splitter()?;
+        let splitter = self.vocabulary.pre_tokenizer.splitter()?;
         let mut words = BTreeMap::new();
         for text in texts {
             for part in without_control(text.as_ref()) {

@@ -9,13 +9,11 @@ mod learn;
 pub use bytes::{byte_level, byte_level_alphabet};
 pub use learn::train_tokenizer;
 
+use retort::engine::{PreTokenizer, TokenizeError};
 use retort_transcript::{Segment, Source};
-use serde::{Deserialize, Serialize};
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{AddedToken, SplitDelimiterBehavior, Tokenizer};
+use tokenizers::{AddedToken, Tokenizer};
 
 /// Ends a text.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
@@ -25,51 +23,6 @@ pub const MESSAGE_START: &str = "<|im_start|>";
 pub const MESSAGE_END: &str = "<|im_end|>";
 /// The control tokens of every vocabulary trained here, in the order of their ids.
 pub const CONTROL: [&str; 3] = [END_OF_TEXT, MESSAGE_START, MESSAGE_END];
-
-/// How text is cut into words before merging, under llama.cpp's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Cut {
-    /// Up to three digits stand together; a word that is a token is taken whole
-    /// (`ignore_merges`).
-    #[serde(rename = "llama-bpe")]
-    LlamaBpe,
-    /// Each digit stands alone.
-    #[serde(rename = "qwen2")]
-    Qwen2,
-}
-
-impl Cut {
-    /// Value of `tokenizer.ggml.pre`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Cut::LlamaBpe => "llama-bpe",
-            Cut::Qwen2 => "qwen2",
-        }
-    }
-
-    pub(crate) fn pattern(self) -> String {
-        let digits = match self {
-            Cut::LlamaBpe => r"\p{N}{1,3}",
-            Cut::Qwen2 => r"\p{N}",
-        };
-        [
-            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
-            r"[^\r\n\p{L}\p{N}]?\p{L}+",
-            digits,
-            r" ?[^\s\p{L}\p{N}]+[\r\n]*",
-            r"\s*[\r\n]+",
-            r"\s+(?!\S)",
-            r"\s+",
-        ]
-        .join("|")
-    }
-
-    fn splitter(self) -> Result<Split, TokenizerError> {
-        let pattern = SplitPattern::Regex(self.pattern());
-        Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map_err(failed)
-    }
-}
 
 /// Why a vocabulary could not be trained or used.
 #[derive(Debug, thiserror::Error)]
@@ -92,13 +45,18 @@ pub enum TokenizerError {
     Failed(String),
 }
 
+impl From<TokenizeError> for TokenizerError {
+    fn from(error: TokenizeError) -> Self {
+        Self::Failed(error.0)
+    }
+}
+
 fn failed(error: tokenizers::Error) -> TokenizerError {
     TokenizerError::Failed(error.to_string())
 }
 
 /// The tokens of a model. Ids are positions: `tokens`, then `control`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vocabulary {
     /// Ordinary tokens, each byte written as one character (GPT-2's alphabet).
     pub tokens: Vec<String>,
@@ -107,7 +65,7 @@ pub struct Vocabulary {
     /// Pairs that merge, the first rule first.
     pub merges: Vec<(String, String)>,
     /// How text is cut before merging.
-    pub cut: Cut,
+    pub pre_tokenizer: PreTokenizer,
 }
 
 impl Vocabulary {
@@ -149,10 +107,8 @@ impl Vocabulary {
     /// [`TokenizerError::Failed`] when merges name unknown tokens.
     pub fn tokenizer(&self) -> Result<Tokenizer, TokenizerError> {
         let mut tokenizer = Tokenizer::new(self.model(self.merges.clone())?);
-        let bytes = ByteLevel::new(false, false, false);
-        let cut = PreTokenizers::new(vec![self.cut.splitter()?.into(), bytes.into()]);
-        tokenizer.with_pre_tokenizer(Some(cut));
-        tokenizer.with_decoder(Some(bytes));
+        tokenizer.with_pre_tokenizer(Some(self.pre_tokenizer.sequence()?));
+        tokenizer.with_decoder(Some(ByteLevel::new(false, false, false)));
         let control = self.control.iter().map(|token| AddedToken::from(token.clone(), true));
         tokenizer.add_special_tokens(control).map_err(failed)?;
         Ok(tokenizer)
@@ -170,7 +126,7 @@ impl Vocabulary {
         let ids = (0_u32..).zip(&self.tokens).map(|(id, token)| (token.clone(), id));
         BPE::builder()
             .vocab_and_merges(ids.collect::<Vocab>(), merges)
-            .ignore_merges(self.cut == Cut::LlamaBpe)
+            .ignore_merges(self.pre_tokenizer.ignores_merges())
             .build()
             .map_err(failed)
     }
