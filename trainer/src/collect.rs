@@ -3,20 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use retort::agent::{Agent, Clock, Retriever, Settings, Status, Toolbox};
-use retort::cancel::Cancel;
-use retort::corpus::{Corpus, IngestOptions, ingest};
+use retort::agent::{Settings, Status};
 use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::{Dialect, Transcript};
 use serde::{Deserialize, Serialize};
 
+use crate::environment::{Environment, index_world};
 use crate::teach::{Manner, Slips, TeacherEngine, first_search_missed};
 use crate::world::{self, Domain, Style, Task, TaskKind, World, WorldConfig, WorldError};
 
@@ -175,19 +172,6 @@ impl Collected {
     }
 }
 
-/// Stands still: what a teacher's Python does must not depend on when.
-struct StillClock;
-
-impl Clock for StillClock {
-    fn now(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn unix_seconds(&self) -> i64 {
-        0
-    }
-}
-
 /// The world that `config` puts at `index`. Where its pages happen to allow too few questions of a
 /// kind, another one stands there.
 ///
@@ -258,7 +242,8 @@ fn collect_world(
     let mut random = ChaCha8Rng::seed_from_u64(config.seed);
     random.set_stream(index as u64);
     let mut collected = Collected::of(index);
-    let classroom = Classroom { dialect, sandbox, corpus: &corpus, manner: Manner::default() };
+    let environment = Environment { dialect, sandbox, retriever: &corpus };
+    let classroom = Classroom { environment, manner: Manner::default() };
     let tasks = world.train.iter().map(|task| (task, true));
     for (number, (task, is_training)) in
         tasks.chain(world.test.iter().map(|task| (task, false))).enumerate()
@@ -279,34 +264,10 @@ fn collect_world(
     Ok(collected)
 }
 
-/// Writes the documents of `world` below `dir` and indexes them.
-///
-/// # Errors
-/// When they cannot be written or indexed.
-pub fn index_world(world: &World, dir: &Path) -> Result<Corpus> {
-    let lines: Vec<String> = world
-        .documents
-        .iter()
-        .map(|document| {
-            let (id, title, text) = (&document.id, &document.title, &document.text);
-            serde_json::json!({"id": id, "title": title, "text": text}).to_string() + "\n"
-        })
-        .collect();
-    let file = dir.join("corpus.jsonl");
-    std::fs::write(&file, lines.concat())?;
-    let folder = dir.join("corpus");
-    ingest(&folder, &[file], &IngestOptions::default(), &mut ())?;
-    Ok(Corpus::open(&folder)?)
-}
-
 /// Where the teacher acts.
 pub struct Classroom<'a> {
-    /// How replies are written.
-    pub dialect: &'a Dialect,
-    /// Runs them.
-    pub sandbox: &'a Sandbox,
-    /// Is searched.
-    pub corpus: &'a dyn Retriever,
+    /// What it meets there.
+    pub environment: Environment<'a>,
     /// How the teacher thinks.
     pub manner: Manner,
 }
@@ -330,18 +291,10 @@ impl Classroom<'_> {
     /// When the task has no plan.
     pub fn teach(&self, task: &Task, passages: usize, slips: Slips) -> Result<Lesson> {
         let plan = task.plan.as_ref().with_context(|| format!("{}: no plan", task.id))?;
-        let mut engine = TeacherEngine::new(plan, self.dialect, self.manner, slips);
-        let mut agent = Agent {
-            engine: &mut engine,
-            sandbox: self.sandbox,
-            retriever: self.corpus,
-            toolbox: &Toolbox::default(),
-            dialect: self.dialect,
-            clock: &StillClock,
-            settings: Settings { passages_per_search: passages, ..Settings::default() },
-            cancel: Cancel::default(),
-        };
-        let run = agent.run(&task.question, &mut ());
+        let dialect = self.environment.dialect;
+        let mut engine = TeacherEngine::new(plan, dialect, self.manner, slips);
+        let settings = Settings { passages_per_search: passages, ..Settings::default() };
+        let run = self.environment.run(&mut engine, &task.question, settings);
         let is_right = run.status == Status::Answered
             && !run.forced
             && run.answer.as_deref() == Some(task.answer.as_str());

@@ -2,8 +2,9 @@
 //!
 //! [`model`] is the network with its gradients, [`optimise`] changes its parameters,
 //! [`tokenizer`] cuts text into tokens, [`dataset`] turns rendered transcripts into sequences,
-//! [`train`] is the loop, [`cuda`] its place on an NVIDIA device, [`checkpoint`] makes it resumable, and [`gguf`] writes what the runtime
-//! reads. [`world`] makes documents and questions, [`teach`] answers them through the agent loop.
+//! [`train`] is the loop, [`cuda`] its place on an NVIDIA device, [`checkpoint`] makes it resumable,
+//! and [`gguf`] writes what the runtime reads. [`world`] makes documents and questions, [`teach`]
+//! answers them; [`environment`] is where it acts, and every student.
 //! Any other teacher: [`remote`] speaks to a server, [`questions`] has questions written about
 //! documents, [`gather`] collects what a teacher does, [`trajectory`] keeps it in files, [`filter`]
 //! says what is worth learning from. [`hub`] reads and writes published checkpoints and adapters,
@@ -18,10 +19,12 @@ pub mod cuda;
 pub mod dataset;
 pub mod distil;
 pub mod durable;
+pub mod environment;
 pub mod filter;
 pub mod finetune;
 pub mod gather;
 pub mod gguf;
+pub mod hash;
 pub mod hub;
 pub mod method;
 pub mod model;

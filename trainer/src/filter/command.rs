@@ -14,9 +14,10 @@ use super::config::{FilterConfig, Right};
 use super::judge::{Fell, Judge};
 use super::table::Table;
 use crate::gather::{DistilConfig, cache_dir};
+use crate::hash::file_sha256;
 use crate::trajectory::{
-    Manifest, Trajectory, file_sha256, manifest_path, read_trajectories, refuse_manifest,
-    refuse_same, write_rows,
+    Manifest, Trajectory, manifest_path, read_trajectories, refuse_manifest, refuse_same,
+    write_rows,
 };
 
 /// Keep the trajectories that are worth learning from, and say how many fell and why.

@@ -20,11 +20,12 @@ use serde_json::{Map, json};
 use crate::cuda::Device;
 use crate::dataset;
 use crate::durable::hold;
+use crate::hash::file_sha256;
 use crate::hub::{Adapter, Checkpoint, LoraConfig, save_adapter, save_checkpoint};
 use crate::model::{Lora, Model};
 use crate::optimise::{Method, OptimiserConfig};
 use crate::train::{Console, MixtureSource, TrainConfig, TrainData, train};
-use crate::trajectory::{Manifest, file_sha256};
+use crate::trajectory::Manifest;
 
 /// Evaluations of a whole run.
 const EVALUATIONS: u64 = 20;

@@ -1,12 +1,7 @@
 //! One task, as a teacher does it.
 
-use std::time::Duration;
-
 use anyhow::{Result, bail};
-use retort::agent::{
-    Agent, Budgets, Clock, Retriever, Run, Settings, Status, SystemClock, Toolbox,
-};
-use retort::cancel::Cancel;
+use retort::agent::{Budgets, Retriever, Run, Settings, Status};
 use retort::engine::{Engine, Sampling};
 use retort::sandbox::Sandbox;
 use retort_transcript::{Dialect, Transcript};
@@ -17,13 +12,9 @@ use super::tasks::GatherTask;
 use super::teacher::{Seat, known};
 use super::walk::{Walk, first_thought};
 use super::words::{CHAIN, instructed, teacher_dialect, thought_label};
+use crate::environment::Environment;
 use crate::remote::Spent;
 use crate::trajectory::{Mode, TRAJECTORY_VERSION, Trajectory};
-
-/// Wall time of one task: a server may be waited for long.
-const WALL_MAX: Duration = Duration::from_secs(4 * 3600);
-/// 2026-01-01T00:00:00Z: what a teacher's Python does must not depend on when.
-const UNIX_SECONDS: i64 = 1_767_225_600;
 
 /// Everything that all tasks share.
 pub struct Lesson<'a> {
@@ -123,17 +114,9 @@ impl<'a> Lesson<'a> {
         spent: &mut Spent,
     ) -> Run {
         let mut walk = Walk::new(engine, prefix);
-        let mut agent = Agent {
-            engine: &mut walk,
-            sandbox: self.sandbox,
-            retriever: self.retriever,
-            toolbox: &Toolbox::default(),
-            dialect: &self.acting,
-            clock: &FixedDate(SystemClock::default()),
-            settings: self.settings(),
-            cancel: Cancel::default(),
-        };
-        let run = agent.run(&task.question, &mut ());
+        let environment =
+            Environment { dialect: &self.acting, sandbox: self.sandbox, retriever: self.retriever };
+        let run = environment.run(&mut walk, &task.question, self.settings());
         spent.add(&walk.spent);
         run
     }
@@ -187,7 +170,6 @@ impl<'a> Lesson<'a> {
         let budgets = Budgets {
             steps_max: self.config.steps_max,
             reply_tokens_max: self.config.reply_tokens_max,
-            wall_max: WALL_MAX,
             ..Budgets::default()
         };
         Settings {
@@ -198,18 +180,5 @@ impl<'a> Lesson<'a> {
             budgets,
             ..Settings::default()
         }
-    }
-}
-
-/// The machine's clock with a fixed date.
-struct FixedDate(SystemClock);
-
-impl Clock for FixedDate {
-    fn now(&self) -> Duration {
-        self.0.now()
-    }
-
-    fn unix_seconds(&self) -> i64 {
-        UNIX_SECONDS
     }
 }

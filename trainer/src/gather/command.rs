@@ -19,10 +19,11 @@ use super::source::Source;
 use super::tasks::GatherTask;
 use super::teacher::Teacher;
 use super::words::{CHAIN, instructed, teacher_dialect};
+use crate::hash::file_sha256;
 use crate::remote::{Pace, Spent, SystemPace};
 use crate::trajectory::{
-    Journal, Keyed as _, Manifest, Mode, TRAJECTORY_VERSION, Trajectory, file_sha256,
-    manifest_path, read_collected, write_rows,
+    Journal, Keyed as _, Manifest, Mode, TRAJECTORY_VERSION, Trajectory, manifest_path,
+    read_collected, write_rows,
 };
 
 /// Have a teacher answer questions, and keep what it did: a row a question, resumable.

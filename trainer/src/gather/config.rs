@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 
 use super::shard::Shard;
 use crate::filter::FilterConfig;
+use crate::hash::file_sha256;
 use crate::questions::QuestionsConfig;
 use crate::remote::ServerConfig;
-use crate::trajectory::{Mode, file_sha256};
+use crate::trajectory::Mode;
 use crate::world::{Domain, Style};
 
 /// A file for all stages of teaching. Each command reads its own part.

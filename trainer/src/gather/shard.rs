@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::trajectory::drawn;
+use crate::hash::drawn;
 
 /// One of so many parts. A task's id says which it belongs to, whatever other tasks there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

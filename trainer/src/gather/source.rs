@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use super::config::{DistilConfig, TasksConfig, WorldTasks};
 use super::corpus::{fingerprint, open_corpus};
 use super::tasks::{GatherTask, Solution, read_gather_tasks};
-use crate::collect::index_world;
+use crate::environment::index_world;
+use crate::hash::file_sha256;
 use crate::teach::{Manner, explain};
-use crate::trajectory::file_sha256;
 use crate::world::{self, WorldConfig, reads};
 
 /// Tasks with what is searched for them.

@@ -11,9 +11,10 @@ use retort_transcript::{Dialect, Transcript};
 use super::Checkpoint;
 use crate::dataset;
 use crate::gguf::{Metadata, Value};
+use crate::hash::file_sha256;
 use crate::model::{Batch, Importance, Model};
 use crate::parallel::Sequence;
-use crate::trajectory::{file_sha256, read_in};
+use crate::trajectory::read_in;
 
 /// How much each column of each matrix weighs, by the matrix' name, and metadata that say so.
 pub(super) struct Calibration {

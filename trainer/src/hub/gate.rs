@@ -13,8 +13,9 @@ use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::Dialect;
 use tempfile::TempPath;
 
+use crate::environment::Environment;
 use crate::gather::{CorpusConfig, cache_dir, open_corpus};
-use crate::score::Exam;
+use crate::score::ask;
 
 /// What the model must still be able to do.
 #[derive(Debug, Args)]
@@ -101,10 +102,10 @@ impl Gate {
     }
 
     fn score(&self, dialect: &Dialect, path: &Path) -> Result<Summary> {
-        let exam =
-            Exam { tasks: &self.tasks, retriever: &self.corpus, sandbox: &self.sandbox, dialect };
+        let environment = Environment { dialect, sandbox: &self.sandbox, retriever: &self.corpus };
         let mut summary = Summary::default();
-        exam.put(ModelFile::open(path)?, "asking", &mut |task, run, score| {
+        let file = ModelFile::open(path)?;
+        ask(&environment, &self.tasks, file, "asking", &mut |task, run, score| {
             summary.add(task, run, score);
         })?;
         Ok(summary)

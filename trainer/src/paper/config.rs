@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
+use crate::hash::sha256;
 
 /// What the table is made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,7 +132,7 @@ impl PaperRecipe {
     /// None: a recipe can be written.
     pub fn key(&self) -> Result<String> {
         let made_by = Self { sizes: Vec::new(), seeds: Vec::new(), threads: 0, ..self.clone() };
-        let hash = Sha256::digest(toml::to_string(&made_by)?);
-        Ok(hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+        let hash = sha256(toml::to_string(&made_by)?.as_bytes());
+        Ok(hash.get(..16).unwrap_or_default().to_owned())
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use indicatif::ProgressBar;
 use rayon::prelude::*;
-use retort::agent::{Agent, Budgets, Retriever, Run, Settings, Status, SystemClock, Toolbox};
+use retort::agent::{Budgets, Retriever, Run, Settings, Status};
 use retort::cancel::Cancel;
 use retort::corpus::Corpus;
 use retort::engine::{
@@ -19,7 +19,7 @@ use super::cell::{Cell, Trained};
 use super::config::PaperRecipe;
 use super::lessons::{Learner, passages};
 use super::rows::{Row, Student};
-use crate::collect::index_world;
+use crate::environment::{Environment, index_world};
 use crate::gather::{NoCorpus, chain_answer};
 use crate::teach::with_passages;
 use crate::world::{Family, Task};
@@ -140,17 +140,13 @@ impl Hall<'_> {
                     marks.right += usize::from(is_right(answer.as_deref(), task));
                 }
                 Learner::Agent | Learner::AgentPrefix => {
-                    let mut agent = Agent {
-                        engine: &mut engine,
+                    let environment = Environment {
+                        dialect: self.dialect,
                         sandbox: self.sandbox,
                         retriever: exam.retriever(),
-                        toolbox: &Toolbox::default(),
-                        dialect: self.dialect,
-                        clock: &SystemClock::default(),
-                        settings: settings(candidates_max),
-                        cancel: Cancel::default(),
                     };
-                    marks.count(&agent.run(&task.question, &mut ()), task)?;
+                    let settings = settings(candidates_max);
+                    marks.count(&environment.run(&mut engine, &task.question, settings), task)?;
                 }
             }
             bar.inc(1);

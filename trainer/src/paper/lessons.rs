@@ -9,7 +9,8 @@ use retort_transcript::{Dialect, Passage, Transcript};
 use serde::{Deserialize, Serialize};
 
 use super::config::PaperRecipe;
-use crate::collect::{Classroom, index_world};
+use crate::collect::Classroom;
+use crate::environment::{Environment, index_world};
 use crate::gather::NoCorpus;
 use crate::recipe::{Drills, Rendered, curriculum};
 use crate::teach::{Drill, Manner, Slips, explain, with_passages};
@@ -130,7 +131,8 @@ fn world_lessons(
         let corpus: &dyn Retriever = if is_factual(task) { &corpus } else { &NoCorpus };
         let seed = ((recipe.world_seed + index as u64) << 20) | number as u64;
         let slips = Slips { rate: recipe.slips, seed };
-        let act = |manner| Classroom { dialect, sandbox, corpus, manner }.teach(task, 3, slips);
+        let environment = Environment { dialect, sandbox, retriever: corpus };
+        let act = |manner| Classroom { environment, manner }.teach(task, 3, slips);
         let (bare, prefixed) = (act(Manner::Bare)?, act(Manner::Prefixed)?);
         if bare.is_right && prefixed.is_right {
             let plan = task.plan.as_ref().context("a task has no plan")?;

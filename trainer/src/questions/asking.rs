@@ -10,8 +10,8 @@ use super::config::QuestionsConfig;
 use super::row::{PASSAGE_ROW_VERSION, PassageRow, Proposed, Verdict};
 use super::write::{instruction, pair_instruction, read_questions, shown};
 use crate::gather::{Draw, Seat, ask, instructed};
+use crate::hash::{is_drawn, sha256};
 use crate::remote::Spent;
-use crate::trajectory::sha256;
 
 /// Words of a passage by which its neighbour is looked for.
 const QUERY_WORDS: usize = 40;
@@ -80,9 +80,7 @@ impl<'a> Asking<'a> {
     /// For a share of the passages, the nearest one of another document: a question about both takes
     /// more than one search.
     fn second(&self, hit: &Hit) -> Result<Option<Hit>> {
-        let hash = sha256(format!("{} {}", self.seed, key(hit)).as_bytes());
-        let drawn = u32::from_str_radix(hash.get(..8).unwrap_or_default(), 16).unwrap_or(0);
-        if f64::from(drawn) >= self.config.pairs_share * f64::from(u32::MAX) {
+        if !is_drawn(&format!("{} {}", self.seed, key(hit)), self.config.pairs_share) {
             return Ok(None);
         }
         let words = hit.passage.split_whitespace().take(QUERY_WORDS);

@@ -18,10 +18,9 @@ use super::row::{PASSAGE_ROW_VERSION, PassageRow, Verdict};
 use super::select::{Question, select};
 use super::write::instruction;
 use crate::gather::{CorpusConfig, DistilConfig, Done, Pool, Teacher, fingerprint, open_corpus};
+use crate::hash::{file_sha256, is_drawn, sha256};
 use crate::remote::{Pace, SystemPace};
-use crate::trajectory::{
-    Journal, Keyed as _, Manifest, file_sha256, manifest_path, sha256, versioned, write_rows,
-};
+use crate::trajectory::{Journal, Keyed as _, Manifest, manifest_path, versioned, write_rows};
 
 /// Have a teacher write questions about the documents of a corpus, each checked.
 #[derive(Debug, Args)]
@@ -213,7 +212,6 @@ fn task(question: &Question) -> Value {
 
 /// By its hash, so that a question stays on its side when others come.
 fn is_test(task: &Value, config: &DistilConfig) -> bool {
-    let id = task.get("id").and_then(Value::as_str).unwrap_or_default();
-    let drawn = id.get(2..10).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or(0);
-    f64::from(drawn) < config.questions.test_share * f64::from(u32::MAX)
+    let question = task.get("question").and_then(Value::as_str).unwrap_or_default();
+    is_drawn(question, config.questions.test_share)
 }

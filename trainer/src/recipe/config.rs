@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::{DataConfig, MeasureConfig};
 use crate::collect::CollectConfig;
 use crate::gguf::Weights;
+use crate::hash::{file_sha256, sha256};
 use crate::model::{Shape, Start};
 use crate::optimise::OptimiserConfig;
-use crate::trajectory::{file_sha256, sha256};
 use crate::world::{COUNT_MAX, TaskKind};
 
 /// A recipe as it is written.

@@ -5,8 +5,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use retort_transcript::{Dialect, Segment, Source};
 
-use crate::collect::index_world;
 use crate::dataset::{self, Sequence};
+use crate::environment::index_world;
 use crate::model::Shape;
 use crate::teach::{Drill, DrillSource};
 use crate::tokenizer::{Encoder, Vocabulary, train_tokenizer};

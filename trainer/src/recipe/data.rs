@@ -7,7 +7,8 @@ use anyhow::{Result, ensure};
 use retort_transcript::{Dialect, Transcript};
 use serde::{Deserialize, Serialize};
 
-use crate::trajectory::{drawn, file_sha256, read_in};
+use crate::hash::{file_sha256, is_drawn};
+use crate::trajectory::read_in;
 
 /// A file of trajectories.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,7 +58,7 @@ impl DataConfig {
         let mut split = Split::default();
         for row in read_in(&self.trajectories, dialect)? {
             // By its id, so that a row stays on its side when others come.
-            let is_held_out = f64::from(drawn(&row.id)) < share * f64::from(u32::MAX);
+            let is_held_out = is_drawn(&row.id, share);
             let side = if is_held_out { &mut split.held_out } else { &mut split.train };
             side.push(row.transcript);
         }

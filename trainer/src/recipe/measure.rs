@@ -14,9 +14,10 @@ use retort_transcript::Dialect;
 use serde::{Deserialize, Serialize};
 
 use super::Recipe;
-use crate::collect::{self, index_world};
+use crate::collect;
 use crate::durable::replace_text;
-use crate::score::Exam;
+use crate::environment::{Environment, index_world};
+use crate::score::ask;
 use crate::teach::first_search_missed;
 use crate::world::{self, Domain, Style, TaskKind, World, WorldConfig};
 
@@ -138,10 +139,10 @@ fn answer(
     let sandbox = Sandbox::open(&SandboxOptions::default())?;
     let asked = |task: &world::Task| serde_json::from_value(serde_json::to_value(task)?);
     let tasks = world.test.iter().map(asked).collect::<Result<Vec<Task>, _>>()?;
-    let exam = Exam { tasks: &tasks, retriever: &corpus, sandbox: &sandbox, dialect };
+    let environment = Environment { dialect, sandbox: &sandbox, retriever: &corpus };
     let mut planned = world.test.iter();
     let Report { summary, lines, after_miss: (right, missed) } = report;
-    exam.put(file, "measuring", &mut |task, run, score| {
+    ask(&environment, &tasks, file, "measuring", &mut |task, run, score| {
         summary.add(task, run, score);
         let plan = planned.next().filter(|task| task.kind != TaskKind::Absent);
         let plan = plan.and_then(|task| task.plan.as_ref());

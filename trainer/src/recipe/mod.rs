@@ -27,13 +27,14 @@ use crate::cuda::Device;
 use crate::durable::hold;
 use crate::finetune::{self, FinetuneRecipe};
 use crate::gguf::{self, Labels, Weights};
+use crate::hash::file_sha256;
 use crate::model::{Model, Start};
 use crate::optimise::OptimiserConfig;
 use crate::paper::{self, PaperRecipe};
 use crate::teach::Drill;
 use crate::tokenizer::{MESSAGE_END, Vocabulary};
 use crate::train::{Console, TrainConfig, TrainData, train};
-use crate::trajectory::{Journal, Manifest, file_sha256, manifest_path, versioned};
+use crate::trajectory::{Journal, Manifest, manifest_path, versioned};
 use crate::world::Style;
 
 /// Run a recipe: collect trajectories, train, export, measure.

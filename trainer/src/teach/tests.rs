@@ -8,7 +8,8 @@ use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::{Action, Dialect, Segment, Step};
 
 use super::*;
-use crate::collect::{Classroom, Lesson, Tallies, index_world};
+use crate::collect::{Classroom, Lesson, Tallies};
+use crate::environment::{Environment, index_world};
 use crate::world::{
     Domain, Finish, NOT_IN_CORPUS, Need, Order, Plan, Relation, Style, Subject, Task, TaskKind,
     World, WorldConfig, generate, reads,
@@ -50,10 +51,9 @@ impl School {
     }
 
     fn lesson(&self, task: &Task, slips: Slips) -> Lesson {
-        let (dialect, sandbox, corpus) = (&self.dialect, &self.sandbox, &self.corpus);
-        Classroom { dialect, sandbox, corpus, manner: Manner::default() }
-            .teach(task, 3, slips)
-            .unwrap()
+        let (dialect, sandbox) = (&self.dialect, &self.sandbox);
+        let environment = Environment { dialect, sandbox, retriever: &self.corpus };
+        Classroom { environment, manner: Manner::default() }.teach(task, 3, slips).unwrap()
     }
 
     fn tallies(&self, rate: f64) -> Tallies {
@@ -317,7 +317,7 @@ fn drills_over_searches_ask_for_pages_shown_and_for_pages_only_named() {
     let dialect = dialect();
     let world = training(9, Domain::Plant, Style::Full);
     let dir = tempfile::tempdir().unwrap();
-    let corpus = crate::collect::index_world(&world, dir.path()).unwrap();
+    let corpus = index_world(&world, dir.path()).unwrap();
     let source = DrillSource::new(&world, &dialect).searching(&corpus);
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let mut only_named = 0;

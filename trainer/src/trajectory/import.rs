@@ -10,9 +10,10 @@ use retort::eval::score;
 use retort_transcript::Dialect;
 use serde_json::{Map, Value, json};
 
-use super::manifest::{Manifest, file_sha256, manifest_path, refuse_manifest, refuse_same};
+use super::manifest::{Manifest, manifest_path, refuse_manifest, refuse_same};
 use super::published::{from_published, to_published};
 use super::read::{read_rows, read_trajectories, write_rows};
+use crate::hash::file_sha256;
 
 /// Read trajectories in the published format (rows with log_data).
 #[derive(Debug, Args)]

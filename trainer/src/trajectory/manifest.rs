@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use crate::durable::replace_text;
 use crate::remote::Spent;
@@ -190,44 +189,6 @@ pub fn refuse_manifest(out: &Path, stage: &str) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// A number that follows from an id alone, evenly over all there are.
-#[must_use]
-pub fn drawn(id: &str) -> u32 {
-    let hash = sha256(id.as_bytes());
-    hash.get(..8).and_then(|first| u32::from_str_radix(first, 16).ok()).unwrap_or(0)
-}
-
-/// SHA-256, lower-case hexadecimal.
-#[must_use]
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// SHA-256 of a file, lower-case hexadecimal.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn file_sha256(path: &Path) -> Result<String> {
-    let mut file =
-        fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let mut hasher = Sha256::new();
-    std::io::copy(&mut file, &mut HashWriter(&mut hasher))?;
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-struct HashWriter<'a>(&'a mut Sha256);
-
-impl std::io::Write for HashWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

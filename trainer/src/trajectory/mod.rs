@@ -15,10 +15,7 @@ mod trl;
 
 pub use import::{ExportArgs, ImportArgs, export, import};
 pub use journal::{Journal, Keyed};
-pub use manifest::{
-    MANIFEST_FORMAT, Manifest, drawn, file_sha256, manifest_path, refuse_manifest, refuse_same,
-    sha256,
-};
+pub use manifest::{MANIFEST_FORMAT, Manifest, manifest_path, refuse_manifest, refuse_same};
 pub use merge::{MergeArgs, merge, merge_files};
 pub use published::{PublishedError, from_published, to_published};
 pub use read::{

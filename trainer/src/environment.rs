@@ -1,0 +1,85 @@
+//! Where an agent acts: the runtime's own loop with its sandbox, before a corpus.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use retort::agent::{Agent, Clock, Retriever, Run, Settings, SystemClock, Toolbox};
+use retort::cancel::Cancel;
+use retort::corpus::{Corpus, IngestOptions, ingest};
+use retort::engine::Engine;
+use retort::sandbox::Sandbox;
+use retort_transcript::Dialect;
+use serde_json::json;
+
+use crate::world::World;
+
+/// Wall time of one run: a server may be waited for long, and a slow board takes its time. Steps,
+/// tokens and fuel end a run.
+const WALL_MAX: Duration = Duration::from_secs(4 * 3600);
+/// 2026-01-01T00:00:00Z: what an agent's Python does must not depend on when.
+const UNIX_SECONDS: i64 = 1_767_225_600;
+
+/// What an agent meets.
+#[derive(Clone, Copy)]
+pub struct Environment<'a> {
+    /// The words that it reads and writes.
+    pub dialect: &'a Dialect,
+    /// Runs its actions.
+    pub sandbox: &'a Sandbox,
+    /// Is searched.
+    pub retriever: &'a dyn Retriever,
+}
+
+impl Environment<'_> {
+    /// The way of the agent that `engine` speaks for, from a question to its end.
+    pub fn run(&self, engine: &mut dyn Engine, question: &str, settings: Settings) -> Run {
+        let mut settings = settings;
+        settings.budgets.wall_max = WALL_MAX;
+        let mut agent = Agent {
+            engine,
+            sandbox: self.sandbox,
+            retriever: self.retriever,
+            toolbox: &Toolbox::default(),
+            dialect: self.dialect,
+            clock: &FixedDate(SystemClock::default()),
+            settings,
+            cancel: Cancel::default(),
+        };
+        agent.run(question, &mut ())
+    }
+}
+
+/// Writes the documents of `world` below `dir` and indexes them.
+///
+/// # Errors
+/// When they cannot be written or indexed.
+pub fn index_world(world: &World, dir: &Path) -> Result<Corpus> {
+    let lines: Vec<String> = world
+        .documents
+        .iter()
+        .map(|document| {
+            let (id, title, text) = (&document.id, &document.title, &document.text);
+            json!({"id": id, "title": title, "text": text}).to_string() + "\n"
+        })
+        .collect();
+    let file = dir.join("corpus.jsonl");
+    fs::write(&file, lines.concat())?;
+    let folder = dir.join("corpus");
+    ingest(&folder, &[file], &IngestOptions::default(), &mut ())?;
+    Ok(Corpus::open(&folder)?)
+}
+
+/// The machine's clock with a fixed date.
+struct FixedDate(SystemClock);
+
+impl Clock for FixedDate {
+    fn now(&self) -> Duration {
+        self.0.now()
+    }
+
+    fn unix_seconds(&self) -> i64 {
+        UNIX_SECONDS
+    }
+}
