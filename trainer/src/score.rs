@@ -1,12 +1,14 @@
 //! Questions put to a student through the runtime's own loop, greedily, as `retort eval --samples 1`
 //! does.
 
-use anyhow::{Result, bail};
+use std::fmt::Write as _;
+
+use anyhow::{Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use retort::agent::{Run, Settings, Status};
 use retort::cancel::Cancel;
 use retort::engine::{ModelFile, WorkerEngine, WorkerSettings};
-use retort::eval::{Score, Task};
+use retort::eval::{Score, Summary, Task};
 
 use crate::environment::Environment;
 
@@ -37,4 +39,32 @@ pub fn ask(
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+/// What a model answered before and after its weights were rounded, each under its type's name, as
+/// a table by kind of question.
+///
+/// # Errors
+/// When it answers exactly more than `drop_max` points of a hundred less, with both figures.
+pub fn compare(
+    (before, whole): (&str, &Summary),
+    (after, rounded): (&str, &Summary),
+    drop_max: f64,
+) -> Result<String> {
+    let [first, second] = [whole, rounded].map(|own| 100.0 * own.all.exact_match());
+    // 55 minus 53 of 100 is a little more than 2 in binary.
+    ensure!(
+        first - second <= drop_max + 1e-9,
+        "{before} answers {first:.1} % of {} questions exactly, {after} {second:.1} %: more than \
+         {drop_max} points less. Nothing was written",
+        whole.all.tasks()
+    );
+    let mut table = format!("| exact match | {before} | {after} |\n|---|---|---|\n");
+    let kinds = whole.by_kind.iter().zip(rounded.by_kind.values());
+    let kinds = kinds.map(|((kind, before), after)| (kind.as_str(), before, after));
+    for (kind, before, after) in kinds.chain([("all", &whole.all, &rounded.all)]) {
+        let [before, after] = [before, after].map(|own| 100.0 * own.exact_match());
+        writeln!(table, "| {kind} | {before:.1} % | {after:.1} % |")?;
+    }
+    Ok(table)
 }

@@ -136,3 +136,41 @@ fn a_recipe_makes_a_student_and_is_not_repeated() {
     run();
     assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), measured);
 }
+
+/// Rounding to four bits without training for it costs the small student a few answers of sixty.
+#[test]
+fn a_student_that_rounding_costs_too_much_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = folder.path().join("recipe.toml");
+    let small = std::fs::read_to_string(root().join("trainer/recipes/small.toml")).unwrap();
+    let start = std::fs::canonicalize(root().join("models/small.gguf")).unwrap();
+    let run = |drop_max: &str| {
+        let text = [
+            ("tokens_budget = 9_000_000", "tokens_budget = 1000\nlearning_rate = 1e-9"),
+            ("drills = 12_000", &format!("drills = 10\nweights = \"Q4_0\"\nstart = {start:?}")),
+            ("worlds = 40", "worlds = 1"),
+            ("tasks = 350", "tasks = 10"),
+            ("drop_max = 2.0", drop_max),
+            ("tasks = 200", "tasks = 60"),
+        ]
+        .iter()
+        .fold(small.clone(), |text, (from, to)| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        });
+        std::fs::write(&recipe, text).unwrap();
+        let arguments = ["run", "recipe.toml", "--out", "out"];
+        let mut command = Command::new(program("retort-train"));
+        command.args(arguments).env_remove("RUST_BACKTRACE").current_dir(folder.path());
+        command.output().unwrap()
+    };
+    let refused = run("drop_max = 0.0");
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && told.contains("measure.drop_max: take larger"), "{told}");
+    assert!(!folder.path().join("out/small.gguf").exists());
+    let made = run("drop_max = 50.0");
+    let told = String::from_utf8_lossy(&made.stderr).into_owned();
+    assert!(made.status.success() && told.contains("| exact match | F32 | Q4_0 |"), "{told}");
+    let out = folder.path().join("out");
+    assert!(out.join("small.gguf").exists() && out.join("small.toml").exists());
+}

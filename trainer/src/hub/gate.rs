@@ -1,7 +1,6 @@
 //! What a model scores before and after its weights are rounded: an agent may lose more by it than
 //! its perplexity says.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,7 +14,7 @@ use tempfile::TempPath;
 
 use crate::environment::Environment;
 use crate::gather::{CorpusConfig, cache_dir, open_corpus};
-use crate::score::ask;
+use crate::score::{ask, compare};
 
 /// What the model must still be able to do.
 #[derive(Debug, Args)]
@@ -74,29 +73,15 @@ impl Gate {
         (before, whole): (&str, &TempPath),
         (after, rounded): (&str, &TempPath),
     ) -> Result<String> {
-        let scores = [self.score(dialect, whole)?, self.score(dialect, rounded)?];
-        let [first, second] = [&scores[0], &scores[1]].map(|own| 100.0 * own.all.exact_match());
+        let [whole, rounded] = [self.score(dialect, whole)?, self.score(dialect, rounded)?];
         let questions = self.tasks.len();
         ensure!(
-            first > 0.0,
+            whole.all.exact_match() > 0.0,
             "{before} answers none of {questions} questions exactly: are they about --corpus, and is \
              --dialect the one it was trained in? Nothing was written"
         );
-        // 55 minus 53 of 100 is a little more than 2 in binary.
-        ensure!(
-            first - second <= self.drop_max + 1e-9,
-            "{before} answers {first:.1} % of {questions} questions exactly, {after} {second:.1} %: \
-             more than --drop-max {} points less. Nothing was written; take a larger --type, or \
-             --calibrate it",
-            self.drop_max
-        );
-        let mut table = format!("| exact match | {before} | {after} |\n|---|---|---|\n");
-        let kinds = scores[0].by_kind.iter().zip(scores[1].by_kind.values());
-        let kinds = kinds.map(|((kind, before), after)| (kind.as_str(), before, after));
-        for (kind, before, after) in kinds.chain([("all", &scores[0].all, &scores[1].all)]) {
-            let [before, after] = [before, after].map(|own| 100.0 * own.exact_match());
-            writeln!(table, "| {kind} | {before:.1} % | {after:.1} % |")?;
-        }
+        let table = compare((before, &whole), (after, &rounded), self.drop_max)
+            .context("--drop-max: take a larger --type, or --calibrate it")?;
         let name = self.path.file_name().unwrap_or_default().display();
         Ok(format!("{table}\n{questions} questions of `{name}`, answered greedily.\n"))
     }

@@ -5,24 +5,29 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use retort::engine::ModelFile;
 use retort::eval::{Summary, Task};
 use retort::profile::Manifest;
 use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::Dialect;
 use serde::{Deserialize, Serialize};
+use tempfile::TempPath;
 
 use super::Recipe;
 use crate::collect;
-use crate::durable::replace_text;
+use crate::durable::{beside, keep_file, replace_text};
 use crate::environment::{Environment, index_world};
-use crate::score::ask;
+use crate::gguf::Weights;
+use crate::score::{ask, compare};
 use crate::teach::first_search_missed;
 use crate::world::{self, Domain, Style, TaskKind, World, WorldConfig};
 
+/// What a student with rounded weights is compared with.
+const WHOLE: Weights = Weights::F32;
+
 /// What to measure on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MeasureConfig {
     /// Seed of a world that no training world has.
@@ -37,6 +42,9 @@ pub struct MeasureConfig {
     /// What the worlds are about, one for each.
     #[serde(default = "collect::gazetteer")]
     pub domains: Vec<Domain>,
+    /// How much less the student may answer exactly, in points of a hundred, once its weights are
+    /// rounded: one that loses more is not written. Without it, that is not asked.
+    pub drop_max: Option<f64>,
 }
 
 /// How far a recipe's student has come.
@@ -75,6 +83,9 @@ pub fn progress(recipe: &Recipe, gguf: &Path) -> Result<Progress> {
 /// Those of the world.
 pub fn check(recipe: &Recipe) -> Result<()> {
     let Some(config) = &recipe.measure else { return Ok(()) };
+    if let Some(drop_max) = config.drop_max {
+        ensure!(drop_max >= 0.0, "measure.drop_max is {drop_max}; expected 0 or more points");
+    }
     config.domains.iter().try_for_each(|domain| drawn(config, *domain).map(drop)).context("measure")
 }
 
@@ -85,26 +96,73 @@ fn drawn(config: &MeasureConfig, domain: Domain) -> Result<World> {
     })?)
 }
 
+/// Writes the student at `gguf` by `write`, which gets a file and the type of its weights, and
+/// measures it, before and after its weights are rounded where the recipe wants that.
+///
+/// # Errors
+/// When the file cannot be written, the student is refused or loses too much by rounding.
+pub fn export(
+    recipe: &Recipe,
+    dialect: &Dialect,
+    gguf: &Path,
+    write: &dyn Fn(&Path, Weights) -> Result<()>,
+) -> Result<()> {
+    let made = |weights| -> Result<TempPath> {
+        let file = beside(gguf).with_context(|| unwritable(gguf))?.into_temp_path();
+        write(&file, weights)?;
+        Ok(file)
+    };
+    let rounded = made(recipe.weights)?;
+    let report = answered(recipe, dialect, &rounded, "measuring")?;
+    let drop_max = recipe.measure.as_ref().and_then(|config| config.drop_max);
+    if let Some(drop_max) = drop_max {
+        let whole = answered(recipe, dialect, &made(WHOLE)?, "measuring unrounded")?;
+        let (before, after) = (format!("{WHOLE:?}"), format!("{:?}", recipe.weights));
+        let table = compare((&before, &whole.summary), (&after, &report.summary), drop_max)
+            .context(
+                "measure.drop_max: take larger `weights`; the checkpoint stays, so that is quick",
+            )?;
+        eprint!("{table}");
+    }
+    keep_file(rounded, gguf).with_context(|| unwritable(gguf))?;
+    told(recipe, gguf, report)
+}
+
 /// Measures the student at `gguf`, and writes its manifest and one line for each question.
 ///
 /// # Errors
 /// When the student is refused or its worker fails, or a file cannot be written.
 pub fn measure(recipe: &Recipe, dialect: &Dialect, gguf: &Path) -> Result<()> {
-    let file = ModelFile::open(gguf)?;
-    let path = gguf.with_extension("toml");
+    told(recipe, gguf, answered(recipe, dialect, gguf, "measuring")?)
+}
+
+/// What the student at `gguf` answers to all that the recipe asks.
+fn answered(
+    recipe: &Recipe,
+    dialect: &Dialect,
+    gguf: &Path,
+    doing: &'static str,
+) -> Result<Report> {
+    let mut report = Report::default();
+    if let Some(config) = &recipe.measure {
+        for domain in &config.domains {
+            answer(config, *domain, dialect, ModelFile::open(gguf)?, doing, &mut report)?;
+        }
+    }
+    Ok(report)
+}
+
+/// Writes the manifest of the student at `gguf`, and a line for each question.
+fn told(recipe: &Recipe, gguf: &Path, report: Report) -> Result<()> {
     let mut manifest = Manifest {
         name: Some(recipe.name.clone()),
-        sha256: Some(file.sha256.clone()),
+        sha256: Some(ModelFile::open(gguf)?.sha256),
         license: Some(recipe.license.clone()),
         dialect: Some(recipe.dialect.clone()),
         recipe_sha256: Some(recipe.key()?),
         ..Manifest::default()
     };
-    if let Some(config) = &recipe.measure {
-        let mut report = Report::default();
-        for domain in &config.domains {
-            answer(config, *domain, dialect, ModelFile::open(gguf)?, &mut report)?;
-        }
+    if recipe.measure.is_some() {
         let Report { summary, lines, after_miss: (right, missed) } = report;
         eprint!("{summary}");
         eprintln!("{right} of {missed} right after a first search that missed");
@@ -112,7 +170,7 @@ pub fn measure(recipe: &Recipe, dialect: &Dialect, gguf: &Path) -> Result<()> {
         write(&rows, &(lines + &summary.json().to_string() + "\n"))?;
         manifest.exact_match = shares(&summary);
     }
-    write(&path, &toml::to_string(&manifest)?)
+    write(&gguf.with_extension("toml"), &toml::to_string(&manifest)?)
 }
 
 /// How the student did.
@@ -131,6 +189,7 @@ fn answer(
     domain: Domain,
     dialect: &Dialect,
     file: ModelFile,
+    doing: &'static str,
     report: &mut Report,
 ) -> Result<()> {
     let world = drawn(config, domain)?;
@@ -142,7 +201,7 @@ fn answer(
     let environment = Environment { dialect, sandbox: &sandbox, retriever: &corpus };
     let mut planned = world.test.iter();
     let Report { summary, lines, after_miss: (right, missed) } = report;
-    ask(&environment, &tasks, file, "measuring", &mut |task, run, score| {
+    ask(&environment, &tasks, file, doing, &mut |task, run, score| {
         summary.add(task, run, score);
         let plan = planned.next().filter(|task| task.kind != TaskKind::Absent);
         let plan = plan.and_then(|task| task.plan.as_ref());
@@ -165,5 +224,9 @@ fn shares(summary: &Summary) -> BTreeMap<String, f64> {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    replace_text(path, text).with_context(|| format!("{} cannot be written", path.display()))
+    replace_text(path, text).with_context(|| unwritable(path))
+}
+
+fn unwritable(path: &Path) -> String {
+    format!("{} cannot be written", path.display())
 }

@@ -118,8 +118,9 @@ fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
     let mut console = Console::new(Some(&dir.join("metrics.jsonl")))?;
     let model = train(&config, model, &lessons.data(recipe, &vocabulary)?, &mut console)?;
     let labels = Labels::of(recipe.name.clone(), Some(recipe.license.clone()), Some(&dialect));
-    gguf::export(&path, &model, &vocabulary, &labels, recipe.weights)?;
-    measure::measure(recipe, &dialect, &path)?;
+    measure::export(recipe, &dialect, &path, &|file, weights| {
+        Ok(gguf::export(file, &model, &vocabulary, &labels, weights)?)
+    })?;
     Ok(path)
 }
 
