@@ -72,9 +72,8 @@ impl Progress for Console {
         let tokens_per_second = self.speed(report);
         self.bar.set_length(report.tokens_budget);
         self.bar.set_position(report.tokens.min(report.tokens_budget));
-        let loss = report.loss;
-        let exactness = &self.exactness;
-        self.bar.set_message(format!("loss {loss:.3} {tokens_per_second:.0} tokens/s {exactness}"));
+        let (loss, exactness) = (shown(report.loss), &self.exactness);
+        self.bar.set_message(format!("loss {loss} {tokens_per_second:.0} tokens/s {exactness}"));
         if report.step.is_multiple_of(STEPS_PER_LINE) {
             self.write(&Line { report, tokens_per_second, evaluation: None });
         }
@@ -84,26 +83,34 @@ impl Progress for Console {
     fn evaluated(&mut self, report: &StepReport, exactness: &Exactness) {
         let tokens_per_second = self.speed(report);
         let turns: Vec<String> = exactness.turns.iter().map(|part| format!("{part:.2}")).collect();
-        self.exactness = format!("exact {:.3}", exactness.full);
+        let judged = exactness.sequences > 0;
+        let held_out = match judged {
+            true => {
+                self.exactness = format!("exact {:.3}", exactness.full);
+                let (loss, turns) = (shown(exactness.loss), turns.join(" "));
+                format!("held out {loss}  exact {:.3}  turns {turns}", exactness.full)
+            }
+            false => "nothing held out".to_owned(),
+        };
         // A hidden bar prints nothing, and a log of a long run should show its evaluations.
-        let line = format!(
-            "{:>9} tokens  loss {:.3}  held out {:.3}  exact {:.3}  turns {}  {:.0} tokens/s",
-            report.tokens,
-            report.loss,
-            exactness.loss,
-            exactness.full,
-            turns.join(" "),
-            tokens_per_second
-        );
+        let (tokens, loss) = (report.tokens, shown(report.loss));
+        let line =
+            format!("{tokens:>9} tokens  loss {loss}  {held_out}  {tokens_per_second:.0} tokens/s");
         self.bar.suspend(|| {
             // Nothing can be done when standard error is closed.
             let _ = writeln!(io::stderr(), "{line}");
         });
-        self.write(&Line { report, tokens_per_second, evaluation: Some(exactness) });
+        let evaluation = judged.then_some(exactness);
+        self.write(&Line { report, tokens_per_second, evaluation });
         if report.tokens >= report.tokens_budget {
             self.bar.finish();
         }
     }
+}
+
+/// A loss; the small ones of a student that has learnt nearly everything too.
+fn shown(loss: f64) -> String {
+    if loss < 0.01 { format!("{loss:.1e}") } else { format!("{loss:.3}") }
 }
 
 #[cfg(test)]
@@ -127,12 +134,16 @@ mod tests {
         assert!(console.step(&report).is_continue());
         report.step = 11;
         assert!(console.step(&report).is_continue());
-        console.evaluated(&report, &Exactness { full: 0.25, ..Exactness::default() });
+        let judged = Exactness { sequences: 4, full: 0.25, ..Exactness::default() };
+        console.evaluated(&report, &judged);
+        console.evaluated(&report, &Exactness::default());
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(lines.len(), 2);
+        assert_eq!(lines.len(), 3);
         assert_eq!(lines[0]["loss"], 1.5);
         assert_eq!(lines[1]["evaluation"]["full"], 0.25);
+        assert!(lines[2]["evaluation"].is_null(), "nothing was held out");
+        assert_eq!(["4.3e-4", "0.250"], [0.000_43, 0.25].map(shown));
     }
 }
