@@ -298,6 +298,17 @@ fn a_question_is_answered_through_an_adapter() {
     let alone = ["--adapter", adapter.to_str().unwrap(), "--adapter-only", "--dialect", "retort"];
     import(&fixture("qwen2"), "F32", &base, &[]);
     import(&fixture("qwen2"), "F32", &skill, &alone);
+    let folder = home.path().join("named").join("");
+    import(&fixture("qwen2"), "F32", &folder, &[&alone[..], &["--name", "skill"]].concat());
+    let named = |end: &str| {
+        let found = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        found.into_iter().find(|path| path.to_string_lossy().ends_with(end)).unwrap()
+    };
+    let card = std::fs::read_to_string(named("-F32-LoRA.md")).unwrap();
+    let use_it = format!("--adapter {}", named("-LoRA.gguf").file_name().unwrap().display());
+    for expected in ["base_model_relation: \"adapter\"", "| adapter | qwen2-patterns |", &use_it] {
+        assert!(card.contains(expected), "{expected}: {card}");
+    }
     let ask = |further: &[&str], adapter: &str| {
         let first =
             ["ask", "Who?", "--json", "--corpus", "demo", "--samples", "1", "--steps-max", "1"];

@@ -45,12 +45,23 @@ fn is_number(text: &str, rest: impl Fn(&str) -> bool) -> bool {
     number.parse::<f64>().is_ok() && rest(behind)
 }
 
+/// Where an adapter's updates are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Merged {
+    /// In the weights of the base.
+    Yes,
+    /// In a file of their own.
+    No,
+}
+
 /// What a model card says.
 pub(super) struct Card<'a> {
     pub labels: &'a Labels,
     pub checkpoint: &'a Checkpoint,
-    /// Names of the base and of the adapter.
-    pub from: (&'a str, Option<&'a str>),
+    /// Name of the base.
+    pub base: &'a str,
+    /// Name of the adapter, and whether the base has it merged or it stands alone.
+    pub adapter: Option<(&'a str, Merged)>,
     pub kind: &'a str,
     /// How the weights were rounded, if there is something to say.
     pub calibrated: &'a str,
@@ -66,7 +77,8 @@ impl Card<'_> {
     pub fn text(&self) -> String {
         let Labels { name, license, dialect, dialect_hash, .. } = self.labels;
         let shape = &self.checkpoint.shape;
-        let (base, adapter) = self.from;
+        let (base, adapter) = (self.base, self.adapter);
+        let is_alone = adapter.is_some_and(|(_, merged)| merged == Merged::No);
         let mut header = String::from("---\n");
         let mut text = format!("# {name}\n\n| | |\n|---|---|\n");
         let mut pair = |key: &str, said: &str, value: &str| {
@@ -79,11 +91,14 @@ impl Card<'_> {
             pair("license", "licence", &license.to_lowercase());
         }
         pair("base_model", "base", base);
-        if let Some(adapter) = adapter {
-            pair("", "adapter, merged", adapter);
+        match adapter {
+            Some((name, Merged::Yes)) => pair("", "adapter, merged", name),
+            Some((name, Merged::No)) => pair("", "adapter", name),
+            None => {}
         }
         let (architecture, size) = (shape.architecture.name(), size_label(shape));
-        pair("", "architecture", &format!("{architecture}, {size} parameters"));
+        let of_base = if is_alone { " of the base" } else { "" };
+        pair("", "architecture", &format!("{architecture}, {size} parameters{of_base}"));
         pair("", "context", &format!("{} tokens", shape.context_tokens));
         let calibrated = self.calibrated;
         let comma = if calibrated.is_empty() { "" } else { ", " };
@@ -93,10 +108,15 @@ impl Card<'_> {
         }
         let (file, bytes, sha256) = (self.file, self.bytes, self.sha256);
         pair("", "file", &format!("`{file}`, {bytes} bytes, SHA-256 `{sha256}`"));
+        if is_alone {
+            pair("base_model_relation", "kind", "adapter");
+        }
         header += "library_name: gguf\ntags: [\"retort\", \"agent\"]\n---\n";
         let figures = self.figures.map(|table| format!("\n## Figures\n\n{table}"));
         let figures = figures.unwrap_or_else(|| "\nIt was not measured.\n".to_owned());
-        let used = format!("\n## Use\n\n```\nretort ask \"...\" --model {file}\n```\n");
+        let files =
+            if is_alone { format!("{base}.gguf --adapter {file}") } else { file.to_owned() };
+        let used = format!("\n## Use\n\n```\nretort ask \"...\" --model {files}\n```\n");
         header + &text + &figures + &used
     }
 }

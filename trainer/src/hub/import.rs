@@ -12,12 +12,13 @@ use retort_transcript::Dialect;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::calibrate::Calibration;
-use super::card::{Card, file_name, size_label};
+use super::card::{Card, Merged, file_name, size_label};
 use super::gate::{Gate, GateArgs};
 use super::write::write;
 use super::{Checkpoint, write_adapter};
 use crate::durable::{beside, folder_of, keep_file, replace_text};
 use crate::gguf::{Labels, Weights};
+use crate::hash::file_sha256;
 
 /// The first four are written here, the others by llama.cpp.
 const TYPES: [&str; 8] = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K"];
@@ -38,7 +39,7 @@ pub struct ImportModelArgs {
     /// Write the adapter by itself, for `retort ask --adapter`; --type is then F32 or F16.
     #[arg(long, requires = "adapter", conflicts_with_all = ["calibrate", "gate"])]
     adapter_only: bool,
-    /// The file to write. In a folder (`DIR/`) it is named as GGUF files are, with the card of a model
+    /// The file to write. In a folder (`DIR/`) it is named as GGUF files are, with its card
     /// beside it.
     #[arg(long, value_name = "FILE|DIR")]
     out: PathBuf,
@@ -111,7 +112,15 @@ impl<'a> Import<'a> {
         let Some(weights) = weights else {
             bail!("--type {}: an adapter is F32 or F16", self.kind);
         };
-        write_adapter(&self.checkpoint, adapter, &self.out.path, &self.labels, weights)
+        let path = &self.out.path;
+        write_adapter(&self.checkpoint, adapter, path, &self.labels, weights)?;
+        match &self.out.card {
+            Some(card) => {
+                let bytes = fs::metadata(path).with_context(|| self.refused())?.len();
+                self.write_card(card, (&file_sha256(path)?, bytes), Merged::No, "", None)
+            }
+            None => Ok(()),
+        }
     }
 
     fn write_model(&self) -> Result<()> {
@@ -136,7 +145,10 @@ impl<'a> Import<'a> {
         })?;
         keep_file(rounded, &self.out.path).with_context(|| self.refused())?;
         match &self.out.card {
-            Some(card) => self.write_card(card, &file, &calibration.said, figures.as_deref()),
+            Some(card) => {
+                let file = (file.sha256.as_str(), file.bytes);
+                self.write_card(card, file, Merged::Yes, &calibration.said, figures.as_deref())
+            }
             None => Ok(()),
         }
     }
@@ -186,7 +198,8 @@ impl<'a> Import<'a> {
     fn write_card(
         &self,
         path: &Path,
-        file: &ModelFile,
+        (sha256, bytes): (&str, u64),
+        merged: Merged,
         calibrated: &str,
         figures: Option<&str>,
     ) -> Result<()> {
@@ -194,12 +207,13 @@ impl<'a> Import<'a> {
         let card = Card {
             labels: &self.labels,
             checkpoint: &self.checkpoint,
-            from: (&last_part(&self.args.checkpoint), adapter.as_deref()),
+            base: &last_part(&self.args.checkpoint),
+            adapter: adapter.as_deref().map(|name| (name, merged)),
             kind: &self.kind,
             calibrated,
             file: &last_part(&self.out.path),
-            sha256: &file.sha256,
-            bytes: file.bytes,
+            sha256,
+            bytes,
             figures,
         };
         let written = replace_text(path, &card.text());
