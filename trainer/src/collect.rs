@@ -57,6 +57,11 @@ pub struct CollectConfig {
 }
 
 impl CollectConfig {
+    /// What decides the trajectories: threads do not. Keys of students hold their usual number.
+    pub(crate) fn made_by(&self) -> Self {
+        Self { threads: 2, ..self.clone() }
+    }
+
     /// The shares of every kind among the training tasks.
     pub(crate) fn train_shares(&self) -> Vec<(TaskKind, usize)> {
         let usual = TaskKind::shares(self.style).iter();
@@ -295,6 +300,7 @@ impl Classroom<'_> {
         let mut engine = TeacherEngine::new(plan, dialect, self.manner, slips);
         let settings = Settings { passages_per_search: passages, ..Settings::default() };
         let run = self.environment.run(&mut engine, &task.question, settings);
+        let run = run.with_context(|| task.id.clone())?;
         let is_right = run.status == Status::Answered
             && !run.forced
             && run.answer.as_deref() == Some(task.answer.as_str());

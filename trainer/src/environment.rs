@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
-use retort::agent::{Agent, Clock, Retriever, Run, Settings, SystemClock, Toolbox};
+use anyhow::{Result, bail};
+use retort::agent::{Agent, Clock, Retriever, Run, Settings, Status, SystemClock, Toolbox};
 use retort::cancel::Cancel;
 use retort::corpus::{Corpus, IngestOptions, ingest};
 use retort::engine::Engine;
@@ -34,7 +34,11 @@ pub struct Environment<'a> {
 
 impl Environment<'_> {
     /// The way of the agent that `engine` speaks for, from a question to its end.
-    pub fn run(&self, engine: &mut dyn Engine, question: &str, settings: Settings) -> Run {
+    ///
+    /// # Errors
+    /// When the run ended for another reason than what the agent wrote: the engine failed, or the
+    /// machine has no room.
+    pub fn run(&self, engine: &mut dyn Engine, question: &str, settings: Settings) -> Result<Run> {
         let mut settings = settings;
         settings.budgets.wall_max = WALL_MAX;
         let mut agent = Agent {
@@ -47,7 +51,11 @@ impl Environment<'_> {
             settings,
             cancel: Cancel::default(),
         };
-        agent.run(question, &mut ())
+        let run = agent.run(question, &mut ());
+        match &run.status {
+            Status::ModelError { reason } | Status::Overloaded { reason } => bail!("{reason}"),
+            _ => Ok(run),
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 
 use std::fmt::Write as _;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use retort::agent::{Run, Settings, Status};
+use retort::agent::{Run, Settings};
 use retort::cancel::Cancel;
 use retort::engine::{ModelFile, WorkerEngine, WorkerSettings};
 use retort::eval::{Score, Summary, Task};
@@ -31,9 +31,7 @@ pub fn ask(
     let bar = ProgressBar::new(tasks.len() as u64).with_style(style).with_message(doing);
     for task in tasks {
         let run = environment.run(&mut engine, &task.question, Settings::default());
-        if let Status::ModelError { reason } | Status::Overloaded { reason } = &run.status {
-            bail!("{}: {reason}", task.question);
-        }
+        let run = run.with_context(|| task.question.clone())?;
         each(task, &run, task.score(&run));
         bar.inc(1);
     }

@@ -57,8 +57,10 @@ pub struct FinetuneRecipe {
     pub adapter: Option<PathBuf>,
 }
 
-/// More parts or tokens of a step than any machine takes.
-const COUNT_MAX: usize = 1 << 30;
+/// More parts of a step than any machine has threads.
+const SHARDS_MAX: usize = 1 << 10;
+/// More tokens of a step than any machine takes.
+const TOKENS_MAX: usize = 1 << 30;
 
 fn epochs() -> f64 {
     f64::from(method::EPOCHS)
@@ -101,12 +103,14 @@ impl FinetuneRecipe {
         }
         let decay = recipe.weight_decay;
         ensure!((0.0..1.0).contains(&decay), "weight_decay is {decay}, expected 0 to below 1");
-        for (key, value) in [("shards", recipe.shards), ("tokens_per_step", recipe.tokens_per_step)]
-        {
-            let fits = (1..=COUNT_MAX).contains(&value);
-            ensure!(fits, "{key} is {value}, expected 1 to {COUNT_MAX}");
+        for (key, value, range) in [
+            ("shards", recipe.shards, 1..=SHARDS_MAX),
+            ("tokens_per_step", recipe.tokens_per_step, 1..=TOKENS_MAX),
+            ("context_tokens", recipe.context_tokens, 2..=TOKENS_MAX),
+        ] {
+            let (least, most) = (range.start(), range.end());
+            ensure!(range.contains(&value), "{key} is {value}, expected {least} to {most}");
         }
-        ensure!(recipe.context_tokens > 1, "context_tokens is {}", recipe.context_tokens);
         let both = recipe.lora.is_some() && recipe.adapter.is_some();
         ensure!(!both, "lora and adapter: name one; an adapter brings its own ranks");
         Ok(recipe)

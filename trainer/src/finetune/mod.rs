@@ -37,8 +37,8 @@ const EVALUATIONS: u64 = 20;
 pub fn run(recipe: &FinetuneRecipe, out: &Path, device: Device) -> Result<()> {
     fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
     let _held = hold(out)?;
-    let (model, lora) = model(recipe)?;
     let data = data(recipe)?;
+    let (model, lora) = model(recipe)?;
     let manifest = manifest(recipe, &data)?;
     let mut console = Console::new(Some(&out.join("metrics.jsonl")))?;
     let config = train_config(recipe, &data, out, device);

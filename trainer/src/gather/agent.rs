@@ -1,7 +1,7 @@
 //! One task, as a teacher does it.
 
-use anyhow::{Result, bail};
-use retort::agent::{Budgets, Retriever, Run, Settings, Status};
+use anyhow::Result;
+use retort::agent::{Budgets, Retriever, Run, Settings};
 use retort::engine::{Engine, Sampling};
 use retort::sandbox::Sandbox;
 use retort_transcript::{Dialect, Transcript};
@@ -93,9 +93,7 @@ impl<'a> Lesson<'a> {
             self.walk(engine, task, prefix.clone(), &mut walked)
         })?;
         spent.add(&counted.unwrap_or(walked));
-        if let Status::ModelError { reason } | Status::Overloaded { reason } = &run.status {
-            bail!("{reason}");
-        }
+        let run = run?;
         let row = self.row(task, run.transcript, spent);
         Ok(Trajectory {
             generated: run.answer,
@@ -112,7 +110,7 @@ impl<'a> Lesson<'a> {
         task: &GatherTask,
         prefix: Option<String>,
         spent: &mut Spent,
-    ) -> Run {
+    ) -> Result<Run> {
         let mut walk = Walk::new(engine, prefix);
         let environment =
             Environment { dialect: &self.acting, sandbox: self.sandbox, retriever: self.retriever };

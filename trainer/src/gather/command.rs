@@ -114,8 +114,10 @@ pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<
         &|seat, task| lesson.teach(seat, task),
         &|task| task.id.clone(),
     )?;
+    // The file is this process's until it stands there in order.
+    let finished = finish(out, manifest, config, &source, &teacher, &done);
     drop(journal);
-    finish(out, manifest, config, &source, &teacher, &done)
+    finished
 }
 
 /// Rows stay when tasks are added or left out, but a task under a known id must be the same one.

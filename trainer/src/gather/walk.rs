@@ -6,7 +6,7 @@ use retort::engine::{
 };
 use retort_transcript::{Segment, Source};
 
-use crate::remote::Spent;
+use crate::remote::{Spent, spoken};
 
 const FENCE: &str = "```";
 
@@ -83,14 +83,6 @@ impl Engine for Walk<'_> {
     fn keep(&mut self, candidate: usize) -> Result<(), EngineError> {
         self.prefix = None;
         self.inner.keep(candidate)
-    }
-}
-
-/// What a reasoning model says after thinking aloud, where its server does not take that away.
-fn spoken(text: &str) -> &str {
-    match text.trim_start().strip_prefix("<think>") {
-        Some(thought) => thought.split_once("</think>").map_or("", |(_, said)| said.trim_start()),
-        None => text,
     }
 }
 

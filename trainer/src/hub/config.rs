@@ -140,7 +140,9 @@ impl Written {
             (None | Some("default"), _) => Ok(None),
             (Some("llama3"), Architecture::Llama) => {
                 let stretched = Llama3Rope::deserialize(&rope.rest);
-                stretched.map(Some).map_err(|error| format!("rope of type llama3: {error}"))
+                let stretched = stretched.map_err(|error| error.to_string());
+                let checked = stretched.and_then(|own: Llama3Rope| own.check().map(|()| own));
+                checked.map(Some).map_err(|error| format!("rope of type llama3: {error}"))
             }
             (Some(other), _) => Err(format!(
                 "rope_type is {other}, expected default, or llama3 in a Llama; YaRN and others \

@@ -65,12 +65,19 @@ impl LoraConfig {
     /// Rank and scale of the layer `module`, where it is adapted.
     ///
     /// # Errors
-    /// A pattern that is no regular expression, or whose value is no number.
+    /// A pattern that is no regular expression, or whose value is no number that can be meant.
     pub fn of(&self, module: &str) -> Result<RankAndScale, String> {
-        let rank = number(&self.rank_pattern, module)?.map_or(self.r, |rank| rank as usize);
+        let rank = number(&self.rank_pattern, module)?.unwrap_or(self.r as f64);
+        if rank.fract() != 0.0 || !(1.0..=RANK_MAX as f64).contains(&rank) {
+            return Err(format!("r: the rank of {module} is {rank}, expected 1 to {RANK_MAX}"));
+        }
+        let rank = rank as usize;
         let alpha = number(&self.alpha_pattern, module)?;
         let alpha = alpha.map_or(self.lora_alpha, |alpha| alpha as f32);
         let divisor = if self.use_rslora { (rank as f32).sqrt() } else { rank as f32 };
+        if !alpha.is_finite() {
+            return Err(format!("lora_alpha: that of {module} is {alpha}, expected a number"));
+        }
         Ok(RankAndScale { rank, scale: alpha / divisor })
     }
 
@@ -127,9 +134,6 @@ impl LoraConfig {
         let adapted = linear(&parts).filter(|(_, module)| is_adapted(module));
         let adapt = |(part, module): (&Part, &str)| {
             let RankAndScale { rank, scale } = self.of(module)?;
-            if !(1..=RANK_MAX).contains(&rank) {
-                return Err(format!("r: the rank of {module} is {rank}, expected 1 to {RANK_MAX}"));
-            }
             Ok(Adaptation { name: part.tensor.name.clone(), rank, scale })
         };
         adapted.map(adapt).collect()

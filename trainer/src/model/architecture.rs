@@ -54,6 +54,26 @@ pub struct Llama3Rope {
 }
 
 impl Llama3Rope {
+    /// Whether every pair has an angle.
+    ///
+    /// # Errors
+    /// Names the field that is none, and what is expected.
+    pub fn check(&self) -> Result<(), String> {
+        let Self { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } =
+            *self;
+        for (field, value, over) in [
+            ("factor", factor, 0.0),
+            ("low_freq_factor", low_freq_factor, 0.0),
+            ("high_freq_factor", high_freq_factor, low_freq_factor),
+            ("original_max_position_embeddings", original_max_position_embeddings, 0.0),
+        ] {
+            if !(value.is_finite() && value > over) {
+                return Err(format!("{field} is {value}, expected more than {over}"));
+            }
+        }
+        Ok(())
+    }
+
     /// What the angle of each pair is divided by: `head_width / 2` values, as transformers computes
     /// them (`rope_type` llama3).
     #[must_use]

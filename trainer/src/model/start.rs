@@ -135,7 +135,7 @@ fn writes_to_stream(name: &str) -> bool {
     name.ends_with("attn_output.weight") || name.ends_with("ffn_down.weight")
 }
 
-/// Writes heads into a model whose shape passed [`check_structured`].
+/// Writes heads into a model whose shape passed [`Start::check`].
 struct Heads<'a> {
     model: &'a mut Model,
     radians: Vec<f32>,

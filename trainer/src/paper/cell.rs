@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result};
 use indicatif::ProgressBar;
 use retort_transcript::Dialect;
 
-use super::config::PaperRecipe;
+use super::config::{PaperRecipe, Size};
 use super::lessons::{Learner, Lessons};
 use crate::cuda::Device;
 use crate::gguf::{self, Labels, Weights};
-use crate::model::{Model, Shape, Start};
+use crate::model::{Model, Start};
 use crate::recipe::curriculum::{self, Runs};
 use crate::tokenizer::MESSAGE_END;
 use crate::train::{Exactness, Progress, StepReport, TrainConfig, TrainData, train};
@@ -41,18 +41,9 @@ impl Cell {
         format!("{}-size{}-seed{}", self.learner.name(), self.size + 1, self.seed)
     }
 
-    /// The shape of its student.
-    pub fn shape(&self, recipe: &PaperRecipe, vocabulary: usize) -> Result<Shape> {
-        let size = recipe.sizes.get(self.size).context("a cell of a size that is not there")?;
-        Ok(Shape {
-            width: size.width,
-            layers: size.layers,
-            heads: size.heads,
-            kv_heads: size.heads,
-            head_width: size.width / size.heads,
-            feed_forward: size.feed_forward,
-            ..Shape::small(vocabulary)
-        })
+    /// Its size.
+    pub fn size(&self, recipe: &PaperRecipe) -> Result<Size> {
+        recipe.sizes.get(self.size).copied().context("a cell of a size that is not there")
     }
 
     /// Trains the student, going on where an earlier call was interrupted, and writes it.
@@ -64,7 +55,11 @@ impl Cell {
         device: Device,
         bar: &ProgressBar,
     ) -> Result<Trained> {
-        let dir = out.join("cells");
+        let size = self.size(recipe)?;
+        // Rows of several recipes and sizes grow in one folder.
+        let Size { width, heads, layers, feed_forward } = size;
+        let shaped = format!("{width}x{layers}-{heads}-{feed_forward}");
+        let dir = out.join("cells").join(recipe.key()?).join(shaped);
         std::fs::create_dir_all(&dir)
             .with_context(|| format!("{} cannot be made", dir.display()))?;
         let vocabulary = &lessons.vocabulary;
@@ -82,8 +77,7 @@ impl Cell {
             held_out: Vec::new(),
             turn_end: vocabulary.id(MESSAGE_END),
         };
-        let shape = self.shape(recipe, vocabulary.len())?;
-        let model = Model::initialised(shape, Start::Structured, self.seed)?;
+        let model = Model::initialised(size.shape(vocabulary.len()), Start::Structured, self.seed)?;
         let model = train(&config, model, &data, &mut Bar(bar))?;
         let dialect = Dialect::named(&recipe.dialect)?;
         let labels = Labels::of(self.name(), Some("Apache-2.0".to_owned()), Some(&dialect));

@@ -6,6 +6,11 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::hash::sha256;
+use crate::model::{Shape, Start};
+use crate::world::COUNT_MAX;
+
+/// Every vocabulary has more tokens.
+const VOCABULARY_MIN: usize = 300;
 
 /// What the table is made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,7 +54,7 @@ pub struct PaperRecipe {
 }
 
 /// The size of a student.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Size {
     /// Width of the model.
@@ -60,6 +65,21 @@ pub struct Size {
     pub layers: usize,
     /// Width inside the feed-forward part.
     pub feed_forward: usize,
+}
+
+impl Size {
+    /// The shape of a student with so many tokens.
+    pub(super) fn shape(&self, vocabulary: usize) -> Shape {
+        Shape {
+            width: self.width,
+            layers: self.layers,
+            heads: self.heads,
+            kv_heads: self.heads,
+            head_width: self.width / self.heads.max(1),
+            feed_forward: self.feed_forward,
+            ..Shape::small(vocabulary)
+        }
+    }
 }
 
 /// What a smaller table has less of.
@@ -106,6 +126,8 @@ impl PaperRecipe {
             ("threads", recipe.threads),
         ] {
             ensure!(count > 0, "{key} is 0, expected at least 1");
+            let most = if key == "tokens_budget" { usize::MAX } else { COUNT_MAX };
+            ensure!(count <= most, "{key} is {count}, expected at most {most}");
         }
         let different: BTreeSet<&u64> = recipe.seeds.iter().collect();
         ensure!(different.len() == recipe.seeds.len(), "seeds: one stands there twice");
@@ -121,6 +143,9 @@ impl PaperRecipe {
                 size.heads,
                 size.width
             );
+            let shape = size.shape(VOCABULARY_MIN);
+            let fits = shape.check().and_then(|()| Start::Structured.check(&shape));
+            fits.context("sizes")?;
         }
         Ok(recipe)
     }

@@ -89,7 +89,7 @@ impl Hall<'_> {
         let questions: usize = sittings.iter().map(|(_, exam)| exam.tasks.len()).sum();
         bar.set_length(questions as u64);
         bar.set_position(0);
-        let size = *recipe.sizes.get(cell.size).context("a cell of a size that is not there")?;
+        let size = cell.size(recipe)?;
         let key = recipe.key()?;
         let rows = sittings.into_par_iter().map(|(student, exam)| {
             let marks = self.sit(recipe, student, exam, &trained.gguf, bar)?;
@@ -146,7 +146,8 @@ impl Hall<'_> {
                         retriever: exam.retriever(),
                     };
                     let settings = settings(candidates_max);
-                    marks.count(&environment.run(&mut engine, &task.question, settings), task)?;
+                    let run = environment.run(&mut engine, &task.question, settings);
+                    marks.count(&run.with_context(|| task.id.clone())?, task);
                 }
             }
             bar.inc(1);
@@ -183,10 +184,7 @@ fn settings(candidates: u8) -> Settings {
 }
 
 impl Marks {
-    fn count(&mut self, run: &Run, task: &Task) -> Result<()> {
-        if let Status::ModelError { reason } = &run.status {
-            anyhow::bail!("{}: {reason}", task.id);
-        }
+    fn count(&mut self, run: &Run, task: &Task) {
         let answer = run.answer.as_deref().filter(|_| run.status == Status::Answered);
         self.right += usize::from(is_right(answer, task));
         for step in &run.steps {
@@ -195,7 +193,6 @@ impl Marks {
             self.unparsed += usize::from(kind == Some("ParseError"));
             self.failed += usize::from(kind.is_some_and(|kind| kind != "ParseError"));
         }
-        Ok(())
     }
 }
 

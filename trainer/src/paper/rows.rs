@@ -116,7 +116,8 @@ pub fn read_table(files: &[PathBuf]) -> Result<Vec<Row>> {
                 row.recipe
             );
             if let Some(other) = places.insert(row.place(), file) {
-                let (student, parameters, seed, family) = row.place();
+                let (student, _, seed, family) = row.place();
+                let parameters = row.parameters;
                 anyhow::bail!(
                     "{} and {}: {} of {parameters} parameters and seed {seed} was asked \
                      {family:?} twice",
@@ -133,11 +134,11 @@ pub fn read_table(files: &[PathBuf]) -> Result<Vec<Row>> {
 }
 
 /// What a table holds once.
-type Place = (Student, usize, u64, Family);
+type Place = (Student, Size, u64, Family);
 
 impl Row {
     fn place(&self) -> Place {
-        (self.student, self.parameters, self.seed, self.family)
+        (self.student, self.size, self.seed, self.family)
     }
 }
 

@@ -38,7 +38,9 @@ pub fn at_once(
     answer_words_max: usize,
 ) -> Option<Verdict> {
     let asked = question.to_lowercase();
-    if POINTERS.iter().any(|pointer| asked.contains(pointer)) {
+    let words: Vec<&str> = asked.split(|letter: char| !letter.is_alphanumeric()).collect();
+    let asked = format!(" {} ", words.join(" "));
+    if POINTERS.iter().any(|pointer| asked.contains(&format!(" {pointer} "))) {
         return Some(Verdict::NotAlone);
     }
     if answer.split_whitespace().count() > answer_words_max {

@@ -13,10 +13,11 @@ use retort::corpus::{Corpus, Hit};
 use serde_json::{Map, Value, json};
 
 use super::asking::{Asking, key};
+use super::check::ANSWER;
 use super::config::QuestionsConfig;
 use super::row::{PASSAGE_ROW_VERSION, PassageRow, Verdict};
 use super::select::{Question, select};
-use super::write::instruction;
+use super::write::{instruction, pair_instruction};
 use crate::gather::{CorpusConfig, DistilConfig, Done, Pool, Teacher, fingerprint, open_corpus};
 use crate::hash::{file_sha256, is_drawn, sha256};
 use crate::remote::{Pace, SystemPace};
@@ -98,11 +99,14 @@ fn passages(corpus: &Corpus, config: &DistilConfig) -> Result<Vec<Hit>> {
 
 fn made_by(config: &DistilConfig, corpus: &Corpus) -> Result<Map<String, Value>> {
     let questions = &config.questions;
+    let count = questions.per_passage;
+    let words = instruction(count) + &pair_instruction(count) + ANSWER;
     Ok(Map::from_iter([
         ("corpus".to_owned(), json!(fingerprint(corpus)?)),
         ("seed".to_owned(), json!(config.seed)),
         ("teacher".to_owned(), config.teacher.identity()?),
-        ("words".to_owned(), json!(sha256(instruction(questions.per_passage).as_bytes()))),
+        ("words".to_owned(), json!(sha256(words.as_bytes()))),
+        ("reply_tokens_max".to_owned(), json!(questions.reply_tokens_max)),
         ("answer_words_max".to_owned(), json!(questions.answer_words_max)),
         ("pairs_share".to_owned(), json!(questions.pairs_share)),
     ]))

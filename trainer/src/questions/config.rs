@@ -70,6 +70,7 @@ impl QuestionsConfig {
             );
         }
         ensure!(self.per_passage > 0, "questions.per_passage is 0; expected at least 1");
+        ensure!(self.reply_tokens_max > 0, "questions.reply_tokens_max is 0; expected at least 1");
         Ok(())
     }
 }

@@ -215,12 +215,20 @@ impl Recipe {
     }
 
     /// SHA-256, lower-case hexadecimal, of everything that makes the student: not of comments, nor
-    /// of how the student is measured.
+    /// of how the student is measured, nor of where its data lies or how many threads collect.
     ///
     /// # Errors
     /// When the file of `data` or of `start` cannot be read.
     pub fn key(&self) -> Result<String> {
-        let made_by = Self { measure: None, start: None, ..self.clone() };
+        let unplaced =
+            |data: &DataConfig| DataConfig { trajectories: PathBuf::new(), ..data.clone() };
+        let made_by = Self {
+            measure: None,
+            start: None,
+            collect: self.collect.made_by(),
+            data: self.data.as_ref().map(unplaced),
+            ..self.clone()
+        };
         let mut text = toml::to_string(&made_by)?;
         if let Some(data) = &self.data {
             text += &format!("{}{}", data.sha256()?, self.data_share);
@@ -270,6 +278,9 @@ mod tests {
         for key in ["style", "domains", "slips", "shares"] {
             assert!(!written.contains(key), "{written}");
         }
+        let threads = CollectConfig { threads: 7, ..student.collect.clone() };
+        let threads = Recipe { collect: threads, ..student.clone() };
+        assert_eq!(threads.key().unwrap(), student.key().unwrap());
         let slipping = CollectConfig { slips: 0.1, ..student.collect.clone() };
         let slipping = Recipe { collect: slipping, ..student.clone() };
         assert_ne!(slipping.key().unwrap(), student.key().unwrap());

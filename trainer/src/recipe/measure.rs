@@ -83,6 +83,8 @@ pub fn progress(recipe: &Recipe, gguf: &Path) -> Result<Progress> {
 /// Those of the world.
 pub fn check(recipe: &Recipe) -> Result<()> {
     let Some(config) = &recipe.measure else { return Ok(()) };
+    ensure!(config.tasks > 0, "measure.tasks is 0; expected at least 1");
+    ensure!(!config.domains.is_empty(), "measure.domains is empty: name gazetteer, plant or both");
     if let Some(drop_max) = config.drop_max {
         ensure!(drop_max >= 0.0, "measure.drop_max is {drop_max}; expected 0 or more points");
     }

@@ -192,7 +192,7 @@ fn start(recipe: &Recipe, path: &Path, out: &Path, device: Device) -> Result<(Mo
 /// The trajectories of every world: those of an earlier run of the same recipe, and new ones.
 fn collected(recipe: &Recipe, dialect: &Dialect, dir: &Path) -> Result<Vec<Collected>> {
     let rows = dir.join("worlds.jsonl");
-    let made_by = Map::from_iter([("collect".to_owned(), json!(recipe.collect))]);
+    let made_by = Map::from_iter([("collect".to_owned(), json!(recipe.collect.made_by()))]);
     let mut manifest = Manifest::new("run", made_by);
     manifest.earlier(&manifest_path(&rows))?;
     let (journal, known) = Journal::open(&rows, |text| {

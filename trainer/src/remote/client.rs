@@ -263,7 +263,8 @@ impl Client {
                 let bytes = answer.as_ref().map_or(0, texts);
                 (answer.map_err(|error| self.hide(error)), bytes)
             }
-            Err(error) => (Err(broken(&error)), 0),
+            // What came is paid for.
+            Err(error) => (Err(broken(&error)), text.len()),
         }
     }
 

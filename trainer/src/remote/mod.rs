@@ -31,4 +31,5 @@ pub use engine::{RemoteEngine, Tally};
 pub use error::CallError;
 pub use meter::Spent;
 pub use pace::{Pace, SystemPace};
+pub use prefix::spoken;
 pub use wire::{ChatRequest, Completion, Reply};

@@ -75,6 +75,14 @@ fn is_next(reply: &Reply) -> bool {
 /// What dialects that label thoughts put before them.
 const LABEL: &str = "Thought:";
 
+/// What a reasoning model says after thinking aloud, where its server does not take that away.
+pub fn spoken(text: &str) -> &str {
+    match text.trim_start().strip_prefix("<think>") {
+        Some(thought) => thought.split_once("</think>").map_or("", |(_, said)| said.trim_start()),
+        None => text,
+    }
+}
+
 /// Some servers repeat the words that they went on from; a teacher that did not begin with them at
 /// least repeats their label (`Thought:`), which is there already.
 pub fn without_prefix(replies: Vec<Reply>, prefix: &str) -> Vec<Reply> {
@@ -85,7 +93,10 @@ pub fn without_prefix(replies: Vec<Reply>, prefix: &str) -> Vec<Reply> {
         let rest = text.strip_prefix(prefix).or_else(|| text.strip_prefix(label?))?;
         Some(rest.trim_start_matches([' ', '\n']).to_owned())
     };
-    let shorten = |reply: Reply| Reply { text: rest(&reply.text).unwrap_or(reply.text), ..reply };
+    let shorten = |reply: Reply| {
+        let said = spoken(&reply.text);
+        Reply { text: rest(said).unwrap_or_else(|| said.to_owned()), ..reply }
+    };
     replies.into_iter().map(shorten).collect()
 }
 
@@ -114,6 +125,8 @@ mod tests {
             ("Thought: a b\n\nand on", "and on"),
             (" and on", " and on"),
             ("Thought: something else", "something else"),
+            ("<think>Thought: a b\n```</think>\n\nThought: a b and on", "and on"),
+            ("<think>without end", ""),
         ] {
             let replies = vec![Reply { text: reply.to_owned(), stop: Stop::End }];
             let replies = without_prefix(replies, "Thought: a b\n\n");

@@ -1,7 +1,8 @@
 //! Rows appended one by one, each durable before the next: a run that is cut off loses none.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -93,9 +94,16 @@ pub fn hold_file(path: &Path) -> Result<File> {
     let named = || format!("{} cannot be opened", path.display());
     refuse_device(path).with_context(named)?;
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
-    let file = options.open(path).with_context(named)?;
-    lock(&file, path)?;
-    Ok(file)
+    loop {
+        let file = options.open(path).with_context(named)?;
+        lock(&file, path)?;
+        // Who held it before may have put another file in its place.
+        let place =
+            |found: io::Result<Metadata>| found.map(|found| (found.dev(), found.ino())).ok();
+        if place(file.metadata()) == place(fs::metadata(path)) {
+            return Ok(file);
+        }
+    }
 }
 
 /// The rows, their bytes, and whether the last has its end of line.

@@ -35,7 +35,7 @@ pub struct Trajectory {
     /// What the teacher was asked to do.
     #[serde(default)]
     pub mode: Mode,
-    /// The bare question. The transcript's may have retrieved passages before it.
+    /// The bare question. The transcript's may have retrieved passages under it.
     pub question: String,
     /// The right answer.
     pub answer: String,

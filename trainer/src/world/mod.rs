@@ -55,8 +55,18 @@ use task::TaskSource;
 /// Fewer documents cannot hold every kind of question.
 pub const DOCUMENTS_MIN: usize = 40;
 
-/// Documents or questions of a world at most.
+/// More of anything than a recipe can mean.
 pub const COUNT_MAX: usize = 10_000_000;
+
+/// Documents or questions of a world at most: the test split of a domain has a name for each.
+pub const fn size_max(domain: Domain) -> usize {
+    match domain {
+        // Of 129,716 words; a page takes two or three.
+        Domain::Gazetteer => 40_000,
+        // Of 2,924 fault codes; every ninth page takes one, and so do questions about none.
+        Domain::Plant => 20_000,
+    }
+}
 
 /// What the documents of a world are about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
@@ -174,8 +184,10 @@ pub enum WorldError {
         documents: usize,
     },
     /// More documents or questions than there are names.
-    #[error("{count} documents or questions are too many: at most {COUNT_MAX}")]
+    #[error("{count} documents or questions are too many: a {domain:?} has names for {}", size_max(*domain))]
     TooLarge {
+        /// What the world is about.
+        domain: Domain,
         /// Documents or questions wanted.
         count: usize,
     },
@@ -240,8 +252,9 @@ pub fn generate_with(
 fn split_documents(config: &WorldConfig) -> Result<[usize; 2], WorldError> {
     let documents = config.documents;
     let tasks_max = config.test_tasks.max(config.train_tasks);
-    if documents.max(tasks_max) > COUNT_MAX {
-        return Err(WorldError::TooLarge { count: documents.max(tasks_max) });
+    if documents.max(tasks_max) > size_max(config.domain) {
+        let (domain, count) = (config.domain, documents.max(tasks_max));
+        return Err(WorldError::TooLarge { domain, count });
     }
     let parts = usize::from(config.test_tasks > 0) + usize::from(config.train_tasks > 0);
     if documents < DOCUMENTS_MIN * parts.max(1) {

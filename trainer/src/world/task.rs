@@ -147,13 +147,15 @@ pub fn tasks(
     Ok(drawn)
 }
 
-/// How many tasks of each kind make `count`: rounded down, the rest one each from the front.
+/// How many tasks of each kind make `count`: rounded down, the rest one each from the front. A kind
+/// without a share is not asked.
 fn quotas(shares: &[(TaskKind, usize)], count: usize) -> Vec<(TaskKind, usize)> {
     let total: usize = shares.iter().map(|(_, share)| share).sum();
     let part = |(kind, share): &(TaskKind, usize)| (*kind, count * share / total.max(1));
     let mut quotas: Vec<_> = shares.iter().map(part).collect();
     let rest = count - quotas.iter().map(|(_, quota)| quota).sum::<usize>();
-    quotas.iter_mut().take(rest).for_each(|(_, quota)| *quota += 1);
+    let asked = quotas.iter_mut().zip(shares).filter(|(_, (_, share))| *share > 0);
+    asked.take(rest).for_each(|((_, quota), _)| *quota += 1);
     quotas
 }
 
@@ -172,5 +174,8 @@ mod tests {
             }
         }
         assert!(TaskKind::shares(Style::Full).len() >= 12);
+        let without = [(TaskKind::Lookup, 0), (TaskKind::Hop, 2), (TaskKind::Chain, 1)];
+        let expected = [(TaskKind::Lookup, 0), (TaskKind::Hop, 4), (TaskKind::Chain, 1)];
+        assert_eq!(quotas(&without, 5), expected);
     }
 }
