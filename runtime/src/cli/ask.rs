@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::exit::{Exit, UsageError};
 use super::journal::Journal;
-use super::output::outln;
+use super::output::{err, errln, outln};
 use super::setup::{RunArgs, Setup};
 use crate::agent::{Event, Run, Sink, Status, StepReport};
 
@@ -50,6 +50,9 @@ pub fn run(args: &AskArgs, context: &Context) -> Result<Exit> {
         if end != Exit::Success {
             exit = end;
         }
+        if end == Exit::Interrupted {
+            break;
+        }
     }
     Ok(exit)
 }
@@ -82,7 +85,7 @@ struct Trace {
 impl Sink for Trace {
     fn event(&mut self, event: &Event<'_>) {
         if let (true, Event::Step(step)) = (self.shown, event) {
-            eprint!("{}", step_text(step));
+            err!("{}", step_text(step));
         }
     }
 }
@@ -113,10 +116,10 @@ fn print_run(run: &Run) {
     match (&run.status, &run.answer) {
         _ if run.abstained => {
             let percent = 100.0 * run.agreement;
-            eprintln!("no answer: only {percent:.0} % of the samples agree (--min-agreement)");
+            errln!("no answer: only {percent:.0} % of the samples agree (--min-agreement)");
         }
         (Status::Answered, answer) => outln!("{}", answer.as_deref().unwrap_or("None")),
-        (status, _) => eprintln!("no answer: {}", describe(status)),
+        (status, _) => errln!("no answer: {}", describe(status)),
     }
     for (citation, number) in run.citations.iter().zip(1..) {
         outln!("  [{number}] {}: {}", citation.title, citation.passage);

@@ -1,8 +1,11 @@
 //! Where things lie, and how the parts of a run are opened by name.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
+use tempfile::TempDir;
 
 use super::exit::UsageError;
 use super::model::{self, Model};
@@ -23,6 +26,8 @@ pub struct Context {
     pub cache_dir: Option<PathBuf>,
     /// Set by Ctrl-C.
     pub cancel: Cancel,
+    /// Where the demo corpus lies when it is not kept; gone when the program ends.
+    pub scratch: Rc<OnceCell<TempDir>>,
 }
 
 impl Context {
@@ -78,8 +83,8 @@ impl Context {
             Ok(corpus) => Ok(corpus),
             Err(error) => {
                 tracing::warn!("the demo corpus is not kept: {error:#}");
-                // Kept until the process ends: the index is read from it.
-                build_demo(&tempfile::tempdir()?.keep().join(DEFAULT_CORPUS))
+                let dir = tempfile::tempdir()?;
+                build_demo(&self.scratch.get_or_init(|| dir).path().join(DEFAULT_CORPUS))
             }
         }
     }

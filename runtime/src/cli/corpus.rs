@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::exit::{Exit, UsageError};
-use super::output::outln;
+use super::output::{errln, outln};
 use crate::corpus::{self, Corpus, CorpusEntry, CorpusState, CorpusStats};
 
 /// Commands about corpora.
@@ -143,7 +143,7 @@ fn check(names: &[String], repair: bool, as_json: bool, context: &Context) -> Re
     for (name, dir) in corpora {
         let found = match Corpus::check(&dir) {
             Err(error) if repair && error.is_repairable() => {
-                eprintln!("{name}: rebuilding it");
+                errln!("{name}: rebuilding it");
                 let options = context.ingest_options(false);
                 corpus::repair(&dir, &options, &mut ()).map(|stats| ("repaired", stats))
             }
@@ -152,7 +152,7 @@ fn check(names: &[String], repair: bool, as_json: bool, context: &Context) -> Re
         match &found {
             Ok((state, stats)) => print_checked(&name, state, Some(stats), None, as_json),
             Err(error) => {
-                exit = Exit::Refused;
+                exit = Exit::of_corpus(error);
                 print_checked(&name, "refused", None, Some(&error.to_string()), as_json);
             }
         }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::agent::Status;
+use crate::corpus::CorpusError;
 
 /// Wrong usage that clap cannot see.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,20 @@ impl Exit {
             Status::Cancelled => Self::Interrupted,
             Status::BadRequest { .. } => Self::Usage,
             Status::Overloaded { .. } | Status::ModelError { .. } => Self::Failure,
+        }
+    }
+}
+
+impl Exit {
+    /// What a corpus that cannot be used means: itself, or the machine.
+    pub fn of_corpus(error: &CorpusError) -> Self {
+        match error {
+            CorpusError::Cancelled => Self::Interrupted,
+            CorpusError::Busy { .. }
+            | CorpusError::Reader { .. }
+            | CorpusError::Io { .. }
+            | CorpusError::Index { .. } => Self::Failure,
+            _ => Self::Refused,
         }
     }
 }

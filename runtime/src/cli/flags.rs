@@ -1,13 +1,14 @@
 //! The settings as flags of every command, and their resolution.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 
 use super::model;
 use crate::profile::{
-    Boards, Folders, Machine, PROJECT_SETTINGS_FILE, RawSettings, Resolved, Sources,
+    Boards, ConfigError, Folders, Machine, PROJECT_SETTINGS_FILE, RawSettings, Resolved, Sources,
 };
 
 /// Settings; each may also stand in a settings file or a `RETORT_*` variable.
@@ -93,11 +94,7 @@ impl SettingsArgs {
         let processors = std::thread::available_parallelism().ok();
         let mut sources = Sources {
             flags: self.raw(),
-            environment: std::env::vars_os()
-                .filter_map(|(name, value)| {
-                    Some((name.into_string().ok()?, value.into_string().ok()?))
-                })
-                .collect(),
+            environment: environment(std::env::vars_os())?,
             project_file: read_if_there(Some(Path::new(PROJECT_SETTINGS_FILE)))?,
             user_file: read_if_there(user_file.as_deref())?,
             manifest: None,
@@ -145,11 +142,31 @@ impl SettingsArgs {
     }
 }
 
+/// The variables. Those that are read must be text.
+fn environment(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>> {
+    let named = variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let ours = named.filter(|(name, _)| name.starts_with("RETORT_"));
+    let text = |(name, value): (String, OsString)| match value.into_string() {
+        Ok(value) => Ok((name, value)),
+        Err(value) => {
+            let reason = format!("it is {value:?}, expected UTF-8");
+            Err(malformed(format!("environment variable {name}"), reason))
+        }
+    };
+    ours.map(text).collect()
+}
+
+fn malformed(origin: impl ToString, reason: String) -> anyhow::Error {
+    ConfigError::Malformed { origin: origin.to_string(), reason }.into()
+}
+
 fn read_if_there(path: Option<&Path>) -> Result<Option<(PathBuf, String)>> {
     let Some(path) = path else { return Ok(None) };
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some((path.to_path_buf(), text))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+        Err(error) => Err(malformed(path.display(), format!("it cannot be read: {error}"))),
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::exit::{Exit, UsageError};
-use super::output::outln;
+use super::output::{errln, outln};
 use super::watch::Watch;
 use crate::corpus::{self, CorpusError, IngestOptions, IngestProgress, IngestReport, Skip};
 
@@ -66,7 +66,7 @@ fn index(
     let mut report = corpus::ingest(dir, &args.paths, options, &mut bar);
     if report.as_ref().is_err_and(CorpusError::is_repairable) {
         bar.0.suspend(|| {
-            eprintln!("the corpus is damaged or of an older version: it is rebuilt first")
+            errln!("the corpus is damaged or of an older version: it is rebuilt first")
         });
         corpus::repair(dir, options, &mut bar)?;
         report = corpus::ingest(dir, &args.paths, options, &mut bar);
@@ -83,7 +83,7 @@ fn follow(
     options: &IngestOptions,
     printer: &mut Printer<'_>,
 ) -> Result<Exit> {
-    eprintln!("watching; Ctrl-C ends it");
+    errln!("watching; Ctrl-C ends it");
     let mut again = None;
     while watch.wait(again.take(), &options.cancel) {
         match index(args, dir, options) {
@@ -124,6 +124,7 @@ fn report_json(corpus: &str, report: &IngestReport) -> Value {
         "passages": report.passages,
         "skipped": skipped.collect::<Vec<_>>(),
         "skipped_total": report.skipped_total,
+        "cancelled": report.cancelled,
     })
 }
 
@@ -140,8 +141,9 @@ impl Printer<'_> {
             outln!("{}", report_json(self.corpus, report));
             return;
         }
+        let interrupted = if report.cancelled { "interrupted: " } else { "" };
         outln!(
-            "{}: {} files indexed ({} passages), {} unchanged, {} removed, {} skipped",
+            "{}: {interrupted}{} files indexed ({} passages), {} unchanged, {} removed, {} skipped",
             self.corpus,
             report.indexed,
             report.passages,
@@ -152,7 +154,7 @@ impl Printer<'_> {
         for Skip { path, line, reason } in &report.skipped {
             if self.told.insert((path.clone(), *line, reason.clone())) {
                 let line = line.map(|line| format!(":{line}")).unwrap_or_default();
-                eprintln!("skipped {}{line}: {reason}", path.display());
+                errln!("skipped {}{line}: {reason}", path.display());
             }
         }
     }

@@ -24,9 +24,11 @@ mod setup;
 mod tools;
 mod watch;
 
-use std::io::Write;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::rc::Rc;
 
+use anyhow::Context as _;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::cancel::Cancel;
@@ -101,13 +103,13 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    log_to_stderr(&cli.shared.log);
     let cancel = Cancel::default();
     cancel_on_interrupt(&cancel);
-    match run(&cli, cancel) {
+    let done = log_to_stderr(&cli.shared.log).map_err(anyhow::Error::from);
+    match done.and_then(|()| run(&cli, cancel)) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "retort: {}", told(&error));
+            output::tell(format_args!("retort: {}", told(&error)), "\n");
             exit_of_error(&error).into()
         }
     }
@@ -120,7 +122,7 @@ fn run(cli: &Cli, cancel: Cancel) -> anyhow::Result<Exit> {
     for warning in &resolved.warnings {
         tracing::warn!("{warning}");
     }
-    let context = Context { resolved, cache_dir, cancel };
+    let context = Context { resolved, cache_dir, cancel, scratch: Rc::default() };
     match &cli.command {
         Command::Ask(args) => ask::run(args, &context),
         Command::Search(args) => search::run(args, &context),
@@ -141,7 +143,9 @@ fn run(cli: &Cli, cancel: Cancel) -> anyhow::Result<Exit> {
             Ok(Exit::Success)
         }
         Command::Man { dir } => {
-            clap_mangen::generate_to(Cli::command(), dir)?;
+            let written = std::fs::create_dir_all(dir)
+                .and_then(|()| clap_mangen::generate_to(Cli::command(), dir));
+            written.with_context(|| format!("{}: no man pages", dir.display()))?;
             Ok(Exit::Success)
         }
     }
@@ -160,7 +164,10 @@ fn told(error: &anyhow::Error) -> String {
 
 fn exit_of_error(error: &anyhow::Error) -> Exit {
     let engine = error.downcast_ref::<EngineError>();
-    if error.is::<CorpusError>() || matches!(engine, Some(EngineError::Refused { .. })) {
+    if let Some(error) = error.downcast_ref::<CorpusError>() {
+        return Exit::of_corpus(error);
+    }
+    if matches!(engine, Some(EngineError::Refused { .. })) {
         return Exit::Refused;
     }
     if error.is::<exit::UsageError>() || error.is::<ConfigError>() {
@@ -170,14 +177,17 @@ fn exit_of_error(error: &anyhow::Error) -> Exit {
     }
 }
 
-fn log_to_stderr(filter: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+fn log_to_stderr(filter: &str) -> Result<(), exit::UsageError> {
+    let refused = |error| exit::UsageError(format!("--log {filter:?}: {error}"));
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(refused)?;
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .log_internal_errors(false)
         .without_time()
         .try_init();
+    Ok(())
 }
 
 /// The first Ctrl-C asks the run to end, the second ends the program.

@@ -1,4 +1,5 @@
-//! Standard output. A reader that has gone (`retort runs list | head -1`) ends the program quietly.
+//! Standard output and standard error. A reader that has gone (`retort runs list | head -1`) ends
+//! the program quietly.
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
@@ -17,6 +18,12 @@ pub fn write(text: Arguments<'_>, end: &str) {
     }
 }
 
+/// Writes a text and what ends it to standard error; where nobody hears it, nothing is to be done.
+pub fn tell(text: Arguments<'_>, end: &str) {
+    let mut err = std::io::stderr().lock();
+    let _ = err.write_fmt(text).and_then(|()| err.write_all(end.as_bytes()));
+}
+
 /// `print!` without its panic.
 macro_rules! out {
     ($($text:tt)*) => { $crate::cli::output::write(format_args!($($text)*), "") };
@@ -27,4 +34,14 @@ macro_rules! outln {
     ($($text:tt)*) => { $crate::cli::output::write(format_args!($($text)*), "\n") };
 }
 
-pub(crate) use {out, outln};
+/// `eprint!` without its panic.
+macro_rules! err {
+    ($($text:tt)*) => { $crate::cli::output::tell(format_args!($($text)*), "") };
+}
+
+/// `eprintln!` without its panic.
+macro_rules! errln {
+    ($($text:tt)*) => { $crate::cli::output::tell(format_args!($($text)*), "\n") };
+}
+
+pub(crate) use {err, errln, out, outln};

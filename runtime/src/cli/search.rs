@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::exit::{Exit, UsageError};
-use super::output::outln;
+use super::output::{errln, outln};
 use crate::corpus::{Hit, InDocument};
 
 /// Search a corpus.
@@ -49,7 +49,7 @@ pub fn run(args: &SearchArgs, context: &Context) -> Result<Exit> {
         let hits = corpus.search(&query, usize::from(args.limit))?;
         if let Some(number) = args.open {
             let Some(hit) = hits.get(usize::from(number) - 1) else {
-                eprintln!("there is no hit {number}: the search found {}", hits.len());
+                errln!("there is no hit {number}: the search found {}", hits.len());
                 exit = Exit::Failure;
                 continue;
             };

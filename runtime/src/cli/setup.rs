@@ -178,7 +178,8 @@ impl RunArgs {
     /// The dialect of the command line, the manifest or the file, with the system prompt likewise.
     fn dialect(&self, model: Option<&Model>, toolbox: &Toolbox) -> Result<Dialect> {
         let named = self.dialect.as_deref();
-        let dialect = Dialect::named(named.or(model.map(trained_dialect)).unwrap_or(OWN_DIALECT))?;
+        let name = named.or(model.map(trained_dialect)).unwrap_or(OWN_DIALECT);
+        let dialect = Dialect::named(name).map_err(|error| UsageError(error.to_string()))?;
         let dialect = dialect.with_tools(&toolbox.descriptions())?;
         if let Some(model) = model {
             warn_of_other_words(model, &dialect);

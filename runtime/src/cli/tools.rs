@@ -1,6 +1,7 @@
 //! `retort tools`, and the modules of declared tools.
 
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt as _;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -77,6 +78,9 @@ fn open_tool(declared: &DeclaredTool) -> Result<Tool, ConfigError> {
 fn read(declared: &DeclaredTool) -> std::io::Result<Vec<u8>> {
     let bytes_max = u64::try_from(MODULE_BYTES_MAX).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
+    if std::fs::metadata(&declared.module)?.file_type().is_fifo() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
     let file = std::fs::File::open(&declared.module)?;
     file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes)

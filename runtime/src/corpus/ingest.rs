@@ -49,9 +49,13 @@ pub fn ingest(
     options: &IngestOptions,
     progress: &mut dyn IngestProgress,
 ) -> Result<IngestReport, CorpusError> {
-    let _lock = lock(dir)?;
     let mut report = IngestReport::default();
     let finds = walk::find(inputs, dir, &mut report);
+    let is_any = inputs.is_empty() || finds.roots.iter().any(|root| root.exists());
+    if !is_any && !dir.exists() {
+        return Ok(report);
+    }
+    let _lock = lock(dir)?;
     let mut job = Job::open(dir, options)?;
     for path in job.ledger.paths()? {
         if walk::is_deleted(Path::new(&path), &finds.roots) {
@@ -78,6 +82,8 @@ pub(super) fn ingest_files(
     Ok(report)
 }
 
+/// A file of so many bytes takes long enough to be interrupted in.
+const LARGE_BYTES: u64 = 16 << 20;
 /// Name of the file whose lock an ingest holds.
 const LOCK_FILE: &str = "ingest.lock";
 
@@ -181,7 +187,13 @@ impl<'a> Job<'a> {
                 break;
             }
             progress.started(path);
-            self.file(path, found, progress, report)?;
+            if found.stamp.bytes >= LARGE_BYTES {
+                // To be cut off within it costs nothing else.
+                self.commit()?;
+            }
+            if !self.options.cancel.is_cancelled() {
+                self.file(path, found, progress, report)?;
+            }
         }
         report.cancelled |= self.options.cancel.is_cancelled();
         Ok(())
@@ -225,7 +237,9 @@ impl<'a> Job<'a> {
                 self.unchanged_file(path, name, found, progress, report)?;
             }
             Ok((false, stamp, file)) => {
-                let indexed = self.changed_file(file, name, found, progress)?;
+                let Some(indexed) = self.changed_file(file, name, found, progress)? else {
+                    return self.abandon(report);
+                };
                 report.indexed += u64::from(indexed.passages > 0);
                 report.passages += indexed.passages;
                 report.skip_lines(path, &indexed.skips);
@@ -251,15 +265,15 @@ impl<'a> Job<'a> {
         Ok(())
     }
 
-    /// Puts a file's passages in the place of those it gave before. A cancelled file has none,
-    /// and no hash: the next ingest reads it.
+    /// Puts a file's passages in the place of those it gave before; `None` when it was cancelled
+    /// half-way.
     fn changed_file(
         &mut self,
         file: File,
         name: &str,
         found: &Found,
         progress: &mut dyn IngestProgress,
-    ) -> Result<Outcome, CorpusError> {
+    ) -> Result<Option<Outcome>, CorpusError> {
         self.delete_passages(name);
         let (dir, fields, writer) = (self.dir, self.index.fields, &self.writer);
         let passages = Added { dir, fields, writer, cancel: &self.options.cancel };
@@ -267,14 +281,31 @@ impl<'a> Job<'a> {
         let mut advanced = |bytes| progress.advanced(bytes);
         let read = self.readings.read(file, &found.task, &mut advanced, &mut sink);
         let outcome = match read {
-            Err(CorpusError::Cancelled) => Outcome::default(),
+            Err(CorpusError::Cancelled) => return Ok(None),
             other => other?,
         };
         if outcome.passages == 0 {
-            // Cut off, or its reader died over it: nothing of it stays.
+            // Its reader died over it: nothing of it stays.
             self.delete_passages(name);
         }
-        Ok(outcome)
+        Ok(Some(outcome))
+    }
+
+    /// Goes back to the last commit: the file that was cut off keeps the passages it had, and the
+    /// small ones that were done since are done again by the next ingest.
+    fn abandon(&mut self, report: &mut IngestReport) -> Result<(), CorpusError> {
+        self.writer.rollback().map_err(|error| CorpusError::index(self.dir, error))?;
+        for (_, done) in self.batch.drain(..) {
+            match done {
+                Some(Indexed { outcome, .. }) => {
+                    report.indexed = report.indexed.saturating_sub(u64::from(outcome.passages > 0));
+                    report.passages = report.passages.saturating_sub(outcome.passages);
+                }
+                None => report.removed = report.removed.saturating_sub(1),
+            }
+        }
+        self.batch_bytes = 0;
+        Ok(())
     }
 
     fn delete_passages(&mut self, path: &str) {

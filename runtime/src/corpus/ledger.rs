@@ -140,6 +140,13 @@ impl Ledger {
         }
         let opened = Connection::open_with_flags(path(corpus), OpenFlags::SQLITE_OPEN_READ_ONLY);
         let ledger = Self::guard(corpus, opened)?;
+        // One that is being made, or whose making was cut off, has nothing yet.
+        let tables = "SELECT count(*) FROM sqlite_schema";
+        let tables: i64 =
+            ledger.get(|connection| connection.query_row(tables, [], |row| row.get(0)))?;
+        if tables == 0 && ledger.get(|connection| pragma(connection, "application_id"))? == 0 {
+            return Err(CorpusError::Missing { path: corpus.to_path_buf() });
+        }
         ledger.check_version()?;
         Ok(ledger)
     }

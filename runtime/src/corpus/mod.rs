@@ -134,7 +134,7 @@ pub enum CorpusError {
         /// What went wrong.
         reason: String,
     },
-    /// The cancel token was set. [`ingest`] keeps what it finished and does not return this.
+    /// The cancel token was set. [`ingest`] keeps what was durable and does not return this.
     #[error("cancelled")]
     Cancelled,
     /// A file or folder could not be read or written.

@@ -240,6 +240,42 @@ fn a_cancelled_ingest_keeps_what_was_done_and_goes_on_later() {
     assert_eq!(world.documents("alpha beta gamma").len(), 3);
 }
 
+/// Cancels within a file that is so far read.
+struct CancelWithin(IngestOptions);
+
+impl IngestProgress for CancelWithin {
+    fn advanced(&mut self, _bytes: u64) {
+        self.0.cancel.cancel();
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_off_keeps_the_passages_it_had() {
+    let long = |word: &str| format!("{word} stands here.\n\n").repeat(80_000);
+    let world = World::new(&[("a.txt", "beta"), ("b.txt", &long("alpha"))]);
+    world.ingest();
+    world.write("a.txt", "delta");
+    world.write("b.txt", &long("gamma"));
+    let options = IngestOptions::default();
+    let mut progress = CancelWithin(options.clone());
+    let report = ingest(&world.corpus(), &[world.files()], &options, &mut progress).unwrap();
+    assert!(report.cancelled);
+    let has = |word: &str| !world.documents(word).is_empty();
+    assert_eq!(["alpha", "gamma", "delta"].map(has), [true, false, false]);
+    assert_eq!(world.ingest().indexed, 2);
+    assert_eq!(["alpha", "gamma", "delta"].map(has), [false, true, true]);
+}
+
+#[test]
+fn nothing_is_made_of_nothing() {
+    let world = World::new(&[]);
+    let missing = world.files().join("typo.txt");
+    let options = IngestOptions::default();
+    let report = ingest(&world.corpus(), &[missing], &options, &mut ()).unwrap();
+    assert_eq!((report.indexed, report.skipped_total), (0, 1));
+    assert!(!world.corpus().exists());
+}
+
 #[test]
 fn an_ingest_that_was_cut_off_is_taken_up_again() {
     /// Copies the corpus when the second file begins: what a killed process leaves.

@@ -40,6 +40,7 @@ pub(super) fn find(inputs: &[PathBuf], corpus: &Path, report: &mut IngestReport)
         match std::fs::metadata(&root) {
             Err(error) => report.skip(&root, error),
             Ok(data) if data.is_dir() => walk(&root, &corpus, &mut finds, report),
+            Ok(data) if !data.is_file() => report.skip(&root, "it is no regular file"),
             Ok(data) => match Format::of(&root) {
                 None => report.skip(&root, EXPECTED),
                 Some(format) => {

@@ -1,6 +1,7 @@
 //! The built `retort` as a user runs it: exit codes, JSON, standard streams.
 
 use std::io::Write;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
@@ -103,6 +104,31 @@ fn what_cannot_be_asked_says_so_with_its_own_exit_code() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", error(&output));
         assert!(error(&output).contains(words), "{arguments:?}: {}", error(&output));
     }
+}
+
+#[test]
+fn nobody_needs_to_hear_what_goes_wrong() {
+    let home = home_with_corpus();
+    std::fs::write(home.path().join("cell.py"), "1/0").unwrap();
+    for (arguments, code) in [
+        (&["python", "cell.py"][..], 1),
+        (&["ask", "Q?", "--engine", "scripted", "--trace", "--corpus", "notes"], 0),
+        (&["index", "docs.jsonl", "typo.txt", "--corpus", "notes"], 0),
+        (&["index", "typo.txt", "--corpus", "other"], 1),
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = retort(home.path());
+        let output = command.args(arguments).env("RETORT_UNHEARD_OF", "1").stderr(full).output();
+        assert_eq!(output.unwrap().status.code(), Some(code), "{arguments:?}");
+    }
+    let mut command = retort(home.path());
+    let output = command.args(["config", "show"]).env("RETORT_LOG", "a=b=c").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", error(&output));
+    let value = std::ffi::OsString::from_vec(vec![0xff]);
+    let mut command = retort(home.path());
+    let output = command.args(["config", "show"]).env("RETORT_MODEL", value).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", error(&output));
+    assert!(error(&output).contains("RETORT_MODEL"), "{}", error(&output));
 }
 
 #[test]

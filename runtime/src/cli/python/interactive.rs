@@ -12,6 +12,7 @@ use super::super::exit::Exit;
 use super::WithOwn;
 use super::show::Show;
 use crate::cancel::Cancel;
+use crate::cli::output::errln;
 use crate::sandbox::{Limits, NoTools, Sandbox, Seed, Session};
 
 const PROMPT: &str = ">>> ";
@@ -41,7 +42,7 @@ pub fn converse(
         let outcome = session.run(&code, &Limits::default(), tools, &context.cancel);
         show.outcome(&outcome);
         if context.cancel.take() {
-            eprintln!("stopped: what this action changed is undone");
+            errln!("stopped: what this action changed is undone");
         }
     }
     if let Some(file) = &history {

@@ -70,6 +70,9 @@ pub fn run(args: &PythonArgs, context: &Context) -> Result<Exit> {
             show.outcome(&outcome);
         }
     }
+    if context.cancel.is_cancelled() {
+        return Ok(Exit::Interrupted);
+    }
     if args.interactive {
         return interactive::converse(&sandbox, &mut session, &mut host, &show, context);
     }

@@ -1,6 +1,6 @@
 //! Outcomes for people.
 
-use crate::cli::output::{out, outln};
+use crate::cli::output::{err, errln, out, outln};
 use crate::sandbox::{Limits, Outcome, PythonError};
 
 /// What is shown beside output, values and errors.
@@ -21,13 +21,13 @@ impl Show {
             outln!("final answer: {}", outcome.answer.as_deref().unwrap_or("None"));
         }
         if let Some(error) = &outcome.error {
-            eprint!("{}", described(error));
+            err!("{}", described(error));
         }
         if let Some(limit) = outcome.limit {
-            eprintln!("{limit}");
+            errln!("{limit}");
         }
         if self.limits {
-            eprintln!("{}", used(outcome, &Limits::default()));
+            errln!("{}", used(outcome, &Limits::default()));
         }
     }
 }

@@ -58,9 +58,19 @@ fn decode_declared(
         }
         _ => match std::str::from_utf8(bytes) {
             Ok(text) => Ok(Decoded { text: Cow::Borrowed(text), mark_bytes: 0 }),
+            Err(_) if is_damaged_utf8(bytes) => decode_as(UTF_8, bytes, 0),
             Err(_) => decode_as(guess(bytes), bytes, 0),
         },
     }
+}
+
+/// Whether nearly all that is not ASCII is UTF-8: a download that broke off, a stray byte.
+fn is_damaged_utf8(bytes: &[u8]) -> bool {
+    let (sound, broken) = bytes.utf8_chunks().fold((0, 0), |(sound, broken), chunk| {
+        let beyond_ascii = chunk.valid().chars().filter(|character| !character.is_ascii()).count();
+        (sound + beyond_ascii, broken + usize::from(!chunk.invalid().is_empty()))
+    });
+    broken * UNREADABLE_SHARE <= sound
 }
 
 fn decode_as<'a>(
@@ -168,6 +178,16 @@ mod tests {
         let (bytes, _, _) = WINDOWS_1251.encode("<?xml version='1.0' encoding='cp1251'?>Мост");
         assert!(decode_markup(&bytes).unwrap().text.ends_with("Мост"));
         assert_eq!(decode(b"\xef\xbb\xbfab").unwrap().mark_bytes, 3);
+    }
+
+    #[test]
+    fn a_stray_byte_makes_no_other_encoding() {
+        let whole = "Москва является столицей. Größe und Übermut. ".repeat(50);
+        let mut bytes = whole.clone().into_bytes();
+        bytes.truncate(bytes.len() - 40);
+        bytes.insert(0, 0xff);
+        let text = decode(&bytes).unwrap().text.into_owned();
+        assert!(text.starts_with("\u{fffd}Москва") && text.contains("Übermut"), "{text}");
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub(super) const EXPECTED: &str = "expected a .txt, .md, .html, .xhtml, .csv, .t
 impl Format {
     /// What the name says.
     pub(super) fn of(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_str()?.to_lowercase();
+        let name = path.file_name()?.to_string_lossy().to_lowercase();
         let (name, compressed) = match name.strip_suffix(".zst") {
             Some(inner) => (inner, true),
             None => (name.as_str(), false),
