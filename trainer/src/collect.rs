@@ -278,7 +278,7 @@ pub struct Classroom<'a> {
 }
 
 /// What the teacher did with one task.
-pub struct Lesson {
+pub struct Attempt {
     /// All it did.
     pub transcript: Transcript,
     /// Its answer.
@@ -294,7 +294,7 @@ impl Classroom<'_> {
     ///
     /// # Errors
     /// When the task has no plan.
-    pub fn teach(&self, task: &Task, passages: usize, slips: Slips) -> Result<Lesson> {
+    pub fn teach(&self, task: &Task, passages: usize, slips: Slips) -> Result<Attempt> {
         let plan = task.plan.as_ref().with_context(|| format!("{}: no plan", task.id))?;
         let dialect = self.environment.dialect;
         let mut engine = TeacherEngine::new(plan, dialect, self.manner, slips);
@@ -305,7 +305,7 @@ impl Classroom<'_> {
             && !run.forced
             && run.answer.as_deref() == Some(task.answer.as_str());
         let missed = task.kind != TaskKind::Absent && first_search_missed(plan, &run.transcript);
-        Ok(Lesson { transcript: run.transcript, answer: run.answer, is_right, missed })
+        Ok(Attempt { transcript: run.transcript, answer: run.answer, is_right, missed })
     }
 }
 

@@ -4,13 +4,15 @@
 //! [`tokenizer`] cuts text into tokens, [`dataset`] turns rendered transcripts into sequences,
 //! [`train`] is the loop, [`cuda`] its place on an NVIDIA device, [`checkpoint`] makes it resumable,
 //! and [`gguf`] writes what the runtime reads. [`world`] makes documents and questions, [`teach`]
-//! answers them; [`environment`] is where it acts, and every student.
+//! answers them; [`environment`] is where it acts, and every student; [`collect`] keeps what it did,
+//! and [`recipe`] goes the whole way from there to a student.
 //! Any other teacher: [`remote`] speaks to a server, [`questions`] has questions written about
 //! documents, [`gather`] collects what a teacher does, [`trajectory`] keeps it in files, [`filter`]
-//! says what is worth learning from. [`hub`] reads and writes published checkpoints and adapters,
+//! says what is worth learning from, [`distil`] does all of that in one folder. [`hub`] reads and writes published checkpoints and adapters,
 //! [`finetune`] trains them, with the values in [`method`] where a recipe says nothing.
 //! [`score`] puts questions to a student, [`paper`] compares ways of learning, [`report`] compares
-//! runs, [`mod@bench`] measures the speed.
+//! runs, [`mod@bench`] measures the speed. [`durable`] and [`hash`] are about files, [`parallel`]
+//! about threads.
 
 pub mod bench;
 pub mod checkpoint;

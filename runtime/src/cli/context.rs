@@ -39,7 +39,8 @@ impl Context {
 
     /// The folder of a corpus.
     pub fn corpus_dir(&self, name: &str) -> Result<PathBuf> {
-        let is_plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
+        let is_odd = |letter: char| letter.is_control() || matches!(letter, '/' | '\\');
+        let is_plain = !name.is_empty() && !name.starts_with('.') && !name.contains(is_odd);
         if !is_plain {
             let message = format!("{name:?} is no name of a corpus: expected a plain word");
             return Err(UsageError(message).into());

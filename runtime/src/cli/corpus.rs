@@ -37,6 +37,9 @@ pub enum CorpusCommand {
         name: String,
         /// The file, which must not exist.
         file: PathBuf,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
     },
     /// Take a corpus from a file that `export` wrote.
     Import {
@@ -44,11 +47,17 @@ pub enum CorpusCommand {
         file: PathBuf,
         /// Name for the corpus.
         name: String,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
     },
     /// Remove a corpus; the documents it was made from stay where they are.
     Remove {
         /// Name of the corpus.
         name: String,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -62,24 +71,39 @@ pub fn run(command: &CorpusCommand, context: &Context) -> Result<Exit> {
             Ok(Exit::Success)
         }
         CorpusCommand::Check { names, repair, json } => check(names, *repair, *json, context),
-        CorpusCommand::Export { name, file } => {
+        CorpusCommand::Export { name, file, json } => {
             if file.exists() {
                 let message = format!("{}: there is such a file already", file.display());
                 return Err(UsageError(message).into());
             }
             let stats = corpus::export(&context.corpus_dir(name)?, file)?;
             let bytes = std::fs::metadata(file).map_or(0, |data| data.len());
-            outln!("{name}: {} passages, {bytes} bytes in {}", stats.passages, file.display());
+            if *json {
+                let mut line = json!({"format": 1, "name": name, "file": file, "bytes": bytes});
+                add(&mut line, Some(&stats), None);
+                outln!("{line}");
+            } else {
+                outln!("{name}: {} passages, {bytes} bytes in {}", stats.passages, file.display());
+            }
             Ok(Exit::Success)
         }
-        CorpusCommand::Import { file, name } => {
+        CorpusCommand::Import { file, name, json } => {
             let stats = corpus::import(file, &context.corpus_dir(name)?)?;
-            outln!("{name}: {} passages of {} documents", stats.passages, stats.documents);
+            if *json {
+                let mut line = json!({"format": 1, "name": name, "file": file});
+                add(&mut line, Some(&stats), None);
+                outln!("{line}");
+            } else {
+                outln!("{name}: {} passages of {} documents", stats.passages, stats.documents);
+            }
             Ok(Exit::Success)
         }
-        CorpusCommand::Remove { name } => {
+        CorpusCommand::Remove { name, json } => {
             corpus::remove(&context.corpus_dir(name)?)?;
-            outln!("removed {name}");
+            match json {
+                true => outln!("{}", json!({"format": 1, "removed": name})),
+                false => outln!("removed {name}"),
+            }
             Ok(Exit::Success)
         }
     }

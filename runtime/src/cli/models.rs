@@ -1,13 +1,15 @@
 //! `retort models`.
 
-use std::path::PathBuf;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::exit::Exit;
+use super::exit::{Exit, UsageError};
 use super::model::Model;
 use super::output::{out, outln};
 
@@ -25,6 +27,17 @@ pub enum ModelsCommand {
         /// Names or GGUF files.
         models: Vec<PathBuf>,
         /// Print one JSON object per model.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Copy a model and the manifest beside it into the models folder, once it is checked.
+    Import {
+        /// The GGUF file.
+        file: PathBuf,
+        /// Name in the folder [default: the file's].
+        #[arg(long)]
+        name: Option<String>,
+        /// Print one JSON object.
         #[arg(long)]
         json: bool,
     },
@@ -51,7 +64,47 @@ pub fn run(command: &ModelsCommand, context: &Context) -> Result<Exit> {
             }
             Ok(if refused { Exit::Refused } else { Exit::Success })
         }
+        ModelsCommand::Import { file, name, json } => {
+            print_model(&Ok(import(file, name.as_deref(), context)?), *json);
+            Ok(Exit::Success)
+        }
     }
+}
+
+/// Copies a sound model; what is there already stays.
+fn import(file: &Path, name: Option<&str>, context: &Context) -> Result<Model> {
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let name = name.map(str::to_owned).or(stem).unwrap_or_default();
+    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
+        return Err(UsageError(format!("--name {name:?}: expected a plain word")).into());
+    }
+    let model = Model::open(file)?;
+    let dir = context.data_dir()?.join("models");
+    std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    let path = dir.join(&name).with_added_extension("gguf");
+    if path.exists() {
+        return Err(UsageError(format!("{}: there is such a model already", path.display())).into());
+    }
+    let manifest = model.manifest_path.exists().then_some(model.manifest_path.as_path());
+    // The manifest first: a model is never there without what is said of it.
+    for (from, to) in manifest
+        .map(|from| (from, path.with_extension("toml")))
+        .into_iter()
+        .chain([(file, path.clone())])
+    {
+        copy(from, &to).with_context(|| format!("{} cannot be written", to.display()))?;
+    }
+    Model::open(&path)
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let folder = to.parent().unwrap_or(Path::new("."));
+    let anyone = Permissions::from_mode(0o666);
+    let mut copy = tempfile::Builder::new().permissions(anyone).tempfile_in(folder)?;
+    std::io::copy(&mut File::open(from)?, &mut copy)?;
+    copy.as_file().sync_all()?;
+    copy.persist(to).map_err(|error| error.error)?;
+    File::open(folder)?.sync_all()
 }
 
 fn all(context: &Context) -> Vec<Result<Model>> {

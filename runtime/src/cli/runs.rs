@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 
 use super::ask;
 use super::context::Context;
-use super::exit::Exit;
+use super::exit::{Exit, UsageError};
 use super::journal::{Journal, recorded_run, recorded_settings};
 use super::model::{prompted, read_system_prompt};
 use super::output::outln;
 use super::setup::{RunArgs, Setup};
 use super::tools;
 use crate::agent::{self, Difference, Toolbox};
+use crate::profile::{FLAGS, Resolved};
 use crate::sandbox::{Sandbox, SandboxOptions};
 use crate::store::{INTERRUPTED, NewRun, RunRecord, Store};
 use crate::transcript::Dialect;
@@ -64,6 +65,9 @@ pub enum RunsCommand {
     Delete {
         /// Id, or the start of one that no other has.
         id: String,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -100,7 +104,13 @@ pub fn run(command: &RunsCommand, context: &Context) -> Result<Exit> {
         RunsCommand::Resume { id, run, json } => {
             return resume(store.run(id)?, run, *json, context);
         }
-        RunsCommand::Delete { id } => outln!("deleted {}", store.delete_run(id)?.as_str()),
+        RunsCommand::Delete { id, json: as_json } => {
+            let deleted = store.delete_run(id)?;
+            match as_json {
+                true => outln!("{}", json!({"format": 1, "deleted": deleted.as_str()})),
+                false => outln!("deleted {}", deleted.as_str()),
+            }
+        }
     }
     Ok(Exit::Success)
 }
@@ -140,6 +150,7 @@ fn resume(record: RunRecord, args: &RunArgs, as_json: bool, context: &Context) -
         RESUMABLE.contains(&status),
         "run {id} has its end ({status}); only one that was interrupted, cancelled or failed goes on"
     );
+    refuse_other_settings(&context.resolved)?;
     let unusable = || format!("run {id} cannot go on");
     let settings = recorded_settings(&record.run).with_context(unusable)?;
     let mut context = context.clone();
@@ -161,6 +172,33 @@ fn resume(record: RunRecord, args: &RunArgs, as_json: bool, context: &Context) -
     journal.resume(id.clone());
     let run = setup.resume(&run, &mut journal).with_context(|| format!("run {id}"))?;
     Ok(ask::print(&run, journal.run_id(), as_json))
+}
+
+/// Settings that say where and how a run is computed, not what it is.
+const OF_THE_MACHINE: [&str; 8] = [
+    "model",
+    "adapter",
+    "data_dir",
+    "board",
+    "threads",
+    "context_tokens",
+    "memory_bytes_max",
+    "worker_launcher",
+];
+
+/// Refuses flags that a run which goes on would not heed.
+fn refuse_other_settings(resolved: &Resolved) -> Result<()> {
+    let is_vain = |(name, origin): &(&String, &String)| {
+        *origin == FLAGS && !OF_THE_MACHINE.contains(&name.as_str())
+    };
+    match resolved.origins.iter().find(is_vain) {
+        Some((name, _)) => Err(UsageError(format!(
+            "--{}: a run goes on with the settings it began with; leave it out",
+            name.replace('_', "-")
+        ))
+        .into()),
+        None => Ok(()),
+    }
 }
 
 /// The dialect of the run, with the system prompt it had.

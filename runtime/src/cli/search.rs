@@ -45,11 +45,17 @@ pub fn run(args: &SearchArgs, context: &Context) -> Result<Exit> {
     }
     let mut exit = Exit::Success;
     for query in queries {
+        if context.cancel.is_cancelled() {
+            return Ok(Exit::Interrupted);
+        }
         let query = query.map_err(|error| UsageError(format!("standard input: {error}")))?;
         let hits = corpus.search(&query, usize::from(args.limit))?;
         if let Some(number) = args.open {
             let Some(hit) = hits.get(usize::from(number) - 1) else {
                 errln!("there is no hit {number}: the search found {}", hits.len());
+                if args.json {
+                    outln!("{}", json!({"query": query, "hit": null}));
+                }
                 exit = Exit::Failure;
                 continue;
             };

@@ -70,8 +70,9 @@ pub fn read_tasks(path: &Path) -> Result<Vec<Task>, TasksError> {
     let mut tasks = Vec::new();
     for (text, line) in BufReader::new(source).lines().zip(1..) {
         let text = text.map_err(io)?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         if !text.trim().is_empty() {
-            let task = serde_json::from_str(&text);
+            let task = serde_json::from_str(text);
             let path = path.to_path_buf();
             tasks.push(task.map_err(|source| TasksError::Line { path, line, source })?);
         }

@@ -173,7 +173,8 @@ const VARIABLE_PREFIX: &str = "RETORT_";
 /// Variables with the prefix that other parts read.
 const OTHER_VARIABLES: [&str; 1] = ["RETORT_LOG"];
 const DEFAULT: &str = "default";
-const FLAGS: &str = "command line";
+/// Origin of what a flag set.
+pub(crate) const FLAGS: &str = "command line";
 
 /// Settings whose values are text, whatever they look like.
 const TEXTS: [&str; 6] = ["model", "adapter", "corpus", "data_dir", "board", "worker_launcher"];

@@ -107,6 +107,28 @@ fn what_cannot_be_asked_says_so_with_its_own_exit_code() {
 }
 
 #[test]
+fn a_model_is_imported_with_its_manifest() {
+    let home = tempfile::tempdir().unwrap();
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../models");
+    let small = format!("{models}/small.gguf");
+    let import = |further: &[&str]| {
+        run(home.path(), &[&["models", "import", &small, "--json"], further].concat())
+    };
+    let output = import(&["--name", "mine"]);
+    assert_eq!(output.status.code(), Some(0), "{}", error(&output));
+    assert_eq!(lines(&output)[0]["sound"], true);
+    assert!(home.path().join(".local/share/retort/models/mine.toml").exists());
+    assert_eq!(import(&["--name", "mine"]).status.code(), Some(2));
+    assert_eq!(import(&["--name", "../mine"]).status.code(), Some(2));
+    let broken = home.path().join("broken.gguf");
+    std::fs::write(&broken, b"GGUF and nothing more").unwrap();
+    let output = run(home.path(), &["models", "import", "broken.gguf"]);
+    assert_eq!(output.status.code(), Some(4), "{}", error(&output));
+    let listed = run(home.path(), &["models", "verify", "mine"]);
+    assert_eq!(listed.status.code(), Some(0), "{}", error(&listed));
+}
+
+#[test]
 fn nobody_needs_to_hear_what_goes_wrong() {
     let home = home_with_corpus();
     std::fs::write(home.path().join("cell.py"), "1/0").unwrap();

@@ -117,6 +117,9 @@ fn what_cannot_go_on_is_told_and_stays_as_it_is() {
     let id = failed(home, &STEPS[..1]);
     let output = run(home, &["runs", "resume", &id]);
     assert!(stderr(&output).contains("name it with --model"), "{}", stderr(&output));
+    let output = run(home, &[&["runs", "resume", &id, "--seed", "7"][..], &SCRIPTED].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--seed: a run goes on with"), "{}", stderr(&output));
     let output =
         run(home, &[&["runs", "resume", &id, "--dialect", "chat"][..], &SCRIPTED].concat());
     assert!(stderr(&output).contains("the prompt of step 1 is no longer"), "{}", stderr(&output));

@@ -17,7 +17,7 @@ use crate::remote::Spent;
 use crate::trajectory::{Mode, TRAJECTORY_VERSION, Trajectory};
 
 /// Everything that all tasks share.
-pub struct Lesson<'a> {
+pub struct Collector<'a> {
     /// How to collect.
     pub config: &'a GatherConfig,
     /// Seed.
@@ -36,7 +36,7 @@ pub struct Lesson<'a> {
     pub teacher: String,
 }
 
-impl<'a> Lesson<'a> {
+impl<'a> Collector<'a> {
     /// Words for `config`.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::Dialect;
 use serde_json::{Map, Value, json};
 
-use super::agent::Lesson;
+use super::agent::Collector;
 use super::config::{DistilConfig, TasksConfig, TeacherConfig};
 use super::corpus::cache_dir;
 use super::pool::{Done, Pool};
@@ -98,7 +98,7 @@ pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<
     let missing: Vec<&GatherTask> =
         source.tasks.iter().filter(|task| !known.contains(task.id.as_str())).collect();
     let sandbox = Sandbox::open(&SandboxOptions { cache_dir: cache_dir() })?;
-    let lesson = Lesson::new(
+    let collector = Collector::new(
         &config.collect,
         config.seed,
         &sandbox,
@@ -111,7 +111,7 @@ pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<
         ("collecting", "tasks", source.tasks.len()),
         &missing,
         &mut journal,
-        &|seat, task| lesson.teach(seat, task),
+        &|seat, task| collector.teach(seat, task),
         &|task| task.id.clone(),
     )?;
     // The file is this process's until it stands there in order.

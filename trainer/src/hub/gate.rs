@@ -32,7 +32,7 @@ pub struct GateArgs {
 }
 
 /// Questions and where they are answered.
-pub(super) struct Gate {
+pub(super) struct RoundingGate {
     path: PathBuf,
     tasks: Vec<Task>,
     corpus: Corpus,
@@ -41,7 +41,7 @@ pub(super) struct Gate {
     drop_max: f64,
 }
 
-impl Gate {
+impl RoundingGate {
     /// Opens what the arguments name; `None` when they name nothing.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use tempfile::{NamedTempFile, TempPath};
 
 use super::calibrate::Calibration;
 use super::card::{Card, Merged, file_name, size_label};
-use super::gate::{Gate, GateArgs};
+use super::gate::{GateArgs, RoundingGate};
 use super::write::write;
 use super::{Checkpoint, write_adapter};
 use crate::durable::{beside, folder_of, keep_file, replace_text};
@@ -124,7 +124,7 @@ impl<'a> Import<'a> {
     }
 
     fn write_model(&self) -> Result<()> {
-        let gate = Gate::open(&self.args.gate)?;
+        let gate = RoundingGate::open(&self.args.gate)?;
         let mut calibration = self.calibrate()?;
         let Made { rounded, whole } = self.make(&mut calibration, gate.is_some())?;
         let figures = match (&gate, &whole, &self.dialect) {

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use retort_transcript::Dialect;
 
 use super::config::{PaperRecipe, Size};
-use super::lessons::{Learner, Lessons};
+use super::lessons::{Lessons, Regime};
 use crate::cuda::Device;
 use crate::gguf::{self, Labels, Weights};
 use crate::model::{Model, Start};
@@ -22,23 +22,24 @@ pub(super) struct Cell {
     /// Index into the recipe's sizes.
     pub size: usize,
     pub seed: u64,
-    pub learner: Learner,
+    pub regime: Regime,
 }
 
 impl Cell {
-    /// The cells of a recipe: small sizes first, and all learners of a size and a seed together.
+    /// The cells of a recipe: small sizes first, and all regimes of a size and a seed together.
     pub fn all(recipe: &PaperRecipe) -> Vec<Self> {
         let cells = (0..recipe.sizes.len()).flat_map(|size| {
-            recipe.seeds.iter().flat_map(move |seed| {
-                Learner::ALL.map(|learner| Self { size, seed: *seed, learner })
-            })
+            recipe
+                .seeds
+                .iter()
+                .flat_map(move |seed| Regime::ALL.map(|regime| Self { size, seed: *seed, regime }))
         });
         cells.collect()
     }
 
     /// `agent-size1-seed2`.
     pub fn name(&self) -> String {
-        format!("{}-size{}-seed{}", self.learner.name(), self.size + 1, self.seed)
+        format!("{}-size{}-seed{}", self.regime.name(), self.size + 1, self.seed)
     }
 
     /// Its size.
@@ -70,7 +71,7 @@ impl Cell {
             device,
             ..TrainConfig::small(recipe.tokens_budget, self.seed)
         };
-        let rendered = lessons.of(self.learner);
+        let rendered = lessons.of(self.regime);
         let runs = Runs { name: "trajectories", rendered, share: 1.0 };
         let data = TrainData {
             sources: curriculum::sources(&vocabulary.encoder()?, &[runs], &lessons.drills)?,

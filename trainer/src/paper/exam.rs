@@ -17,7 +17,7 @@ use retort_transcript::{Dialect, Passage, Transcript};
 
 use super::cell::{Cell, Trained};
 use super::config::PaperRecipe;
-use super::lessons::{Learner, passages};
+use super::lessons::{Regime, passages};
 use super::rows::{Row, Student};
 use crate::environment::{Environment, index_world};
 use crate::gather::{NoCorpus, chain_answer};
@@ -82,7 +82,7 @@ impl Hall<'_> {
         trained: &Trained,
         bar: &ProgressBar,
     ) -> Result<Vec<Row>> {
-        let students = Student::ALL.into_iter().filter(|student| student.learner() == cell.learner);
+        let students = Student::ALL.into_iter().filter(|student| student.regime() == cell.regime);
         let sittings: Vec<(Student, &Exam)> = students
             .flat_map(|student| self.exams.iter().map(move |exam| (student, exam)))
             .collect();
@@ -129,17 +129,17 @@ impl Hall<'_> {
         let mut engine = WorkerEngine::load(ModelFile::open(gguf)?, worker, Cancel::default())?;
         let mut marks = Marks::default();
         for task in &exam.tasks {
-            match student.learner() {
-                Learner::Cot => {
+            match student.regime() {
+                Regime::Cot => {
                     let answer = self.reply(&mut engine, &task.question, &[])?;
                     marks.right += usize::from(is_right(answer.as_deref(), task));
                 }
-                Learner::CotPassages => {
+                Regime::CotPassages => {
                     let shown = passages(exam.retriever(), &task.question, recipe.passages)?;
                     let answer = self.reply(&mut engine, &task.question, &shown)?;
                     marks.right += usize::from(is_right(answer.as_deref(), task));
                 }
-                Learner::Agent | Learner::AgentPrefix => {
+                Regime::Agent | Regime::AgentPrefix => {
                     let environment = Environment {
                         dialect: self.dialect,
                         sandbox: self.sandbox,

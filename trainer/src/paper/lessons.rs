@@ -20,7 +20,7 @@ use crate::world::{Finish, Task, World, reads, training_world};
 /// What a student is trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Learner {
+pub enum Regime {
     /// Chains of thought.
     Cot,
     /// Chains of thought under retrieved passages.
@@ -31,7 +31,7 @@ pub enum Learner {
     AgentPrefix,
 }
 
-impl Learner {
+impl Regime {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Cot, Self::CotPassages, Self::Agent, Self::AgentPrefix];
 
@@ -49,7 +49,7 @@ impl Learner {
 
 /// What every student of a table has in common.
 pub(super) struct Lessons {
-    runs: [Vec<Rendered>; Learner::ALL.len()],
+    runs: [Vec<Rendered>; Regime::ALL.len()],
     /// The same for all.
     pub drills: Drills,
     /// The same for all.
@@ -57,12 +57,12 @@ pub(super) struct Lessons {
     tasks: usize,
 }
 
-/// One question as each of [`Learner::ALL`] learns it.
-type Lesson = [Transcript; Learner::ALL.len()];
+/// One question as each of [`Regime::ALL`] learns it.
+type Lesson = [Transcript; Regime::ALL.len()];
 
 impl Lessons {
     /// The teacher's lessons in all training worlds. A question counts when both of its trajectories
-    /// end in the right answer; the other learners then have the same questions.
+    /// end in the right answer; the other regimes then have the same questions.
     pub fn collect(
         recipe: &PaperRecipe,
         dialect: &Dialect,
@@ -80,7 +80,7 @@ impl Lessons {
             taught.collect::<Result<_>>()
         })?;
         let tasks = worlds.iter().map(|(tasks, _)| tasks).sum();
-        let mut runs: [Vec<Rendered>; Learner::ALL.len()] = Default::default();
+        let mut runs: [Vec<Rendered>; Regime::ALL.len()] = Default::default();
         for lesson in worlds.into_iter().flat_map(|(_, lessons)| lessons) {
             for (runs, transcript) in runs.iter_mut().zip(&lesson) {
                 runs.push(dialect.render_training(transcript));
@@ -97,12 +97,12 @@ impl Lessons {
         Ok(Self { runs, drills, vocabulary, tasks })
     }
 
-    pub fn of(&self, learner: Learner) -> &[Rendered] {
-        self.runs.get(learner as usize).map_or(&[], Vec::as_slice)
+    pub fn of(&self, regime: Regime) -> &[Rendered] {
+        self.runs.get(regime as usize).map_or(&[], Vec::as_slice)
     }
 
     pub fn summary(&self) -> String {
-        let kept = self.of(Learner::Cot).len();
+        let kept = self.of(Regime::Cot).len();
         format!(
             "{kept} of {} questions kept: the teacher slipped in the others; {} tokens",
             self.tasks,

@@ -22,7 +22,7 @@ use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::Dialect;
 
 pub use config::{PaperRecipe, Size};
-pub use lessons::Learner;
+pub use lessons::Regime;
 pub use rows::{Row, Student, read, read_table};
 pub use table::report;
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cell::Cell;
 use super::config::Size;
-use super::lessons::Learner;
+use super::lessons::Regime;
 use crate::trajectory::Journal;
 use crate::world::Family;
 
@@ -47,12 +47,12 @@ impl Student {
 
     /// What it is trained on.
     #[must_use]
-    pub fn learner(self) -> Learner {
+    pub fn regime(self) -> Regime {
         match self {
-            Self::Cot => Learner::Cot,
-            Self::CotPassages => Learner::CotPassages,
-            Self::Agent => Learner::Agent,
-            Self::AgentPrefix | Self::AgentPrefixVote => Learner::AgentPrefix,
+            Self::Cot => Regime::Cot,
+            Self::CotPassages => Regime::CotPassages,
+            Self::Agent => Regime::Agent,
+            Self::AgentPrefix | Self::AgentPrefixVote => Regime::AgentPrefix,
         }
     }
 }
@@ -164,7 +164,7 @@ impl Rows {
     /// Whether all students of a cell were asked everything.
     pub fn has(&self, cell: &Cell, sizes: &[Size]) -> bool {
         let size = sizes.get(cell.size);
-        let students = Student::ALL.into_iter().filter(|student| student.learner() == cell.learner);
+        let students = Student::ALL.into_iter().filter(|student| student.regime() == cell.regime);
         let mut wanted = students.flat_map(|student| Family::ALL.map(|family| (student, family)));
         wanted.all(|(student, family)| {
             self.rows.iter().any(|row| {

@@ -52,7 +52,7 @@ fn a_scale_cuts_a_recipe_down_and_keeps_its_key_where_rows_are_the_same() {
     let uneven = TINY.replacen("width = 32", "width = 30", 1);
     let error = PaperRecipe::parse(&uneven, None).unwrap_err().to_string();
     assert_eq!(error, "sizes: 4 heads do not divide a width of 30");
-    assert_eq!(Cell::all(&whole).len(), 2 * 2 * Learner::ALL.len());
+    assert_eq!(Cell::all(&whole).len(), 2 * 2 * Regime::ALL.len());
 }
 
 #[test]
@@ -61,23 +61,23 @@ fn all_learners_learn_the_same_questions() {
     let dialect = Dialect::named("retort").unwrap();
     let sandbox = Sandbox::open(&SandboxOptions { cache_dir: None }).unwrap();
     let lessons = Lessons::collect(&recipe, &dialect, &sandbox, &ProgressBar::hidden()).unwrap();
-    let text = |learner, index: usize| -> String {
-        lessons.of(learner)[index].iter().map(|part| part.text.as_str()).collect()
+    let text = |regime, index: usize| -> String {
+        lessons.of(regime)[index].iter().map(|part| part.text.as_str()).collect()
     };
-    let count = lessons.of(Learner::Cot).len();
+    let count = lessons.of(Regime::Cot).len();
     assert!((5..60).contains(&count), "{count}");
     assert!(lessons.summary().starts_with(&format!("{count} of 60 questions kept")));
     for index in 0..count {
-        let cot = text(Learner::Cot, index);
+        let cot = text(Regime::Cot, index);
         let question = cot.lines().nth(1).unwrap().trim_end_matches("<|im_end|>").to_owned();
-        for learner in Learner::ALL {
-            assert_eq!(lessons.of(learner).len(), count);
-            assert!(text(learner, index).contains(&question), "{learner:?}: {question}");
+        for regime in Regime::ALL {
+            assert_eq!(lessons.of(regime).len(), count);
+            assert!(text(regime, index).contains(&question), "{regime:?}: {question}");
         }
         assert!(cot.contains("\n\nAnswer: ") && !cot.contains("final_answer"));
-        assert!(text(Learner::Agent, index).contains("final_answer("));
+        assert!(text(Regime::Agent, index).contains("final_answer("));
     }
-    let passages: String = (0..count).map(|index| text(Learner::CotPassages, index)).collect();
+    let passages: String = (0..count).map(|index| text(Regime::CotPassages, index)).collect();
     assert!(passages.contains(" [1]: "));
 }
 
@@ -96,7 +96,7 @@ fn rows_are_kept_by_cell_and_the_table_is_of_them() {
         family,
         tasks: 10,
         right,
-        steps: if student.learner() == Learner::Agent { 20 } else { 0 },
+        steps: if student.regime() == Regime::Agent { 20 } else { 0 },
         unparsed: 1,
         failed: 1,
     };

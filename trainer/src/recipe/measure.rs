@@ -49,7 +49,7 @@ pub struct MeasureConfig {
 
 /// How far a recipe's student has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum Stage {
     /// It is yet to be trained.
     Missing,
     /// It is there, without the figures that the recipe wants.
@@ -62,18 +62,18 @@ pub enum Progress {
 ///
 /// # Errors
 /// When a file that the recipe names cannot be read.
-pub fn progress(recipe: &Recipe, gguf: &Path) -> Result<Progress> {
+pub fn stage(recipe: &Recipe, gguf: &Path) -> Result<Stage> {
     let path = gguf.with_extension("toml");
     let known = fs::read_to_string(&path).ok();
     let known = known.and_then(|text| Manifest::read(&path.to_string_lossy(), &text).ok());
     let (Some(known), Ok(file)) = (known, ModelFile::open(gguf)) else {
-        return Ok(Progress::Missing);
+        return Ok(Stage::Missing);
     };
     let is_its = known.sha256 == Some(file.sha256) && known.recipe_sha256 == Some(recipe.key()?);
     Ok(match recipe.measure.is_some() && known.exact_match.is_empty() {
-        _ if !is_its => Progress::Missing,
-        true => Progress::Exported,
-        false => Progress::Measured,
+        _ if !is_its => Stage::Missing,
+        true => Stage::Exported,
+        false => Stage::Measured,
     })
 }
 

@@ -20,7 +20,7 @@ pub use config::Recipe;
 pub use curriculum::{Drills, Rendered, Runs};
 pub use data::{DataConfig, Split};
 pub use measure::MeasureConfig;
-use measure::Progress;
+use measure::Stage;
 
 use crate::collect::{self, COLLECTED_VERSION, CollectConfig, Collected, Tallies};
 use crate::cuda::Device;
@@ -95,10 +95,10 @@ pub fn run(args: &RecipeArgs) -> Result<()> {
 fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
     let path = out.join(format!("{}.gguf", recipe.name));
     let dialect = Dialect::named(&recipe.dialect)?;
-    match measure::progress(recipe, &path)? {
-        Progress::Measured => return Ok(path),
-        Progress::Exported => return measure::measure(recipe, &dialect, &path).map(|()| path),
-        Progress::Missing => {}
+    match measure::stage(recipe, &path)? {
+        Stage::Measured => return Ok(path),
+        Stage::Exported => return measure::measure(recipe, &dialect, &path).map(|()| path),
+        Stage::Missing => {}
     }
     measure::check(recipe)?;
     let start = recipe.start.as_deref().map(|path| start(recipe, path, out, device)).transpose()?;
@@ -290,12 +290,12 @@ mod tests {
     fn a_student_that_its_manifest_says_is_made_is_not_made_again() {
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
         let (small, gguf) = (recipe("small.toml"), models.join("small.gguf"));
-        let progress = |recipe: &Recipe, gguf: &Path| measure::progress(recipe, gguf).unwrap();
-        assert_eq!(progress(&small, &gguf), Progress::Measured);
-        assert_eq!(progress(&small, &models.join("student.gguf")), Progress::Missing);
+        let stage = |recipe: &Recipe, gguf: &Path| measure::stage(recipe, gguf).unwrap();
+        assert_eq!(stage(&small, &gguf), Stage::Measured);
+        assert_eq!(stage(&small, &models.join("student.gguf")), Stage::Missing);
         let other = Recipe { seed: 2, ..small.clone() };
-        assert_eq!(progress(&other, &gguf), Progress::Missing);
-        assert_eq!(progress(&other, Path::new("nothing.gguf")), Progress::Missing);
+        assert_eq!(stage(&other, &gguf), Stage::Missing);
+        assert_eq!(stage(&other, Path::new("nothing.gguf")), Stage::Missing);
         // Trained before the recipe said on what it is measured.
         let folder = tempfile::tempdir().unwrap();
         let copy = folder.path().join("small.gguf");
@@ -303,7 +303,7 @@ mod tests {
         let told = fs::read_to_string(models.join("small.toml")).unwrap();
         let (before, _) = told.split_once("[exact_match]").unwrap();
         fs::write(copy.with_extension("toml"), before).unwrap();
-        assert_eq!(progress(&small, &copy), Progress::Exported);
-        assert_eq!(progress(&Recipe { measure: None, ..small }, &copy), Progress::Measured);
+        assert_eq!(stage(&small, &copy), Stage::Exported);
+        assert_eq!(stage(&Recipe { measure: None, ..small }, &copy), Stage::Measured);
     }
 }

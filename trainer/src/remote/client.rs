@@ -12,7 +12,7 @@ use ureq::{Agent, Body};
 
 use super::config::ServerConfig;
 use super::error::CallError;
-use super::gate::Gate;
+use super::gate::RequestGate;
 use super::http::{self, broken, failure};
 use super::meter::{Meter, Spent, estimated_tokens, prompt_tokens_at_most};
 use super::pace::Pace;
@@ -39,7 +39,7 @@ pub struct Client {
     servers: Vec<Server>,
     key: Option<Secret>,
     pace: Arc<dyn Pace>,
-    gate: Gate,
+    gate: RequestGate,
     meter: Meter,
     jitter: Mutex<ChaCha8Rng>,
     /// What no further request would survive.
@@ -67,7 +67,11 @@ impl Client {
         };
         let servers = config.url.all().iter().map(server).collect::<Result<Vec<_>>>()?;
         Ok(Self {
-            gate: Gate::new(servers.len(), config.concurrent_max, config.requests_per_minute),
+            gate: RequestGate::new(
+                servers.len(),
+                config.concurrent_max,
+                config.requests_per_minute,
+            ),
             servers,
             meter: Meter::new(config.price, config.budget, before),
             jitter: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),

@@ -10,7 +10,7 @@ use super::pace::Pace;
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Lets requests begin, each at the server that has most room.
-pub struct Gate {
+pub struct RequestGate {
     concurrent_max: usize,
     /// Time between the beginnings of two requests at a server.
     spacing: Duration,
@@ -32,12 +32,12 @@ struct Door {
 
 /// A request under way; dropped when it is over.
 pub struct Pass<'a> {
-    gate: &'a Gate,
+    gate: &'a RequestGate,
     /// Index of the server.
     pub server: usize,
 }
 
-impl Gate {
+impl RequestGate {
     /// A gate before so many servers, for so many requests at once and a minute at each of them.
     pub fn new(servers: usize, concurrent_max: usize, requests_per_minute: Option<u32>) -> Self {
         let spacing = requests_per_minute
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn requests_begin_no_more_often_than_allowed() {
-        let (gate, pace) = (Gate::new(1, 4, Some(30)), StillPace::default());
+        let (gate, pace) = (RequestGate::new(1, 4, Some(30)), StillPace::default());
         for _ in 0..3 {
             drop(gate.enter(&pace));
         }
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn no_more_are_under_way_than_allowed() {
-        let (gate, pace) = (Gate::new(1, 2, None), StillPace::default());
+        let (gate, pace) = (RequestGate::new(1, 2, None), StillPace::default());
         let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             for _ in 0..8 {
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_request_goes_where_there_is_most_room() {
-        let (gate, pace) = (Gate::new(3, 2, None), StillPace::default());
+        let (gate, pace) = (RequestGate::new(3, 2, None), StillPace::default());
         let passes: Vec<Pass<'_>> = (0..4).map(|_| gate.enter(&pace)).collect();
         let servers: Vec<usize> = passes.iter().map(|pass| pass.server).collect();
         assert_eq!(servers, [0, 1, 2, 0]);
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_fails_together_counts_once_and_an_answer_forgives() {
-        let (gate, pace) = (Gate::new(2, 8, None), StillPace::default());
+        let (gate, pace) = (RequestGate::new(2, 8, None), StillPace::default());
         let seconds = |failures: u32| Duration::from_secs(u64::from(failures));
         for _ in 0..5 {
             gate.failed(0, &pace, seconds);

@@ -46,8 +46,8 @@ pub fn next_action(
     manner: Manner,
     observations: &[&str],
 ) -> Result<Action, TeachError> {
-    let (progress, known) = Progress::after(plan, observations)?;
-    let mut action = progress.action(known, manner == Manner::Restating);
+    let (state, known) = PlanState::after(plan, observations)?;
+    let mut action = state.action(known, manner == Manner::Restating);
     let outline = outline(plan);
     if manner == Manner::Prefixed && observations.is_empty() && outline != action.thought {
         action.thought = format!("{outline} {}", action.thought);
@@ -57,15 +57,15 @@ pub fn next_action(
 
 /// The title that the next action searches for; `None` when it gives an answer.
 pub(super) fn wanted(plan: &Plan, observations: &[&str]) -> Option<String> {
-    let (progress, _) = Progress::after(plan, observations).ok()?;
-    progress.current().map(|current| current.title)
+    let (state, _) = PlanState::after(plan, observations).ok()?;
+    state.current().map(|current| current.title)
 }
 
 /// What a plan needs, in one sentence: `I need the river of Nisa, then the length.`
 pub fn outline(plan: &Plan) -> String {
     match &plan.finish {
         Finish::Compute { working, .. } => format!("I need {}.", operations(working)),
-        _ => Progress::new(plan).action(0, true).thought,
+        _ => PlanState::new(plan).action(0, true).thought,
     }
 }
 
@@ -86,9 +86,9 @@ fn operations(working: &[String]) -> String {
 pub fn first_search_missed(plan: &Plan, run: &Transcript) -> bool {
     let first = run.steps.first().and_then(|step| step.observation.as_ref());
     let Some(Observation::Output { logs, .. }) = first else { return false };
-    let mut progress = Progress::new(plan);
-    progress.read(&[logs]);
-    progress.misses > 0
+    let mut state = PlanState::new(plan);
+    state.read(&[logs]);
+    state.misses > 0
 }
 
 /// A fact that was read.
@@ -99,7 +99,7 @@ pub(super) struct Evidence {
 }
 
 /// How far a plan is carried out.
-struct Progress<'a> {
+struct PlanState<'a> {
     plan: &'a Plan,
     /// Needs that were met.
     met: usize,
@@ -116,23 +116,23 @@ struct Current {
     relations: Vec<Relation>,
 }
 
-impl<'a> Progress<'a> {
+impl<'a> PlanState<'a> {
     fn new(plan: &'a Plan) -> Self {
         Self { plan, met: 0, misses: 0, missing: Vec::new(), evidence: Vec::new() }
     }
 
-    /// The progress that `observations` have brought, and how many facts were known before the last.
+    /// The state that `observations` have brought, and how many facts were known before the last.
     fn after(plan: &'a Plan, observations: &[&str]) -> Result<(Self, usize), TeachError> {
-        let mut progress = Self::new(plan);
+        let mut state = Self::new(plan);
         let mut known = 0;
         for turn in 1..=observations.len() {
-            if progress.current().is_none() {
+            if state.current().is_none() {
                 return Err(TeachError::Finished { observations: observations.len() });
             }
-            known = progress.evidence.len();
-            progress.read(observations.get(..turn).unwrap_or_default());
+            known = state.evidence.len();
+            state.read(observations.get(..turn).unwrap_or_default());
         }
-        Ok((progress, known))
+        Ok((state, known))
     }
 
     /// What is needed now; `None` when all is known or was searched for often enough.

@@ -8,7 +8,7 @@ use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::{Action, Dialect, Segment, Step};
 
 use super::*;
-use crate::collect::{Classroom, Lesson, Tallies};
+use crate::collect::{Attempt, Classroom, Tallies};
 use crate::environment::{Environment, index_world};
 use crate::world::{
     Domain, Finish, NOT_IN_CORPUS, Need, Order, Plan, Relation, Style, Subject, Task, TaskKind,
@@ -50,7 +50,7 @@ impl School {
         Self { world, corpus, sandbox, dialect: dialect(), _folder: folder }
     }
 
-    fn lesson(&self, task: &Task, slips: Slips) -> Lesson {
+    fn lesson(&self, task: &Task, slips: Slips) -> Attempt {
         let (dialect, sandbox) = (&self.dialect, &self.sandbox);
         let environment = Environment { dialect, sandbox, retriever: &self.corpus };
         Classroom { environment, manner: Manner::default() }.teach(task, 3, slips).unwrap()

@@ -41,17 +41,17 @@ pub fn train_tokenizer<S: AsRef<str>>(
     syllables: &[String],
     vocabulary_max: usize,
 ) -> Result<Vocabulary, TokenizerError> {
-    let mut learner = Learner::new(syllables)?;
-    let needed = learner.vocabulary.len();
+    let mut builder = VocabularyBuilder::new(syllables)?;
+    let needed = builder.vocabulary.len();
     if needed > vocabulary_max {
         return Err(TokenizerError::TooSmall { needed, max: vocabulary_max });
     }
-    let words = learner.count_words(texts)?;
-    let pieces = learner.pieces(words)?;
-    let rest = learner.add_frequent(pieces, vocabulary_max - needed);
-    let room = vocabulary_max - learner.vocabulary.len();
-    learner.add_merges(&rest, room)?;
-    Ok(learner.vocabulary)
+    let words = builder.count_words(texts)?;
+    let pieces = builder.pieces(words)?;
+    let rest = builder.add_frequent(pieces, vocabulary_max - needed);
+    let room = vocabulary_max - builder.vocabulary.len();
+    builder.add_merges(&rest, room)?;
+    Ok(builder.vocabulary)
 }
 
 /// A word, how often it occurs, and what the syllable merges leave of it.
@@ -61,21 +61,21 @@ struct Word {
     pieces: Vec<String>,
 }
 
-struct Learner {
+struct VocabularyBuilder {
     vocabulary: Vocabulary,
     known: BTreeSet<String>,
     lower: BTreeSet<String>,
     capital: BTreeSet<String>,
 }
 
-impl Learner {
+impl VocabularyBuilder {
     fn new(syllables: &[String]) -> Result<Self, TokenizerError> {
         for syllable in syllables {
             if syllable.is_empty() || !syllable.bytes().all(|byte| byte.is_ascii_lowercase()) {
                 return Err(TokenizerError::Syllable(syllable.clone()));
             }
         }
-        let mut learner = Learner {
+        let mut builder = VocabularyBuilder {
             vocabulary: Vocabulary {
                 tokens: Vec::new(),
                 control: CONTROL.map(str::to_owned).to_vec(),
@@ -87,18 +87,18 @@ impl Learner {
             capital: syllables.iter().map(|syllable| capitalised(syllable)).collect(),
         };
         for byte in byte_level_alphabet() {
-            learner.add(byte.to_string());
+            builder.add(byte.to_string());
         }
         // Short syllables first: longer ones are built from them.
-        let mut all: Vec<String> = learner.lower.iter().chain(&learner.capital).cloned().collect();
+        let mut all: Vec<String> = builder.lower.iter().chain(&builder.capital).cloned().collect();
         all.sort_by_key(|syllable| (syllable.len(), syllable.clone()));
         for syllable in all {
-            learner.add_syllable(&syllable);
+            builder.add_syllable(&syllable);
         }
         for decade in DECADES {
-            learner.add(decade.to_string());
+            builder.add(decade.to_string());
         }
-        Ok(learner)
+        Ok(builder)
     }
 
     fn add(&mut self, token: String) -> bool {

@@ -38,14 +38,32 @@ pub(super) fn read(
     };
     let (mut number, mut row) = (0, StringRecord::new());
     loop {
-        let start = rows.position().byte();
+        let (start, line) = (rows.position().byte(), rows.position().line());
         number += 1;
         match rows.read_record(&mut row) {
             Ok(false) => return Ok(()),
-            Ok(true) => table.send(&row, number, start..rows.position().byte(), out)?,
+            Ok(true) => {
+                let bytes = start..rows.position().byte();
+                match unclosed(&decoded.text, &bytes) {
+                    None => table.send(&row, number, bytes, out)?,
+                    Some(rest) => {
+                        let reason = "a quote that opens in this row is never closed: quotes from here on are read as text";
+                        out.skip(Some(line), reason);
+                        return table.unquoted(rest, delimiter, (number, start), out);
+                    }
+                }
+            }
             Err(error) => out.skip(Some(rows.position().line()), error),
         }
     }
+}
+
+/// The rest of the text, where its last row has swallowed it by a quote that is not closed.
+fn unclosed<'a>(text: &'a str, row: &Range<u64>) -> Option<&'a str> {
+    let at = |byte: u64| usize::try_from(byte).unwrap_or(usize::MAX);
+    let rest = text.get(at(row.start)..).filter(|_| at(row.end) >= text.len())?;
+    let is_open = rest.bytes().filter(|byte| *byte == b'"').count() % 2 == 1;
+    (is_open && rest.trim_end().contains('\n')).then_some(rest)
 }
 
 fn rows(text: &str, delimiter: u8) -> csv::Reader<&[u8]> {
@@ -120,6 +138,30 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
+    /// Sends the rows of `rest`, whose first has a number and begins at a byte, with their quotes.
+    fn unquoted(
+        &self,
+        rest: &str,
+        delimiter: u8,
+        (first, offset): (u64, u64),
+        out: &mut Passages<'_>,
+    ) -> Result<(), Stop> {
+        let mut reader = ReaderBuilder::new();
+        let reader = reader.delimiter(delimiter).flexible(true).has_headers(false).quoting(false);
+        let (mut rows, mut row) = (reader.from_reader(rest.as_bytes()), StringRecord::new());
+        for number in first.. {
+            let start = offset + rows.position().byte();
+            match rows.read_record(&mut row) {
+                Ok(false) => break,
+                Ok(true) => {
+                    self.send(&row, number, start..offset + rows.position().byte(), out)?;
+                }
+                Err(error) => out.skip(None, error),
+            }
+        }
+        Ok(())
+    }
+
     fn send(
         &self,
         row: &StringRecord,
@@ -147,6 +189,17 @@ mod tests {
     use super::super::Kind;
     use super::super::passages::tests::passages;
     use super::*;
+
+    #[test]
+    fn a_quote_that_is_not_closed_swallows_no_rows() {
+        let text = "name,text\nfirst,\"one, two\"\nsecond,\"open\nthird,three\nfourth,four\n";
+        let (passages, outcome) = passages(Kind::Csv, text.as_bytes());
+        let titles: Vec<&str> = passages.iter().map(|passage| &*passage.title).collect();
+        assert_eq!(titles, ["first", "second", "third", "fourth"]);
+        let third = &passages[2];
+        assert_eq!((&*third.document, third.text.contains("three")), ("d/f#3", true));
+        assert_eq!(outcome.skips.total, 1);
+    }
 
     #[test]
     fn a_row_is_a_document_with_its_column_names() {

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, Read};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::super::language::Language;
 use super::Stop;
@@ -12,6 +13,11 @@ use super::passages::{Bytes, Document, Passages, Place};
 const LINE_BYTES_MAX: u64 = 16 << 20;
 /// Bytes of an id at most: it is stored with every passage.
 const ID_BYTES_MAX: usize = 1 << 10;
+
+/// What a line must be.
+const FIELDS: &str = "expected an object {\"id\", \"title\", \"text\"}";
+/// What an id must be.
+const ID: &str = "expected a string or a whole number below 2^64";
 
 /// A line as it is written.
 #[derive(Deserialize)]
@@ -48,7 +54,7 @@ pub(super) fn read(
             Ok(0) => break,
             Ok(bytes) => bytes,
             Err(error) => {
-                out.skip(Some(number + 1), format!("the rest is unreadable: {error}"));
+                out.skip(Some(number + 1), format!("only a part was read: {error}"));
                 break;
             }
         };
@@ -108,13 +114,23 @@ fn parse(line: &[u8], bytes: u64, file_name: &str, number: u64) -> Result<Option
     if line.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
-    let row: RawRow = serde_json::from_slice(line).map_err(|error| json_reason(&error))?;
-    let text =
-        row.text.ok_or("the field `text` is missing; expected {\"id\", \"title\", \"text\"}")?;
+    // serde takes a list of three for a row too.
+    let is_object = line.trim_ascii_start().starts_with(b"{");
+    let row: Result<RawRow, _> = serde_json::from_slice(line);
+    let row = match row {
+        Ok(row) if is_object => row,
+        Ok(_) => return Err(FIELDS.to_owned()),
+        Err(error) => return Err(field_reason(line).unwrap_or_else(|| json_reason(&error))),
+    };
+    let text = row.text.ok_or_else(|| format!("the field `text` is missing; {FIELDS}"))?;
     if text.trim().is_empty() {
         return Err("the field `text` is empty".to_owned());
     }
     let document = match row.id {
+        // A number that is rounded could be another document's.
+        Some(RawId::Number(id)) if id.is_f64() => {
+            return Err(format!("the field `id` is {id}; {ID}"));
+        }
         Some(RawId::Number(id)) => id.to_string(),
         Some(RawId::Text(id)) => id,
         None => format!("{file_name}:{number}"),
@@ -123,6 +139,32 @@ fn parse(line: &[u8], bytes: u64, file_name: &str, number: u64) -> Result<Option
         return Err(format!("the field `id` is longer than {ID_BYTES_MAX} bytes"));
     }
     Ok(Some(Row { document, title: row.title.unwrap_or_default(), text }))
+}
+
+/// Which field is of another type than expected, if the line is JSON.
+fn field_reason(line: &[u8]) -> Option<String> {
+    let row: Value = serde_json::from_slice(line).ok()?;
+    let Some(row) = row.as_object() else { return Some(FIELDS.to_owned()) };
+    let is_text = |value: &Value| value.is_string() || value.is_null();
+    let texts = ["title", "text"].into_iter().find_map(|field| {
+        let value = row.get(field).filter(|value| !is_text(value))?;
+        Some(format!("the field `{field}` is {}; expected a string", kind(value)))
+    });
+    texts.or_else(|| {
+        let id = row.get("id").filter(|value| !is_text(value) && !value.is_number())?;
+        Some(format!("the field `id` is {}; {ID}", kind(id)))
+    })
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
 }
 
 /// The parser's words without its line, which is always 1.
@@ -185,6 +227,24 @@ mod tests {
         assert_eq!(lines, [Some(2), Some(3), Some(4), Some(5)]);
         assert_eq!(outcome.skips.listed[0].reason, "column 2: expected ident");
         assert!(outcome.skips.listed[1].reason.contains("`text` is missing"));
+    }
+
+    #[test]
+    fn a_field_of_another_type_is_told_by_its_name() {
+        let lines = [
+            ("[\"a\", \"t\", \"x\"]", "expected an object"),
+            ("{\"title\": 3, \"text\": \"x\"}", "the field `title` is a number; expected a string"),
+            ("{\"text\": [\"x\"]}", "the field `text` is a list; expected a string"),
+            ("{\"id\": {}, \"text\": \"x\"}", "the field `id` is an object; expected a string or"),
+            ("{\"id\": 123456789012345678901234567890, \"text\": \"x\"}", "the field `id` is 1.23"),
+        ];
+        for (line, expected) in lines {
+            let whole = format!("{{\"text\": \"y\"}}\n{line}\n");
+            let (passages, outcome) = rows(whole.as_bytes());
+            assert_eq!(passages.len(), 1, "{line}");
+            let reason = &outcome.skips.listed[0].reason;
+            assert!(reason.contains(expected), "{line}: {reason}");
+        }
     }
 
     #[test]
