@@ -287,6 +287,15 @@ mod tests {
     }
 
     #[test]
+    fn the_recipe_for_ones_own_documents_goes_on_from_the_bundled_student() {
+        let recipe = recipe("own-documents.toml");
+        let gguf = recipe.start.clone().unwrap();
+        let (bundled, _) = gguf::read(&gguf).unwrap();
+        let (begun, _) = start(&recipe, &gguf, Path::new("."), Device::Cpu).unwrap();
+        assert_eq!(begun.shape, bundled.shape);
+    }
+
+    #[test]
     fn a_student_that_its_manifest_says_is_made_is_not_made_again() {
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
         let (small, gguf) = (recipe("small.toml"), models.join("small.gguf"));
