@@ -11,7 +11,6 @@ use retort::corpus::{Corpus, IngestOptions, ingest};
 use retort::engine::Engine;
 use retort::sandbox::Sandbox;
 use retort_transcript::Dialect;
-use serde_json::json;
 
 use crate::world::World;
 
@@ -38,8 +37,12 @@ impl Environment<'_> {
     /// # Errors
     /// When the run ended for another reason than what the agent wrote: the engine failed, or the
     /// machine has no room.
-    pub fn run(&self, engine: &mut dyn Engine, question: &str, settings: Settings) -> Result<Run> {
-        let mut settings = settings;
+    pub fn run(
+        &self,
+        engine: &mut dyn Engine,
+        question: &str,
+        mut settings: Settings,
+    ) -> Result<Run> {
         settings.budgets.wall_max = WALL_MAX;
         let mut agent = Agent {
             engine,
@@ -64,16 +67,10 @@ impl Environment<'_> {
 /// # Errors
 /// When they cannot be written or indexed.
 pub fn index_world(world: &World, dir: &Path) -> Result<Corpus> {
-    let lines: Vec<String> = world
-        .documents
-        .iter()
-        .map(|document| {
-            let (id, title, text) = (&document.id, &document.title, &document.text);
-            json!({"id": id, "title": title, "text": text}).to_string() + "\n"
-        })
-        .collect();
+    let line = |document| Ok(serde_json::to_string(document)? + "\n");
+    let lines = world.documents.iter().map(line).collect::<Result<String>>()?;
     let file = dir.join("corpus.jsonl");
-    fs::write(&file, lines.concat())?;
+    fs::write(&file, lines)?;
     let folder = dir.join("corpus");
     ingest(&folder, &[file], &IngestOptions::default(), &mut ())?;
     Ok(Corpus::open(&folder)?)

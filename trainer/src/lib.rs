@@ -8,8 +8,8 @@
 //! and [`recipe`] goes the whole way from there to a student.
 //! Any other teacher: [`remote`] speaks to a server, [`questions`] has questions written about
 //! documents, [`gather`] collects what a teacher does, [`trajectory`] keeps it in files, [`filter`]
-//! says what is worth learning from, [`distil`] does all of that in one folder. [`hub`] reads and writes published checkpoints and adapters,
-//! [`finetune`] trains them, with the values in [`method`] where a recipe says nothing.
+//! says what is worth learning from, [`distil`] does all of that in one folder. [`hub`] reads and
+//! writes published checkpoints and adapters, [`finetune`] trains them, with the values in [`method`] where a recipe says nothing.
 //! [`score`] puts questions to a student, [`paper`] compares ways of learning, [`report`] compares
 //! runs, [`mod@bench`] measures the speed. [`durable`] and [`hash`] are about files, [`parallel`]
 //! about threads.

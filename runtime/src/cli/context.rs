@@ -39,9 +39,7 @@ impl Context {
 
     /// The folder of a corpus.
     pub fn corpus_dir(&self, name: &str) -> Result<PathBuf> {
-        let is_odd = |letter: char| letter.is_control() || matches!(letter, '/' | '\\');
-        let is_plain = !name.is_empty() && !name.starts_with('.') && !name.contains(is_odd);
-        if !is_plain {
+        if !is_plain_word(name) {
             let message = format!("{name:?} is no name of a corpus: expected a plain word");
             return Err(UsageError(message).into());
         }
@@ -105,6 +103,12 @@ impl Context {
             Some(named) => Model::open(&model::locate(named, &self.resolved.settings)?),
         }
     }
+}
+
+/// Whether a name is one of a file in its folder, and of one line.
+pub fn is_plain_word(name: &str) -> bool {
+    let is_odd = |letter: char| letter.is_control() || matches!(letter, '/' | '\\');
+    !name.is_empty() && !name.starts_with('.') && !name.contains(is_odd)
 }
 
 fn build_demo(dir: &Path) -> Result<Corpus> {

@@ -38,9 +38,7 @@ impl Exit {
             Status::Overloaded { .. } | Status::ModelError { .. } => Self::Failure,
         }
     }
-}
 
-impl Exit {
     /// What a corpus that cannot be used means: itself, or the machine.
     pub fn of_corpus(error: &CorpusError) -> Self {
         match error {

@@ -9,6 +9,7 @@ use clap::Args;
 use super::model;
 use crate::profile::{
     Boards, ConfigError, Folders, Machine, PROJECT_SETTINGS_FILE, RawSettings, Resolved, Sources,
+    VARIABLE_PREFIX,
 };
 
 /// Settings; each may also stand in a settings file or a `RETORT_*` variable.
@@ -147,7 +148,7 @@ fn environment(
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Vec<(String, String)>> {
     let named = variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-    let ours = named.filter(|(name, _)| name.starts_with("RETORT_"));
+    let ours = named.filter(|(name, _)| name.starts_with(VARIABLE_PREFIX));
     let text = |(name, value): (String, OsString)| match value.into_string() {
         Ok(value) => Ok((name, value)),
         Err(value) => {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::context::Context;
+use super::context::{Context, is_plain_word};
 use super::exit::{Exit, UsageError};
 use super::model::Model;
 use super::output::{out, outln};
@@ -75,7 +75,7 @@ pub fn run(command: &ModelsCommand, context: &Context) -> Result<Exit> {
 fn import(file: &Path, name: Option<&str>, context: &Context) -> Result<Model> {
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let name = name.map(str::to_owned).or(stem).unwrap_or_default();
-    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
+    if !is_plain_word(&name) {
         return Err(UsageError(format!("--name {name:?}: expected a plain word")).into());
     }
     let model = Model::open(file)?;

@@ -183,17 +183,11 @@ impl<'a> Job<'a> {
         let bytes = files.values().map(|found| found.stamp.bytes).sum();
         progress.planned(files.len() as u64, bytes);
         for (path, found) in files {
+            progress.started(path);
             if self.options.cancel.is_cancelled() {
                 break;
             }
-            progress.started(path);
-            if found.stamp.bytes >= LARGE_BYTES {
-                // To be cut off within it costs nothing else.
-                self.commit()?;
-            }
-            if !self.options.cancel.is_cancelled() {
-                self.file(path, found, progress, report)?;
-            }
+            self.file(path, found, progress, report)?;
         }
         report.cancelled |= self.options.cancel.is_cancelled();
         Ok(())
@@ -274,6 +268,10 @@ impl<'a> Job<'a> {
         found: &Found,
         progress: &mut dyn IngestProgress,
     ) -> Result<Option<Outcome>, CorpusError> {
+        if found.stamp.bytes >= LARGE_BYTES {
+            // To be cut off within it costs nothing else.
+            self.commit()?;
+        }
         self.delete_passages(name);
         let (dir, fields, writer) = (self.dir, self.index.fields, &self.writer);
         let passages = Added { dir, fields, writer, cancel: &self.options.cancel };

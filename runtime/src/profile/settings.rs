@@ -169,7 +169,8 @@ pub struct Resolved {
     pub warnings: Vec<String>,
 }
 
-const VARIABLE_PREFIX: &str = "RETORT_";
+/// What the names of variables that are read begin with.
+pub(crate) const VARIABLE_PREFIX: &str = "RETORT_";
 /// Variables with the prefix that other parts read.
 const OTHER_VARIABLES: [&str; 1] = ["RETORT_LOG"];
 const DEFAULT: &str = "default";

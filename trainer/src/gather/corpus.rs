@@ -70,5 +70,5 @@ pub fn fingerprint(corpus: &Corpus) -> Result<String> {
             *sum ^= byte;
         }
     }
-    Ok(sum.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::encode(sum))
 }

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::network::Model;
 use super::shape::{Shape, ShapeError};
-use super::start::{deviation, normal};
+use super::start::{deviation, normal, writes_to_stream};
 
 impl Model {
     /// This model with more layers, a wider feed-forward part, or both; its logits stay the same.
@@ -38,11 +38,12 @@ impl Model {
             let is_new = block_before.replace(block) == Some(block);
             grown.take_block(layer, &self, block, is_new, &mut random);
         }
-        for name in ["token_embd.weight", "output_norm.weight", "output.weight"] {
-            let (to, own) = (grown.layout.tensor(name), self.layout.tensor(name));
-            if let (Some(to), Some(own)) = (to, own) {
-                let to = to.range();
-                grown.parameters[to].copy_from_slice(&self.parameters[own.range()]);
+        // All that is of no block.
+        for tensor in &grown.layout.tensors {
+            if !tensor.name.starts_with("blk.")
+                && let Some(own) = self.layout.tensor(&tensor.name)
+            {
+                grown.parameters[tensor.range()].copy_from_slice(&self.parameters[own.range()]);
             }
         }
         Ok(grown)
@@ -64,7 +65,7 @@ impl Model {
             let Some(from) = small.layout.tensor(&format!("blk.{block}.{part}")) else { continue };
             let values = &mut self.parameters[tensor.range()];
             match part {
-                "attn_output.weight" | "ffn_down.weight" if is_new => continue,
+                _ if is_new && writes_to_stream(part) => continue,
                 "ffn_gate.weight" | "ffn_up.weight" => {
                     values.fill_with(|| normal(random) * deviation);
                 }

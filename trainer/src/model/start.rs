@@ -131,7 +131,7 @@ fn plain(model: &mut Model, start: Start, seed: u64) {
     }
 }
 
-fn writes_to_stream(name: &str) -> bool {
+pub(super) fn writes_to_stream(name: &str) -> bool {
     name.ends_with("attn_output.weight") || name.ends_with("ffn_down.weight")
 }
 

@@ -174,6 +174,7 @@ mod tests {
             assert_eq!(svg.matches(&format!("\n{name}\n")).count(), 3, "{name}");
         }
     }
+
     #[test]
     fn losses_stand_by_powers_of_ten() {
         let places = [2.0, 0.004].map(|loss| Scale::Log.place(loss));

@@ -18,6 +18,9 @@ const SAMPLE_BYTES: usize = 64 << 10;
 const TITLE_COLUMNS: [&str; 3] = ["title", "name", "id"];
 /// The column that is a row's running text.
 const TEXT_COLUMN: &str = "text";
+/// Said of a row that would take the rest of the file with it.
+const UNCLOSED: &str =
+    "a quote that opens in this row is never closed: quotes from here on are read as text";
 
 /// Reads the file; without a delimiter the likeliest one is found.
 pub(super) fn read(
@@ -36,21 +39,22 @@ pub(super) fn read(
         document: opened.document,
         mark_bytes: decoded.mark_bytes as u64,
     };
-    let (mut number, mut row) = (0, StringRecord::new());
+    let (mut number, mut offset, mut row) = (0, 0, StringRecord::new());
     loop {
-        let (start, line) = (rows.position().byte(), rows.position().line());
+        let (start, line) = (offset + rows.position().byte(), rows.position().line());
         number += 1;
         match rows.read_record(&mut row) {
             Ok(false) => return Ok(()),
             Ok(true) => {
-                let bytes = start..rows.position().byte();
-                match unclosed(&decoded.text, &bytes) {
-                    None => table.send(&row, number, bytes, out)?,
-                    Some(rest) => {
-                        let reason = "a quote that opens in this row is never closed: quotes from here on are read as text";
-                        out.skip(Some(line), reason);
-                        return table.unquoted(rest, delimiter, (number, start), out);
-                    }
+                let bytes = start..offset + rows.position().byte();
+                if let Some(rest) = unclosed(&decoded.text, &bytes) {
+                    out.skip(Some(line), UNCLOSED);
+                    // The same row again, and what it swallowed.
+                    let mut unquoted = reader(delimiter);
+                    rows = unquoted.has_headers(false).quoting(false).from_reader(rest.as_bytes());
+                    (number, offset) = (number - 1, start);
+                } else {
+                    table.send(&row, number, bytes, out)?;
                 }
             }
             Err(error) => out.skip(Some(rows.position().line()), error),
@@ -67,7 +71,13 @@ fn unclosed<'a>(text: &'a str, row: &Range<u64>) -> Option<&'a str> {
 }
 
 fn rows(text: &str, delimiter: u8) -> csv::Reader<&[u8]> {
-    ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text.as_bytes())
+    reader(delimiter).from_reader(text.as_bytes())
+}
+
+fn reader(delimiter: u8) -> ReaderBuilder {
+    let mut reader = ReaderBuilder::new();
+    reader.delimiter(delimiter).flexible(true);
+    reader
 }
 
 /// The delimiter that cuts the first rows into the same number of fields most often.
@@ -138,30 +148,6 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
-    /// Sends the rows of `rest`, whose first has a number and begins at a byte, with their quotes.
-    fn unquoted(
-        &self,
-        rest: &str,
-        delimiter: u8,
-        (first, offset): (u64, u64),
-        out: &mut Passages<'_>,
-    ) -> Result<(), Stop> {
-        let mut reader = ReaderBuilder::new();
-        let reader = reader.delimiter(delimiter).flexible(true).has_headers(false).quoting(false);
-        let (mut rows, mut row) = (reader.from_reader(rest.as_bytes()), StringRecord::new());
-        for number in first.. {
-            let start = offset + rows.position().byte();
-            match rows.read_record(&mut row) {
-                Ok(false) => break,
-                Ok(true) => {
-                    self.send(&row, number, start..offset + rows.position().byte(), out)?;
-                }
-                Err(error) => out.skip(None, error),
-            }
-        }
-        Ok(())
-    }
-
     fn send(
         &self,
         row: &StringRecord,
