@@ -47,11 +47,11 @@ impl Context {
     }
 
     /// How files are indexed: taken apart in a process of their own.
-    pub fn ingest_options(&self, rehash: bool) -> IngestOptions {
+    pub fn ingest_options(&self) -> IngestOptions {
         IngestOptions {
             cancel: self.cancel.clone(),
             reader: Reader::Process(ReaderSettings::default()),
-            rehash,
+            ..IngestOptions::default()
         }
     }
 
@@ -67,7 +67,7 @@ impl Context {
             Err(CorpusError::Missing { .. }) if name == DEFAULT_CORPUS => self.demo_corpus(&dir)?,
             // An older version of the program made it; it is small.
             Err(CorpusError::Incompatible { .. }) if name == DEFAULT_CORPUS => {
-                corpus::repair(&dir, &self.ingest_options(false), &mut ())?;
+                corpus::repair(&dir, &self.ingest_options(), &mut ())?;
                 Corpus::open_cached(&dir, cache_bytes)?
             }
             opened => opened?,

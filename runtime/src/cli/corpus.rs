@@ -168,7 +168,7 @@ fn check(names: &[String], repair: bool, as_json: bool, context: &Context) -> Re
         let found = match Corpus::check(&dir) {
             Err(error) if repair && error.is_repairable() => {
                 errln!("{name}: rebuilding it");
-                let options = context.ingest_options(false);
+                let options = context.ingest_options();
                 corpus::repair(&dir, &options, &mut ()).map(|stats| ("repaired", stats))
             }
             checked => checked.map(|stats| ("sound", stats)),

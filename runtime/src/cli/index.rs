@@ -34,6 +34,10 @@ pub struct IndexArgs {
     /// Read every file to see whether it changed, also one whose size and times are as they were.
     #[arg(long)]
     rehash: bool,
+    /// Remove the files below a path that is gone or an empty folder; without this they stay, as
+    /// its disk may only not be mounted.
+    #[arg(long)]
+    forget: bool,
     /// Print one JSON object; with --watch one for every time files were indexed.
     #[arg(long)]
     json: bool,
@@ -45,7 +49,8 @@ pub fn run(args: &IndexArgs, context: &Context) -> Result<Exit> {
     let corpus =
         named.ok_or_else(|| UsageError("name the corpus with --corpus NAME".to_owned()))?;
     let dir = context.corpus_dir(corpus)?;
-    let options = context.ingest_options(args.rehash);
+    let options =
+        IngestOptions { rehash: args.rehash, forget: args.forget, ..context.ingest_options() };
     // Made before the first look, so that no change falls between the two.
     let watch = if args.watch { Some(Watch::new(&args.paths, &dir)?) } else { None };
     let report = index(args, &dir, &options)?;

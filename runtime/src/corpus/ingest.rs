@@ -15,7 +15,7 @@ use super::reader::Readings;
 use super::report::{IngestOptions, IngestProgress, IngestReport};
 use super::source::{self, Outcome};
 use super::stamp::Stamp;
-use super::walk::{self, Found};
+use super::walk::{self, Fate, Found, Root};
 use super::{CorpusError, Passage};
 use crate::cancel::Cancel;
 
@@ -35,8 +35,9 @@ const REWRITE_PASSAGES_MAX: u32 = 100_000;
 ///
 /// Files that are as they were are left alone: by size, time of the last change and inode, and
 /// where those differ or are too fresh to tell, by SHA-256. Changed ones are read again, and
-/// those that are gone from below `inputs` leave. An ingest that was cut off goes on where its last
-/// commit was. Lines and files that cannot be indexed are passed over and reported.
+/// those that are gone from below `inputs` leave; where a whole input is gone or empty, only with
+/// [`IngestOptions::forget`]. An ingest that was cut off goes on where its last commit was. Lines
+/// and files that cannot be indexed are passed over and reported.
 ///
 /// # Errors
 /// [`CorpusError::Busy`] while another ingest runs; [`CorpusError::Damaged`] and
@@ -51,18 +52,13 @@ pub fn ingest(
 ) -> Result<IngestReport, CorpusError> {
     let mut report = IngestReport::default();
     let finds = walk::find(inputs, dir, &mut report);
-    let is_any = inputs.is_empty() || finds.roots.iter().any(|root| root.exists());
+    let is_any = inputs.is_empty() || finds.roots.iter().any(|root| root.path.exists());
     if !is_any && !dir.exists() {
         return Ok(report);
     }
     let _lock = lock(dir)?;
     let mut job = Job::open(dir, options)?;
-    for path in job.ledger.paths()? {
-        if walk::is_deleted(Path::new(&path), &finds.roots) {
-            job.remove(path)?;
-            report.removed += 1;
-        }
-    }
+    job.deleted(&finds.roots, &mut report)?;
     job.files(&finds.files, progress, &mut report)?;
     job.finish()?;
     Ok(report)
@@ -190,6 +186,29 @@ impl<'a> Job<'a> {
             self.file(path, found, progress, report)?;
         }
         report.cancelled |= self.options.cancel.is_cancelled();
+        Ok(())
+    }
+
+    /// Lets those files leave that were deleted.
+    fn deleted(&mut self, roots: &[Root], report: &mut IngestReport) -> Result<(), CorpusError> {
+        let mut doubtful = vec![0_u64; roots.len()];
+        for path in self.ledger.paths()? {
+            match walk::fate(Path::new(&path), roots) {
+                Fate::Stays => {}
+                Fate::WithRoot(root) if !self.options.forget => doubtful[root] += 1,
+                Fate::WithRoot(_) | Fate::Deleted => {
+                    self.remove(path)?;
+                    report.removed += 1;
+                }
+            }
+        }
+        for (root, files) in roots.iter().zip(doubtful).filter(|(_, files)| *files > 0) {
+            let reason = format!(
+                "nothing is there now; the files that were below it ({files}) stay in the corpus \
+                 (is the disk mounted?), --forget removes them"
+            );
+            report.skip(&root.path, reason);
+        }
         Ok(())
     }
 

@@ -136,6 +136,31 @@ fn another_folder_adds_and_removes_nothing() {
 }
 
 #[test]
+fn a_folder_that_is_gone_or_empty_keeps_its_files_until_told_to_forget() {
+    let world = World::new(&[("disk/sub/a.txt", "alpha"), ("b.txt", "beta")]);
+    world.ingest();
+    let disk = world.files().join("disk");
+    let index = |forget| {
+        let options = IngestOptions { forget, ..IngestOptions::default() };
+        ingest(&world.corpus(), std::slice::from_ref(&disk), &options, &mut ()).unwrap()
+    };
+    std::fs::remove_dir_all(disk.join("sub")).unwrap();
+    let empty = index(false);
+    assert_eq!((empty.removed, empty.skipped.len()), (0, 1));
+    assert!(empty.skipped[0].reason.contains("(1) stay in the corpus"), "{empty:?}");
+    std::fs::remove_dir(&disk).unwrap();
+    assert_eq!(index(false).removed, 0);
+    assert_eq!(world.documents("alpha beta"), ["disk/sub/a.txt", "b.txt"]);
+    assert_eq!(index(true).removed, 1);
+    assert_eq!(world.documents("alpha beta"), ["b.txt"]);
+    // What lies below another input that is there was deleted.
+    world.write("disk/c.txt", "gamma");
+    world.ingest();
+    std::fs::remove_dir_all(&disk).unwrap();
+    assert_eq!(world.ingest().removed, 1);
+}
+
+#[test]
 fn what_is_passed_over_is_told_each_time() {
     let world =
         World::new(&[("a.jsonl", "{\"text\": \"x\"}\noops\n"), ("b.txt", ""), ("c.doc", "%")]);

@@ -26,8 +26,26 @@ pub(super) struct Found {
 pub(super) struct Finds {
     /// Files by absolute path.
     pub files: BTreeMap<PathBuf, Found>,
-    /// The inputs as absolute paths: what was known below one of them and is gone was deleted.
-    pub roots: Vec<PathBuf>,
+    /// The inputs as absolute paths.
+    pub roots: Vec<Root>,
+}
+
+/// What was named to be indexed.
+#[derive(Debug)]
+pub(super) struct Root {
+    pub path: PathBuf,
+    /// It is there, and is no empty folder. Of another one the medium may only not be mounted.
+    pub holds_anything: bool,
+}
+
+/// What became of a known file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is there, or cannot be read now (a lost permission, a failing disk), or nobody asked.
+    Stays,
+    Deleted,
+    /// It is gone, as is all else below the root with this place.
+    WithRoot(usize),
 }
 
 /// Looks through files and folders. Hidden entries, links and files of other types are left out
@@ -49,7 +67,11 @@ pub(super) fn find(inputs: &[PathBuf], corpus: &Path, report: &mut IngestReport)
                 }
             },
         }
-        finds.roots.push(root);
+        let is_empty = |path: &PathBuf| {
+            std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+        };
+        let holds_anything = root.exists() && !is_empty(&root);
+        finds.roots.push(Root { path: root, holds_anything });
     }
     finds
 }
@@ -109,12 +131,20 @@ fn add(
     }
 }
 
-/// Whether a known file below one of `roots` was deleted. A file that only cannot be read now
-/// (a lost permission, a failing disk) was not.
-pub(super) fn is_deleted(path: &Path, roots: &[PathBuf]) -> bool {
-    roots.iter().any(|root| path.starts_with(root))
-        && matches!(
-            std::fs::symlink_metadata(path),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
-        )
+/// What became of a known file, as far as `roots` tell.
+pub(super) fn fate(path: &Path, roots: &[Root]) -> Fate {
+    let is_gone = || {
+        let gone = [ErrorKind::NotFound, ErrorKind::NotADirectory];
+        std::fs::symlink_metadata(path).is_err_and(|error| gone.contains(&error.kind()))
+    };
+    let above = |root: &Root| path.starts_with(&root.path);
+    // A file that was named itself is its own evidence.
+    let tells = |root: &&Root| above(root) && (root.holds_anything || path == root.path);
+    match roots.iter().position(above) {
+        Some(at) if is_gone() => match roots.iter().find(tells) {
+            Some(_) => Fate::Deleted,
+            None => Fate::WithRoot(at),
+        },
+        _ => Fate::Stays,
+    }
 }

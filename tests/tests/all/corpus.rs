@@ -276,11 +276,7 @@ fn a_watched_folder_is_indexed_when_it_changes() {
 
 /// Indexes with a reader of its own settings.
 fn ingest(place: &Place, settings: ReaderSettings) -> Result<IngestReport, corpus::CorpusError> {
-    let options = IngestOptions {
-        reader: Reader::Process(settings),
-        cancel: Cancel::default(),
-        rehash: false,
-    };
+    let options = IngestOptions { reader: Reader::Process(settings), ..IngestOptions::default() };
     corpus::ingest(&place.0.path().join("corpus"), &[place.documents()], &options, &mut ())
 }
 

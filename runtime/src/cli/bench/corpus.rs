@@ -70,7 +70,7 @@ pub fn run(args: &CorpusBenchArgs, context: &Context) -> Result<Exit> {
         rows.extend(judged);
     }
     if let Some(passages) = args.passages {
-        let costs = scale::measure(&sets, passages, &context.ingest_options(false))?;
+        let costs = scale::measure(&sets, passages, &context.ingest_options())?;
         print_costs(&costs, args.json);
     }
     if let Some(file) = &args.svg {
@@ -82,7 +82,7 @@ pub fn run(args: &CorpusBenchArgs, context: &Context) -> Result<Exit> {
 
 fn own(set: &RetrievalSet, context: &Context) -> Result<Vec<Ranked>> {
     let folder = tempfile::tempdir()?;
-    let options = context.ingest_options(false);
+    let options = context.ingest_options();
     corpus::ingest(folder.path(), std::slice::from_ref(&set.corpus), &options, &mut ())?;
     let corpus = Corpus::open(folder.path())?;
     timed(set, |question| {
