@@ -2,20 +2,21 @@
 //!
 //! [`model`] is the network with its gradients, [`optimise`] changes its parameters,
 //! [`tokenizer`] cuts text into tokens, [`dataset`] turns rendered transcripts into sequences,
-//! [`train`] is the loop, [`cuda`] its place on an NVIDIA device, [`checkpoint`] makes it resumable,
-//! and [`gguf`] writes what the runtime reads. [`world`] makes documents and questions, [`teach`]
-//! answers them; [`environment`] is where it acts, and every student; [`collect`] keeps what it did,
-//! and [`recipe`] goes the whole way from there to a student.
-//! Any other teacher: [`remote`] speaks to a server, [`questions`] has questions written about
-//! documents, [`gather`] collects what a teacher does, [`trajectory`] keeps it in files, [`filter`]
-//! says what is worth learning from, [`distil`] does all of that in one folder. [`hub`] reads and
-//! writes published checkpoints and adapters, [`finetune`] trains them, with the values in [`method`] where a recipe says nothing.
-//! [`score`] puts questions to a student, [`paper`] compares ways of learning, [`report`] compares
-//! runs, [`mod@bench`] measures the speed. [`durable`] and [`hash`] are about files, [`parallel`]
-//! about threads.
+//! [`train`] is the loop, which can be interrupted, [`cuda`] its place on an NVIDIA device, and
+//! [`gguf`] writes what the runtime reads. [`world`] makes documents and questions, [`teach`]
+//! answers them; [`environment`] is where it acts, and every student; [`classroom`] keeps what it
+//! did, and [`student`] goes the whole way from there to a student.
+//! Any other teacher: [`remote`] speaks to a server, [`teachers`] asks it as any other,
+//! [`questions`] has questions written about documents, [`collect`] has them answered,
+//! [`trajectory`] keeps that in files, [`filter`] says what is worth learning from, [`distil`] does
+//! all of it in one folder. [`hub`] reads and writes published checkpoints and adapters,
+//! [`finetune`] trains them, with the values in [`method`] where a recipe says nothing.
+//! [`score`] puts questions to a student, [`paper`] compares ways of learning, [`recipe`] runs what a
+//! file says. [`report`] compares runs, [`mod@bench`] measures the speed. [`durable`] and [`hash`]
+//! are about files, [`parallel`] about threads.
 
 pub mod bench;
-pub mod checkpoint;
+pub mod classroom;
 pub mod collect;
 pub mod cuda;
 pub mod dataset;
@@ -24,7 +25,6 @@ pub mod durable;
 pub mod environment;
 pub mod filter;
 pub mod finetune;
-pub mod gather;
 pub mod gguf;
 pub mod hash;
 pub mod hub;
@@ -38,7 +38,9 @@ pub mod recipe;
 pub mod remote;
 pub mod report;
 pub mod score;
+pub mod student;
 pub mod teach;
+pub mod teachers;
 pub mod tokenizer;
 pub mod train;
 pub mod trajectory;

@@ -1,9 +1,7 @@
 //! The `retort-train` program.
 
 use clap::{Parser, Subcommand};
-use retort_train::{
-    bench, distil, filter, gather, hub, paper, questions, recipe, report, trajectory, world,
-};
+use retort_train::{bench, distil, hub, paper, recipe, report, trajectory, world};
 
 /// Makes small agents: generates worlds, teaches, trains, exports, measures.
 #[derive(Parser)]
@@ -21,10 +19,10 @@ enum Command {
     Table(paper::TableArgs),
     Bench(bench::BenchArgs),
     Distil(distil::DistilArgs),
-    Questions(questions::QuestionsArgs),
-    Collect(gather::GatherArgs),
+    Questions(distil::QuestionsArgs),
+    Collect(distil::CollectArgs),
     Merge(trajectory::MergeArgs),
-    Filter(filter::FilterArgs),
+    Filter(distil::FilterArgs),
     Import(hub::ImportModelArgs),
     ExportCheckpoint(hub::ExportCheckpointArgs),
     ImportTrajectories(trajectory::ImportArgs),
@@ -42,10 +40,10 @@ fn main() -> anyhow::Result<()> {
         Command::Table(args) => paper::table(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Distil(args) => distil::run(&args),
-        Command::Questions(args) => questions::run(&args),
-        Command::Collect(args) => gather::run(&args),
+        Command::Questions(args) => distil::questions(&args),
+        Command::Collect(args) => distil::collect(&args),
         Command::Merge(args) => trajectory::merge(&args),
-        Command::Filter(args) => filter::run(&args),
+        Command::Filter(args) => distil::filter(&args),
         Command::Import(args) => hub::run(&args),
         Command::ExportCheckpoint(args) => hub::export_checkpoint(&args),
         Command::ImportTrajectories(args) => trajectory::import(&args),

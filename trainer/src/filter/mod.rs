@@ -4,17 +4,17 @@
 //! `judge` decides on an answer, `math` whether two answers are equal as mathematics, `symbolic`
 //! asks sympy in the sandbox where nothing simpler decides, `table` counts.
 
-mod command;
 mod config;
 mod judge;
 mod latex;
 mod math;
+mod stage;
 mod symbolic;
 mod table;
 
-pub use command::{FilterArgs, filter_file, run};
 pub use config::{FilterConfig, Right};
 pub use judge::{Fell, Judge};
 pub use latex::boxed;
 pub use math::{Equality, equal, equal_numbers};
+pub use stage::filter_file;
 pub use table::Table;

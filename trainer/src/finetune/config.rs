@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hub::LoraConfig;
 use crate::method;
-use crate::recipe::DataConfig;
+use crate::trajectory::DataConfig;
 
 /// A recipe as it is written. Defaults are those of the published method (arXiv 2505.17612).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -12,8 +12,7 @@ use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::Dialect;
 use tempfile::TempPath;
 
-use crate::environment::Environment;
-use crate::gather::{CorpusConfig, cache_dir, open_corpus};
+use crate::environment::{CorpusConfig, Environment, cache_dir, open_corpus};
 use crate::score::{ask, compare};
 
 /// What the model must still be able to do.

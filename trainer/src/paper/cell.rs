@@ -12,7 +12,7 @@ use super::lessons::{Lessons, Regime};
 use crate::cuda::Device;
 use crate::gguf::{self, Labels, Weights};
 use crate::model::{Model, Start};
-use crate::recipe::curriculum::{self, Runs};
+use crate::student::curriculum::{self, Runs};
 use crate::tokenizer::MESSAGE_END;
 use crate::train::{Exactness, Progress, StepReport, TrainConfig, TrainData, train};
 

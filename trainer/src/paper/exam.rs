@@ -19,8 +19,9 @@ use super::cell::{Cell, Trained};
 use super::config::PaperRecipe;
 use super::lessons::{Regime, passages};
 use super::rows::{Row, Student};
+use crate::collect::chain_answer;
+use crate::environment::NoCorpus;
 use crate::environment::{Environment, index_world};
-use crate::gather::{NoCorpus, chain_answer};
 use crate::teach::with_passages;
 use crate::world::{Family, Task};
 

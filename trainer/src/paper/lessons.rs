@@ -9,10 +9,10 @@ use retort_transcript::{Dialect, Passage, Transcript};
 use serde::{Deserialize, Serialize};
 
 use super::config::PaperRecipe;
-use crate::collect::Classroom;
+use crate::classroom::Classroom;
+use crate::environment::NoCorpus;
 use crate::environment::{Environment, index_world};
-use crate::gather::NoCorpus;
-use crate::recipe::{Drills, Rendered, curriculum};
+use crate::student::{Drills, Rendered, curriculum};
 use crate::teach::{Drill, Manner, Slips, explain, with_passages};
 use crate::tokenizer::Vocabulary;
 use crate::world::{Finish, Task, World, reads, training_world};

@@ -9,9 +9,9 @@ use super::check::{ANSWER, at_once, is_same_answer};
 use super::config::QuestionsConfig;
 use super::row::{PASSAGE_ROW_VERSION, PassageRow, Proposed, Verdict};
 use super::write::{instruction, pair_instruction, read_questions, shown};
-use crate::gather::{Draw, Seat, ask, instructed};
 use crate::hash::{is_drawn, sha256};
 use crate::remote::Spent;
+use crate::teachers::{Draw, Seat, ask, instructed};
 
 /// Words of a passage by which its neighbour is looked for.
 const QUERY_WORDS: usize = 40;

@@ -6,15 +6,15 @@
 
 mod asking;
 mod check;
-mod command;
 mod config;
 mod row;
 mod select;
+mod stage;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 mod write;
 
-pub use command::{QuestionsArgs, run, write_questions};
 pub use config::QuestionsConfig;
 pub use row::{PASSAGE_ROW_VERSION, PassageRow, Proposed, Verdict};
+pub use stage::write_questions;

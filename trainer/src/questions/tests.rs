@@ -6,9 +6,12 @@ use retort_test_data::server::{Act, Asked, Server};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::collect::CollectConfig;
+use crate::distil::DistilConfig;
+use crate::environment::CorpusConfig;
 use crate::filter::FilterConfig;
-use crate::gather::{CorpusConfig, DistilConfig, GatherConfig, TeacherConfig, read_gather_tasks};
 use crate::remote::{ServerConfig, SystemPace};
+use crate::teachers::{TeacherConfig, read_teacher_tasks};
 use crate::trajectory::{Manifest, manifest_path};
 
 fn config(server: &Server, folder: &std::path::Path) -> DistilConfig {
@@ -27,7 +30,7 @@ fn config(server: &Server, folder: &std::path::Path) -> DistilConfig {
         seed: 1,
         teacher: TeacherConfig::Server(Box::new(ServerConfig::new(&server.url(), "scripted"))),
         corpus: Some(CorpusConfig::Folder(corpus)),
-        collect: GatherConfig::default(),
+        collect: CollectConfig::default(),
         questions: QuestionsConfig {
             per_passage: 5,
             pairs_share: 0.0,
@@ -36,6 +39,11 @@ fn config(server: &Server, folder: &std::path::Path) -> DistilConfig {
         },
         filter: FilterConfig::default(),
     }
+}
+
+fn write(config: &DistilConfig, out: &std::path::Path) -> anyhow::Result<()> {
+    let pace = Arc::new(SystemPace::default());
+    write_questions(config.teaching(), &config.questions, out, pace)
 }
 
 fn number(text: &str) -> &str {
@@ -68,8 +76,8 @@ fn only_questions_that_the_documents_answer_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(&server, folder.path());
     let out = folder.path().join("questions.jsonl");
-    write_questions(&config, &out, Arc::new(SystemPace::default())).unwrap();
-    let tasks = read_gather_tasks(&out).unwrap();
+    write(&config, &out).unwrap();
+    let tasks = read_teacher_tasks(&out).unwrap();
     assert_eq!(tasks.len(), 5);
     assert_eq!(tasks.iter().filter(|task| task.question.contains("How often")).count(), 4);
     let manifest: Manifest =
@@ -85,7 +93,7 @@ fn only_questions_that_the_documents_answer_are_kept() {
     }
     // Written once and asked again three times for each of four passages.
     assert_eq!(server.asked().len(), 16);
-    write_questions(&config, &out, Arc::new(SystemPace::default())).unwrap();
+    write(&config, &out).unwrap();
     assert_eq!(server.asked().len(), 16);
 }
 
@@ -96,7 +104,7 @@ fn a_test_set_is_set_aside() {
     let mut config = config(&server, folder.path());
     config.questions.test_share = 0.5;
     let out = folder.path().join("questions.jsonl");
-    write_questions(&config, &out, Arc::new(SystemPace::default())).unwrap();
+    write(&config, &out).unwrap();
     let lines = |name: &str| {
         let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
         text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>()
@@ -112,7 +120,7 @@ fn a_teacher_that_writes_no_question_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(&server, folder.path());
     let out = folder.path().join("questions.jsonl");
-    let told = write_questions(&config, &out, Arc::new(SystemPace::default())).unwrap_err();
+    let told = write(&config, &out).unwrap_err();
     assert!(told.to_string().contains("no question was kept"), "{told}");
 }
 
@@ -136,7 +144,7 @@ fn some_questions_take_two_passages() {
     let mut config = config(&server, folder.path());
     config.questions.pairs_share = 1.0;
     let out = folder.path().join("questions.jsonl");
-    write_questions(&config, &out, Arc::new(SystemPace::default())).unwrap();
+    write(&config, &out).unwrap();
     let text = std::fs::read_to_string(&out).unwrap();
     let tasks: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(tasks.len() >= 2);

@@ -8,7 +8,7 @@ use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::{Action, Dialect, Segment, Step};
 
 use super::*;
-use crate::collect::{Attempt, Classroom, Tallies};
+use crate::classroom::{Attempt, Classroom, Tallies};
 use crate::environment::{Environment, index_world};
 use crate::world::{
     Domain, Finish, NOT_IN_CORPUS, Need, Order, Plan, Relation, Style, Subject, Task, TaskKind,

@@ -1,7 +1,7 @@
 //! What a run changes: a model with its optimiser, on the processor or on a device.
 
+use super::checkpoint::{Checkpoint, Vectors};
 use super::{OnDevice, TrainConfig, TrainError};
-use crate::checkpoint::{Checkpoint, Vectors};
 use crate::cuda::{self, Device};
 use crate::gguf::Weights;
 use crate::model::Model;

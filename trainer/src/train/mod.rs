@@ -3,6 +3,7 @@
 //! The same settings, data and build give the same model, on any number of threads, interrupted
 //! or not. Progress goes to a [`Progress`] sink; [`Console`] shows a bar and writes metrics.
 
+pub mod checkpoint;
 mod console;
 mod evaluate;
 mod learner;
@@ -21,12 +22,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::{self, CheckpointError, Header};
 use crate::cuda::{Device, DeviceError};
 use crate::gguf::Weights;
 use crate::model::{BatchError, Lora, Model, ShapeError};
 use crate::optimise::OptimiserConfig;
 use crate::parallel::Sequence;
+use checkpoint::{CheckpointError, Header};
 use mixture::Mixture;
 
 /// Settings of a run.

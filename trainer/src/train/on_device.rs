@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::checkpoint::{Checkpoint, Vectors};
 use super::{Learner, TrainConfig, TrainError};
-use crate::checkpoint::{Checkpoint, Vectors};
 use crate::cuda::{DeviceError, Settings, Team};
 use crate::model::Model;
 use crate::parallel::{Loss, Parts, Sequence};

@@ -3,6 +3,7 @@
 //! [`Trajectory`] is our row; `published` reads and writes the format of the published
 //! trajectories. A [`Journal`] appends rows durably and goes on where an earlier run stopped.
 
+mod data;
 mod import;
 mod journal;
 mod manifest;
@@ -13,6 +14,7 @@ mod read;
 mod row;
 mod trl;
 
+pub use data::{DataConfig, Split};
 pub use import::{ExportArgs, ImportArgs, export, import};
 pub use journal::{Journal, Keyed};
 pub use manifest::{MANIFEST_FORMAT, Manifest, manifest_path, refuse_manifest, refuse_same};

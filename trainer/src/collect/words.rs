@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use retort_transcript::{Action, Dialect, ToolDescription};
 
-use super::config::GatherConfig;
+use super::config::CollectConfig;
 
 /// The loop in the words of a student's dialect. `{example}` is a reply as that dialect has it.
 const AGENT: &str = "\
@@ -27,7 +27,7 @@ Answer: the answer alone, as briefly as possible (a name, a number, a date, yes 
 ///
 /// # Errors
 /// A template that cannot be read or rendered.
-pub fn teacher_dialect(config: &GatherConfig, student: &Dialect) -> Result<Dialect> {
+pub fn teacher_dialect(config: &CollectConfig, student: &Dialect) -> Result<Dialect> {
     let own = config.system_prompt.as_ref().map(|path| {
         std::fs::read_to_string(path)
             .with_context(|| format!("collect.system_prompt {} cannot be read", path.display()))
@@ -41,15 +41,6 @@ pub fn teacher_dialect(config: &GatherConfig, student: &Dialect) -> Result<Diale
             Ok(student.clone().with_system_prompt(&template, &tools)?)
         }
     }
-}
-
-/// The dialect of a single reply under the instruction `told`.
-///
-/// # Errors
-/// None: the words are fixed, and brackets in them are no template's.
-pub fn instructed(dialect: &Dialect, told: &str) -> Result<Dialect> {
-    let template = format!("{{% raw %}}{told}{{% endraw %}}");
-    Ok(dialect.clone().with_system_prompt(&template, &[])?)
 }
 
 /// What stands before a thought in this dialect, such as `Thought: `.
@@ -105,7 +96,7 @@ mod tests {
         ] {
             let student = Dialect::named(name).unwrap();
             assert_eq!(thought_label(&student), label);
-            let teacher = teacher_dialect(&GatherConfig::default(), &student).unwrap();
+            let teacher = teacher_dialect(&CollectConfig::default(), &student).unwrap();
             let sequence = teacher.message_sequence(&Default::default());
             let told = &sequence[0].content;
             assert!(told.contains(search) && told.contains("final_answer"), "{told}");

@@ -1,6 +1,17 @@
-//! `retort-train distil`: all stages of teaching in one folder, from a corpus to trajectories that are
-//! worth learning from. Each stage does only what is missing, so the same command goes on after
-//! an interruption.
+//! The commands of teaching, which read one file, [`DistilConfig`]: `retort-train questions`, `collect`,
+//! `filter`; and `distil`, all three in one folder, from a corpus to trajectories that are worth
+//! learning from. Each stage does only what is missing, so the same command goes on after an
+//! interruption.
+
+mod collect;
+mod config;
+mod filter;
+mod questions;
+
+pub use collect::{CollectArgs, run as collect};
+pub use config::DistilConfig;
+pub use filter::{FilterArgs, run as filter};
+pub use questions::{QuestionsArgs, run as questions};
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,8 +20,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
+use crate::collect::{self as stage, TasksConfig};
+use crate::environment::CorpusConfig;
 use crate::filter::filter_file;
-use crate::gather::{CorpusConfig, DistilConfig, TasksConfig, gather};
 use crate::questions::write_questions;
 use crate::remote::{Pace, SystemPace};
 
@@ -41,11 +53,11 @@ pub fn run(args: &DistilArgs) -> Result<()> {
     let pace: Arc<dyn Pace> = Arc::new(SystemPace::default());
     if config.collect.tasks.is_none() {
         let questions = args.out.join("questions.jsonl");
-        write_questions(&config, &questions, Arc::clone(&pace))?;
+        write_questions(config.teaching(), &config.questions, &questions, Arc::clone(&pace))?;
         config.collect.tasks = Some(TasksConfig::File(questions));
     }
     let trajectories = args.out.join("trajectories.jsonl");
-    gather(&config, &trajectories, pace)?;
+    stage::collect(config.teaching(), &config.collect, &trajectories, pace)?;
     let kept = args.out.join("kept.jsonl");
     print!("{}", filter_file(&trajectories, &kept, &config.filter)?);
     println!("{}", kept.display());

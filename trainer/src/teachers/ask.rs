@@ -1,15 +1,11 @@
-//! Single replies in plain words: chains of thought.
+//! Single replies in plain words.
 
 use anyhow::{Result, bail};
-use retort::agent::Retriever;
 use retort::engine::{Engine, Flow, SampleRequest, Sampling, Stop};
-use retort_transcript::{Dialect, Passage, Step, Transcript};
+use retort_transcript::{Dialect, Transcript};
 
-use super::tasks::GatherTask;
 use super::walk::Walk;
-use super::words::chain_answer;
 use crate::remote::Spent;
-use crate::teach::with_passages;
 
 /// How a single reply is drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,22 +47,11 @@ pub fn ask(
     }
 }
 
-/// A chain of thought as a student learns it: what `reply` says to the question, and its answer.
-/// Passages stand under the question, as a student of that kind will read them.
-pub fn chain(
-    dialect: &Dialect,
-    task: &GatherTask,
-    passages: Option<(&dyn Retriever, usize)>,
-    reply: impl FnOnce(&str) -> Result<String>,
-) -> Result<(Transcript, Option<String>)> {
-    let found = match passages {
-        Some((retriever, count)) => retriever.retrieve(&task.question, count)?,
-        None => Vec::new(),
-    };
-    let found: Vec<Passage> = found.into_iter().map(|hit| hit.passage).collect();
-    let mut transcript = with_passages(dialect, &task.question, &found, "");
-    let reply = reply(&transcript.question)?;
-    let answer = chain_answer(&reply);
-    transcript.steps = vec![Step { reply, observation: None }];
-    Ok((transcript, answer))
+/// The dialect of a single reply under the instruction `told`.
+///
+/// # Errors
+/// None: the words are fixed, and brackets in them are no template's.
+pub fn instructed(dialect: &Dialect, told: &str) -> Result<Dialect> {
+    let template = format!("{{% raw %}}{told}{{% endraw %}}");
+    Ok(dialect.clone().with_system_prompt(&template, &[])?)
 }

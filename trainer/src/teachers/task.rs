@@ -13,7 +13,7 @@ use crate::world::Plan;
 
 /// A question with its answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct GatherTask {
+pub struct TeacherTask {
     /// Unique in its file.
     pub id: String,
     /// The question.
@@ -50,7 +50,7 @@ pub struct Solution {
 ///
 /// # Errors
 /// Names file, line and field, or an id that occurs twice.
-pub fn read_gather_tasks(path: &Path) -> Result<Vec<GatherTask>> {
+pub fn read_teacher_tasks(path: &Path) -> Result<Vec<TeacherTask>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("{} cannot be read", path.display()))?;
     let rows =
@@ -88,7 +88,7 @@ fn rows(text: &str) -> Result<Vec<(usize, Value)>> {
     rows.collect()
 }
 
-fn task(row: &Value, number: usize) -> Result<GatherTask> {
+fn task(row: &Value, number: usize) -> Result<TeacherTask> {
     if row.get("problem").is_some() && row.get("question").is_none() {
         return math(row, number);
     }
@@ -105,7 +105,7 @@ fn task(row: &Value, number: usize) -> Result<GatherTask> {
         Some(Value::Array(aliases)) => aliases.iter().filter_map(text).collect(),
         Some(_) => bail!("field aliases: expected a list of texts"),
     };
-    Ok(GatherTask {
+    Ok(TeacherTask {
         id: id(row, &["id", "_id"], number),
         question,
         answer,
@@ -115,7 +115,7 @@ fn task(row: &Value, number: usize) -> Result<GatherTask> {
     })
 }
 
-fn math(row: &Value, number: usize) -> Result<GatherTask> {
+fn math(row: &Value, number: usize) -> Result<TeacherTask> {
     let given = row.get("answer").and_then(text);
     let answer = match given {
         Some(answer) => answer,
@@ -132,7 +132,7 @@ fn math(row: &Value, number: usize) -> Result<GatherTask> {
         (Some(one), None) | (None, Some(one)) => one,
         (None, None) => "math".to_owned(),
     };
-    Ok(GatherTask {
+    Ok(TeacherTask {
         id: id(row, &["id", "unique_id"], number),
         question: required(row, "problem")?,
         answer,
@@ -168,14 +168,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(text: &str) -> Result<Vec<GatherTask>, String> {
+    fn read(text: &str) -> Result<Vec<TeacherTask>, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tasks.jsonl");
         std::fs::write(&path, text).unwrap();
-        read_gather_tasks(&path).map_err(|error| format!("{error:#}"))
+        read_teacher_tasks(&path).map_err(|error| format!("{error:#}"))
     }
 
-    fn only(row: Value) -> GatherTask {
+    fn only(row: Value) -> TeacherTask {
         read(&row.to_string()).unwrap().remove(0)
     }
 

@@ -3,22 +3,21 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use retort::agent::{Retrieved, Retriever, RetrieverError};
+use retort::agent::Retriever;
 use retort::corpus::Corpus;
 use serde_json::{Map, Value, json};
 
-use super::config::{DistilConfig, TasksConfig, WorldTasks};
-use super::corpus::{fingerprint, open_corpus};
-use super::tasks::{GatherTask, Solution, read_gather_tasks};
-use crate::environment::index_world;
+use super::config::{CollectConfig, TasksConfig, WorldTasks};
+use crate::environment::{CorpusConfig, NoCorpus, fingerprint, index_world, open_corpus};
 use crate::hash::file_sha256;
 use crate::teach::{Manner, explain};
+use crate::teachers::{Solution, TeacherTask, Teaching, read_teacher_tasks};
 use crate::world::{self, WorldConfig, reads};
 
 /// Tasks with what is searched for them.
 pub struct Source {
     /// The tasks.
-    pub tasks: Vec<GatherTask>,
+    pub tasks: Vec<TeacherTask>,
     corpus: Option<Corpus>,
     /// What all rows depend on.
     pub identity: Map<String, Value>,
@@ -33,29 +32,29 @@ impl Source {
     ///
     /// # Errors
     /// No tasks, or a file or corpus that cannot be used.
-    pub fn open(config: &DistilConfig, out: &Path) -> Result<Self> {
-        let tasks = config.collect.tasks.as_ref().context(
+    pub fn open(teaching: Teaching<'_>, config: &CollectConfig, out: &Path) -> Result<Self> {
+        let tasks = config.tasks.as_ref().context(
             "there are no tasks: name a file with --tasks or collect.tasks.file, or a world",
         )?;
-        let manner = match config.collect.first_thought_prefix {
+        let manner = match config.first_thought_prefix {
             true => Manner::Prefixed,
             false => Manner::default(),
         };
         let mut source = match tasks {
-            TasksConfig::File(path) => Self::of_file(path, config, out)?,
+            TasksConfig::File(path) => Self::of_file(path, teaching.corpus, out)?,
             TasksConfig::World(world) => Self::of_world(world, manner)?,
         };
-        source.tasks.truncate(config.collect.limit.unwrap_or(usize::MAX));
-        if let Some(shard) = config.collect.shard {
+        source.tasks.truncate(config.limit.unwrap_or(usize::MAX));
+        if let Some(shard) = config.shard {
             source.tasks.retain(|task| shard.holds(&task.id));
         }
         Ok(source)
     }
 
-    fn of_file(path: &Path, config: &DistilConfig, out: &Path) -> Result<Self> {
-        let tasks = read_gather_tasks(path)?;
+    fn of_file(path: &Path, corpus: Option<&CorpusConfig>, out: &Path) -> Result<Self> {
+        let tasks = read_teacher_tasks(path)?;
         let scratch = out.with_extension("corpus");
-        let corpus = config.corpus.as_ref().map(|corpus| open_corpus(corpus, &scratch));
+        let corpus = corpus.map(|corpus| open_corpus(corpus, &scratch));
         let corpus = corpus.transpose()?;
         let inputs = Map::from_iter([("tasks".to_owned(), json!(file_sha256(path)?))]);
         let print = corpus.as_ref().map(fingerprint).transpose()?;
@@ -81,7 +80,7 @@ impl Source {
                 let chain = explain(plan, &read, &task.answer);
                 Solution { plan: plan.clone(), manner, chain }
             });
-            Ok(GatherTask {
+            Ok(TeacherTask {
                 id: task.id.clone(),
                 question: task.question.clone(),
                 answer: task.answer.clone(),
@@ -105,14 +104,5 @@ impl Source {
             Some(corpus) => corpus,
             None => &NoCorpus,
         }
-    }
-}
-
-/// Nothing to search, as for mathematics.
-pub struct NoCorpus;
-
-impl Retriever for NoCorpus {
-    fn retrieve(&self, _query: &str, _limit: usize) -> Result<Vec<Retrieved>, RetrieverError> {
-        Ok(Vec::new())
     }
 }

@@ -1,13 +1,26 @@
-//! The corpus that a teacher searches.
+//! What is searched.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use retort::agent::{Retrieved, Retriever, RetrieverError};
 use retort::corpus::{Corpus, IngestOptions, Reader, ReaderSettings, ingest};
 use retort::profile::Folders;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::config::CorpusConfig;
+use crate::world::World;
+
+/// What is searched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum CorpusConfig {
+    /// A corpus that `retort index` made, by its name in the data folder.
+    Name(String),
+    /// A folder: a corpus, or documents that are indexed beside the output.
+    Folder(PathBuf),
+}
 
 /// Where snapshots of the interpreter are kept.
 #[must_use]
@@ -71,4 +84,27 @@ pub fn fingerprint(corpus: &Corpus) -> Result<String> {
         }
     }
     Ok(hex::encode(sum))
+}
+
+/// Writes the documents of `world` below `dir` and indexes them.
+///
+/// # Errors
+/// When they cannot be written or indexed.
+pub fn index_world(world: &World, dir: &Path) -> Result<Corpus> {
+    let line = |document| Ok(serde_json::to_string(document)? + "\n");
+    let lines = world.documents.iter().map(line).collect::<Result<String>>()?;
+    let file = dir.join("corpus.jsonl");
+    fs::write(&file, lines)?;
+    let folder = dir.join("corpus");
+    ingest(&folder, &[file], &IngestOptions::default(), &mut ())?;
+    Ok(Corpus::open(&folder)?)
+}
+
+/// Nothing to search, as for mathematics.
+pub struct NoCorpus;
+
+impl Retriever for NoCorpus {
+    fn retrieve(&self, _query: &str, _limit: usize) -> Result<Vec<Retrieved>, RetrieverError> {
+        Ok(Vec::new())
+    }
 }

@@ -8,7 +8,7 @@ use retort::engine::{Engine, ModelFile, WorkerEngine, WorkerSettings};
 use retort_transcript::Dialect;
 
 use super::config::{GgufConfig, TeacherConfig};
-use super::tasks::{GatherTask, Solution};
+use super::task::{Solution, TeacherTask};
 use crate::remote::{Client, Pace, RemoteEngine, ServerConfig, Spent};
 use crate::teach::{Slips, TeacherEngine};
 
@@ -118,7 +118,7 @@ impl Seat<'_> {
     /// The programmatic teacher has nothing to say to a task without a plan.
     pub fn with_engine<T>(
         &mut self,
-        task: Option<&GatherTask>,
+        task: Option<&TeacherTask>,
         dialect: &Dialect,
         work: impl FnOnce(&mut dyn Engine) -> T,
     ) -> Result<(T, Option<Spent>)> {
@@ -144,7 +144,7 @@ impl Seat<'_> {
 ///
 /// # Errors
 /// When it does not know how: the task is of no generated world.
-pub fn known(task: Option<&GatherTask>) -> Result<&Solution> {
+pub fn known(task: Option<&TeacherTask>) -> Result<&Solution> {
     task.and_then(|task| task.solution.as_ref()).context(
         "the programmatic teacher answers only the tasks of a generated world; name a server or a \
          GGUF as the teacher",

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::teacher::{Seat, Teacher};
+use super::seat::{Seat, Teacher};
 use crate::trajectory::Journal;
 
 /// Works on items with one teacher.

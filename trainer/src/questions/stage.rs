@@ -1,11 +1,10 @@
-//! `retort-train questions`.
+//! The stage of writing questions: a row a passage, resumable, and what is selected from all rows.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::Args;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -18,53 +17,30 @@ use super::config::QuestionsConfig;
 use super::row::{PASSAGE_ROW_VERSION, PassageRow, Verdict};
 use super::select::{Question, select};
 use super::write::{instruction, pair_instruction};
-use crate::gather::{CorpusConfig, DistilConfig, Done, Pool, Teacher, fingerprint, open_corpus};
+use crate::environment::{fingerprint, open_corpus};
 use crate::hash::{file_sha256, is_drawn, sha256};
-use crate::remote::{Pace, SystemPace};
+use crate::remote::Pace;
+use crate::teachers::{Done, Pool, Teacher, Teaching};
 use crate::trajectory::{Journal, Keyed as _, Manifest, manifest_path, versioned, write_rows};
-
-/// Have a teacher write questions about the documents of a corpus, each checked.
-#[derive(Debug, Args)]
-pub struct QuestionsArgs {
-    /// Configuration of teaching.
-    config: PathBuf,
-    /// File of tasks to write; a test set is written beside it as NAME.test.jsonl.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-    /// Name of the corpus, in place of the configuration's.
-    #[arg(long, value_name = "NAME")]
-    corpus: Option<String>,
-    /// Passages that are read, in place of the configuration's.
-    #[arg(long, value_name = "N")]
-    passages: Option<usize>,
-}
-
-/// Runs the command.
-///
-/// # Errors
-/// Anything that keeps a passage from being read: what was done is kept, and the next run goes on.
-pub fn run(args: &QuestionsArgs) -> Result<()> {
-    let mut config = DistilConfig::read(&args.config)?;
-    if let Some(name) = &args.corpus {
-        config.corpus = Some(CorpusConfig::Name(name.clone()));
-    }
-    config.questions.passages = args.passages.or(config.questions.passages);
-    write_questions(&config, &args.out, Arc::new(SystemPace::default()))
-}
 
 /// Writes questions about the configured corpus into `out`.
 ///
 /// # Errors
-/// As [`run`].
-pub fn write_questions(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<()> {
-    let corpus = config.corpus.as_ref().context(
+/// Anything that keeps a passage from being read: what was done is kept, and the next run goes on.
+pub fn write_questions(
+    teaching: Teaching<'_>,
+    config: &QuestionsConfig,
+    out: &Path,
+    pace: Arc<dyn Pace>,
+) -> Result<()> {
+    let corpus = teaching.corpus.context(
         "there is no corpus: name one with --corpus, or corpus.folder in the configuration",
     )?;
     let corpus = open_corpus(corpus, &out.with_extension("corpus"))?;
-    let passages = passages(&corpus, config)?;
+    let passages = passages(&corpus, config, teaching.seed)?;
     let record = out.with_extension("passages.jsonl");
     let path = manifest_path(&record);
-    let mut manifest = Manifest::new("questions", made_by(config, &corpus)?);
+    let mut manifest = Manifest::new("questions", made_by(teaching, config, &corpus)?);
     let earlier = manifest.earlier(&path)?.unwrap_or_default();
     let (mut journal, rows) = Journal::open(&record, |text| {
         versioned::<PassageRow>(text, "version", PASSAGE_ROW_VERSION, "a row of a passage")
@@ -72,19 +48,27 @@ pub fn write_questions(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -
     let rows_spent = rows.iter().map(|row| &row.spent).sum();
     manifest.spent = earlier.spent_with(rows_spent);
     manifest.rows_spent = Some(rows_spent);
-    let teacher = Teacher::open(&config.teacher, config.seed, manifest.spent, pace)?;
+    let teacher = Teacher::open(teaching.teacher, teaching.seed, manifest.spent, pace)?;
     manifest.write(&path)?;
     let known: BTreeSet<&str> = rows.iter().map(|row| row.key()).collect();
     let missing: Vec<&Hit> =
         passages.iter().filter(|hit| !known.contains(key(hit).as_str())).collect();
-    let done = read_passages(&teacher, config, &corpus, &missing, &mut journal, passages.len())?;
+    let done = read_passages(
+        &teacher,
+        teaching.seed,
+        config,
+        &corpus,
+        &missing,
+        &mut journal,
+        passages.len(),
+    )?;
     drop(journal);
     finish(config, out, &record, manifest, &teacher, &passages, &done)
 }
 
 /// The passages that are read, in a drawn order that does not depend on that of the index.
-fn passages(corpus: &Corpus, config: &DistilConfig) -> Result<Vec<Hit>> {
-    let least = config.questions.passage_words_min;
+fn passages(corpus: &Corpus, config: &QuestionsConfig, seed: u64) -> Result<Vec<Hit>> {
+    let least = config.passage_words_min;
     let mut passages = corpus.passages().collect::<Result<Vec<_>, _>>()?;
     passages.retain(|hit| hit.passage.split_whitespace().count() >= least);
     ensure!(
@@ -92,36 +76,40 @@ fn passages(corpus: &Corpus, config: &DistilConfig) -> Result<Vec<Hit>> {
         "no passage of the corpus has {least} words; lower questions.passage_words_min"
     );
     passages.sort_by_cached_key(key);
-    passages.shuffle(&mut ChaCha8Rng::seed_from_u64(config.seed));
-    passages.truncate(config.questions.passages.unwrap_or(usize::MAX));
+    passages.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    passages.truncate(config.passages.unwrap_or(usize::MAX));
     Ok(passages)
 }
 
-fn made_by(config: &DistilConfig, corpus: &Corpus) -> Result<Map<String, Value>> {
-    let questions = &config.questions;
-    let count = questions.per_passage;
+fn made_by(
+    teaching: Teaching<'_>,
+    config: &QuestionsConfig,
+    corpus: &Corpus,
+) -> Result<Map<String, Value>> {
+    let count = config.per_passage;
     let words = instruction(count) + &pair_instruction(count) + ANSWER;
     Ok(Map::from_iter([
         ("corpus".to_owned(), json!(fingerprint(corpus)?)),
-        ("seed".to_owned(), json!(config.seed)),
-        ("teacher".to_owned(), config.teacher.identity()?),
+        ("seed".to_owned(), json!(teaching.seed)),
+        ("teacher".to_owned(), teaching.teacher.identity()?),
         ("words".to_owned(), json!(sha256(words.as_bytes()))),
-        ("reply_tokens_max".to_owned(), json!(questions.reply_tokens_max)),
-        ("answer_words_max".to_owned(), json!(questions.answer_words_max)),
-        ("pairs_share".to_owned(), json!(questions.pairs_share)),
+        ("reply_tokens_max".to_owned(), json!(config.reply_tokens_max)),
+        ("answer_words_max".to_owned(), json!(config.answer_words_max)),
+        ("pairs_share".to_owned(), json!(config.pairs_share)),
     ]))
 }
 
 fn read_passages(
     teacher: &Teacher,
-    config: &DistilConfig,
+    seed: u64,
+    config: &QuestionsConfig,
     corpus: &Corpus,
     missing: &[&Hit],
     journal: &mut Journal,
     all: usize,
 ) -> Result<Done> {
-    let asking = Asking::new(&config.questions, config.seed, corpus)?;
-    let pool = Pool { teacher, failures_max: config.questions.failures_max };
+    let asking = Asking::new(config, seed, corpus)?;
+    let pool = Pool { teacher, failures_max: config.failures_max };
     pool.run_shown(
         ("writing questions", "passages", all),
         missing,
@@ -133,7 +121,7 @@ fn read_passages(
 
 /// Selects among all rows and writes the tasks, the test, and the manifest.
 fn finish(
-    config: &DistilConfig,
+    config: &QuestionsConfig,
     out: &Path,
     record: &Path,
     mut manifest: Manifest,
@@ -149,7 +137,7 @@ fn finish(
         passages.iter().zip(0..).map(|(hit, place)| (key(hit), place)).collect();
     rows.retain(|row| places.contains_key(&row.key));
     rows.sort_by_key(|row| places.get(&row.key).copied());
-    let (questions, ends) = select(&rows, &config.questions);
+    let (questions, ends) = select(&rows, config);
     let (test, train): (Vec<_>, Vec<_>) =
         questions.iter().map(task).partition(|task| is_test(task, config));
     let test_path = out.with_extension("test.jsonl");
@@ -180,7 +168,7 @@ fn finish(
     }
     match &done.halt {
         Some(halt) => bail!("stopped: {halt}. What was done is kept; run again to go on"),
-        None if is_too_many(passages.len() - rows.len(), passages.len(), &config.questions) => {
+        None if is_too_many(passages.len() - rows.len(), passages.len(), config) => {
             bail!("{} passages failed; run again to try only those", done.failed)
         }
         None if questions.is_empty() => bail!("no question was kept; the counts say why"),
@@ -215,7 +203,7 @@ fn task(question: &Question) -> Value {
 }
 
 /// By its hash, so that a question stays on its side when others come.
-fn is_test(task: &Value, config: &DistilConfig) -> bool {
+fn is_test(task: &Value, config: &QuestionsConfig) -> bool {
     let question = task.get("question").and_then(Value::as_str).unwrap_or_default();
-    is_drawn(question, config.questions.test_share)
+    is_drawn(question, config.test_share)
 }

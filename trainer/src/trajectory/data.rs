@@ -7,8 +7,8 @@ use anyhow::{Result, ensure};
 use retort_transcript::{Dialect, Transcript};
 use serde::{Deserialize, Serialize};
 
+use super::read_in;
 use crate::hash::{file_sha256, is_drawn};
-use crate::trajectory::read_in;
 
 /// A file of trajectories.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,98 +1,47 @@
-//! `retort-train run recipe.toml`: data -> train -> export -> measure, resumable by stage. What a
-//! stage wrote is not made again while what the recipe says of it stays the same.
+//! A student of generated worlds, by its recipe: data -> train -> export -> measure, resumable by
+//! stage. What a stage wrote is not made again while what the recipe says of it stays the same.
 
 mod config;
 pub mod curriculum;
-mod data;
 mod measure;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use clap::Args;
+use anyhow::{Context as _, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use retort_transcript::{Dialect, Transcript};
 use serde_json::{Map, json};
 
 pub use config::Recipe;
 pub use curriculum::{Drills, Rendered, Runs};
-pub use data::{DataConfig, Split};
 pub use measure::MeasureConfig;
 use measure::Stage;
 
-use crate::collect::{self, COLLECTED_VERSION, CollectConfig, Collected, Tallies};
+use crate::classroom::{self, COLLECTED_VERSION, ClassroomConfig, Collected, Tallies};
 use crate::cuda::Device;
 use crate::durable::hold;
-use crate::finetune::{self, FinetuneRecipe};
 use crate::gguf::{self, Labels, Weights};
 use crate::hash::file_sha256;
 use crate::model::{Model, Start};
 use crate::optimise::OptimiserConfig;
-use crate::paper::{self, PaperRecipe};
 use crate::teach::Drill;
 use crate::tokenizer::{MESSAGE_END, Vocabulary};
 use crate::train::{Console, TrainConfig, TrainData, train};
 use crate::trajectory::{Journal, Manifest, manifest_path, versioned};
 use crate::world::Style;
 
-/// Run a recipe: collect trajectories, train, export, measure.
-#[derive(Debug, Args)]
-pub struct RecipeArgs {
-    /// The recipe.
-    recipe: PathBuf,
-    /// Folder of everything it makes.
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
-    /// Make the smaller table of this name, of a recipe of kind paper.
-    #[arg(long, value_name = "NAME")]
-    scale: Option<String>,
-    /// Where it trains: cpu, an NVIDIA device as cuda:0, several as cuda:0-3, or auto: one that is
-    /// there, for models of 20 million parameters or more.
-    #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu)]
-    device: Device,
-}
-
 /// Held-out trajectories that are judged during training, and how often in a whole run: more would
 /// cost as much as the training.
 const HELD_OUT_MAX: usize = 250;
 const EVALUATIONS: u64 = 40;
 
-/// Runs the command.
+/// Makes the student of a recipe below `out`, and first the one it starts from; gives its file.
 ///
 /// # Errors
 /// A recipe that is refused, or a stage that failed.
-pub fn run(args: &RecipeArgs) -> Result<()> {
-    let text = fs::read_to_string(&args.recipe)
-        .with_context(|| format!("{} cannot be read", args.recipe.display()))?;
-    let refused = || format!("{} is no recipe", args.recipe.display());
-    let table: toml::Table = toml::from_str(&text).with_context(refused)?;
-    let kind = table.get("kind").map(|kind| kind.as_str().unwrap_or_default());
-    if kind != Some("paper") && args.scale.is_some() {
-        bail!("{} makes no table: --scale is for recipes of kind paper", args.recipe.display());
-    }
-    match kind {
-        Some("paper") => {
-            let recipe = PaperRecipe::parse(&text, args.scale.as_deref()).with_context(refused)?;
-            return paper::run(&recipe, &args.out, args.device);
-        }
-        Some("finetune") => {
-            let recipe = FinetuneRecipe::parse(&text).with_context(refused)?;
-            return finetune::run(&recipe, &args.out, args.device);
-        }
-        Some(_) => {
-            bail!("{}: kind, expected \"paper\", \"finetune\" or nothing", args.recipe.display())
-        }
-        None => {}
-    }
-    let path = make(&Recipe::read(&args.recipe)?, &args.out, args.device)?;
-    println!("{}", path.display());
-    Ok(())
-}
-
-/// Makes the student of a recipe below `out`, and first the one it starts from; gives its file.
-fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
+pub fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
     let path = out.join(format!("{}.gguf", recipe.name));
     let dialect = Dialect::named(&recipe.dialect)?;
     match measure::stage(recipe, &path)? {
@@ -203,7 +152,7 @@ fn collected(recipe: &Recipe, dialect: &Dialect, dir: &Path) -> Result<Vec<Colle
     let bar = ProgressBar::new(recipe.collect.worlds as u64).with_style(style);
     bar.set_position(known.len() as u64);
     let journal = Mutex::new(journal);
-    let worlds = collect::collect(&recipe.collect, dialect, known, &|collected| {
+    let worlds = classroom::collect(&recipe.collect, dialect, known, &|collected| {
         bar.inc(1);
         journal.lock().unwrap_or_else(PoisonError::into_inner).append(collected)
     })?;
@@ -228,8 +177,8 @@ fn collected(recipe: &Recipe, dialect: &Dialect, dir: &Path) -> Result<Vec<Colle
 fn drills(recipe: &Recipe, dialect: &Dialect) -> Result<Drills> {
     let per_world = recipe.drills.div_ceil(recipe.collect.worlds.max(1));
     // Other questions than those of the trajectories, and no name of the test split.
-    let config = CollectConfig { tasks: per_world, held_out_tasks: 0, ..recipe.collect.clone() };
-    let worlds = (0..config.worlds).map(|index| collect::world(&config, index));
+    let config = ClassroomConfig { tasks: per_world, held_out_tasks: 0, ..recipe.collect.clone() };
+    let worlds = (0..config.worlds).map(|index| classroom::world(&config, index));
     let skills = [Drill::Copy, Drill::Recall, Drill::Lookup, Drill::Brief];
     // Plain worlds have one short passage a page, and nothing there names another page.
     let searched = config.style != Style::Plain;

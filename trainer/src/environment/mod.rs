@@ -1,18 +1,17 @@
 //! Where an agent acts: the runtime's own loop with its sandbox, before a corpus.
 
-use std::fs;
-use std::path::Path;
+mod corpus;
+
+pub use corpus::{CorpusConfig, NoCorpus, cache_dir, fingerprint, index_world, open_corpus};
+
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use retort::agent::{Agent, Clock, Retriever, Run, Settings, Status, SystemClock, Toolbox};
 use retort::cancel::Cancel;
-use retort::corpus::{Corpus, IngestOptions, ingest};
 use retort::engine::Engine;
 use retort::sandbox::Sandbox;
 use retort_transcript::Dialect;
-
-use crate::world::World;
 
 /// Wall time of one run: a server may be waited for long, and a slow board takes its time. Steps,
 /// tokens and fuel end a run.
@@ -60,20 +59,6 @@ impl Environment<'_> {
             _ => Ok(run),
         }
     }
-}
-
-/// Writes the documents of `world` below `dir` and indexes them.
-///
-/// # Errors
-/// When they cannot be written or indexed.
-pub fn index_world(world: &World, dir: &Path) -> Result<Corpus> {
-    let line = |document| Ok(serde_json::to_string(document)? + "\n");
-    let lines = world.documents.iter().map(line).collect::<Result<String>>()?;
-    let file = dir.join("corpus.jsonl");
-    fs::write(&file, lines)?;
-    let folder = dir.join("corpus");
-    ingest(&folder, &[file], &IngestOptions::default(), &mut ())?;
-    Ok(Corpus::open(&folder)?)
 }
 
 /// The machine's clock with a fixed date.

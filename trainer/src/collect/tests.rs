@@ -8,10 +8,12 @@ use retort_test_data::server::{Act, Asked, Server};
 use retort_transcript::{Dialect, Observation};
 use serde_json::{Value, json};
 
-use super::command::gather;
 use super::*;
+use crate::distil::DistilConfig;
+use crate::environment::CorpusConfig;
 use crate::filter::{FilterConfig, Table};
 use crate::remote::{BudgetConfig, Price, ServerConfig, SystemPace};
+use crate::teachers::{Pool, ProgramConfig, Seat, Teacher, TeacherConfig};
 use crate::trajectory::{
     Journal, Manifest, Mode, Trajectory, manifest_path, merge_files, read_trajectories,
 };
@@ -57,7 +59,7 @@ impl Scene {
             seed: 1,
             teacher: TeacherConfig::Server(Box::new(server)),
             corpus: Some(CorpusConfig::Folder(corpus)),
-            collect: GatherConfig { tasks: Some(TasksConfig::File(tasks)), ..Default::default() },
+            collect: CollectConfig { tasks: Some(TasksConfig::File(tasks)), ..Default::default() },
             questions: Default::default(),
             filter: FilterConfig::default(),
         };
@@ -75,9 +77,11 @@ impl Scene {
         self.folder.path().join("out.jsonl")
     }
 
-    fn gather(&self) -> Result<Vec<Trajectory>, String> {
+    fn collect(&self) -> Result<Vec<Trajectory>, String> {
         let pace = Arc::new(SystemPace::default());
-        gather(&self.config, &self.out(), pace).map_err(|error| format!("{error:#}"))?;
+        let DistilConfig { collect: config, .. } = &self.config;
+        collect(self.config.teaching(), config, &self.out(), pace)
+            .map_err(|error| format!("{error:#}"))?;
         Ok(read_trajectories(&self.out()).unwrap())
     }
 
@@ -104,7 +108,7 @@ fn act(asked: &Asked) -> Act {
 fn a_teacher_walks_the_loop_of_a_student() {
     let server = Server::start(act);
     let scene = Scene::new(&server);
-    let rows = scene.gather().unwrap();
+    let rows = scene.collect().unwrap();
     assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["bridge", "mill"]);
     let row = &rows[0];
     assert_eq!((row.generated.as_deref(), row.status.as_str()), (Some("1836"), "answered"));
@@ -139,20 +143,20 @@ fn a_second_run_does_only_what_is_missing() {
         act(asked)
     });
     let mut scene = Scene::new(&server);
-    let told = scene.gather().unwrap_err();
+    let told = scene.collect().unwrap_err();
     assert!(told.contains("1 tasks failed; run again"), "{told}");
     // Where some may fail, that is enough.
     scene.config.collect.failed_share_max = 0.5;
-    assert_eq!(scene.gather().unwrap().len(), 1);
+    assert_eq!(scene.collect().unwrap().len(), 1);
     assert!(!scene.manifest().complete);
     assert_eq!(read_trajectories(&scene.out()).unwrap().len(), 1);
     let sent = server.asked().len();
     fails.store(false, Ordering::SeqCst);
-    assert_eq!(scene.gather().unwrap().len(), 2);
+    assert_eq!(scene.collect().unwrap().len(), 2);
     let again = server.asked().split_off(sent);
     assert!(again.iter().all(|asked| asked.message(1).contains("Mill")));
     // Complete, it asks nothing.
-    scene.gather().unwrap();
+    scene.collect().unwrap();
     assert_eq!(server.asked().len(), sent + again.len());
     assert_eq!(scene.manifest().spent.requests, 4);
 }
@@ -161,17 +165,17 @@ fn a_second_run_does_only_what_is_missing() {
 fn tasks_may_be_added_but_none_may_change_under_its_id() {
     let server = Server::start(act);
     let scene = Scene::new(&server);
-    let rows = scene.gather().unwrap();
+    let rows = scene.collect().unwrap();
     let asked = server.asked().len();
     let tasks = scene.folder.path().join("tasks.jsonl");
     let text = std::fs::read_to_string(&tasks).unwrap();
     let first = text.lines().next().unwrap();
     let third = first.replacen(&rows[0].id, "third", 1);
     std::fs::write(&tasks, format!("{text}{third}\n")).unwrap();
-    assert_eq!(scene.gather().unwrap().len(), rows.len() + 1);
+    assert_eq!(scene.collect().unwrap().len(), rows.len() + 1);
     assert_eq!(server.asked().len(), asked + 2);
     std::fs::write(&tasks, first.replacen(&rows[0].answer, "1999", 1)).unwrap();
-    let told = scene.gather().unwrap_err();
+    let told = scene.collect().unwrap_err();
     assert!(told.contains(&format!("the row of task {:?}", rows[0].id)), "{told}");
 }
 
@@ -179,9 +183,9 @@ fn tasks_may_be_added_but_none_may_change_under_its_id() {
 fn rows_of_another_teacher_are_not_mixed() {
     let server = Server::start(act);
     let mut scene = Scene::new(&server);
-    scene.gather().unwrap();
+    scene.collect().unwrap();
     scene.server().model = "another".to_owned();
-    let told = scene.gather().unwrap_err();
+    let told = scene.collect().unwrap_err();
     assert!(told.contains("teacher was") && told.contains("another"), "{told}");
     assert_eq!(read_trajectories(&scene.out()).unwrap().len(), 2);
 }
@@ -208,7 +212,7 @@ fn the_first_thought_comes_from_a_chain_about_the_bare_question() {
     scene.server().concurrent_max = 1;
     scene.config.collect.first_thought_prefix = true;
     scene.config.collect.limit = Some(1);
-    let rows = scene.gather().unwrap();
+    let rows = scene.collect().unwrap();
     let prefix = "It may be old.\nVery old.\n\n";
     assert_eq!(rows[0].prefix.as_deref(), Some(prefix));
     assert!(rows[0].transcript.steps[0].reply.starts_with(&format!("{prefix}Let me look.")));
@@ -242,7 +246,7 @@ fn the_published_dialect_is_taught_byte_for_byte() {
     scene.config.collect.dialect = "smolagents".to_owned();
     scene.config.collect.first_thought_prefix = true;
     scene.config.collect.limit = Some(1);
-    let rows = scene.gather().unwrap();
+    let rows = scene.collect().unwrap();
     let reply =
         "Thought: It was long ago.\n\nI look.\nCode:\n```py\nprint(web_search(\"Heahi\"))\n```";
     assert_eq!(rows[0].transcript.steps[0].reply, reply);
@@ -264,15 +268,15 @@ fn chains_of_thought_are_collected_with_passages_or_without() {
     let server = Server::start(think_or_act);
     let mut scene = Scene::new(&server);
     scene.config.collect.mode = Mode::Cot;
-    let bare = scene.gather().unwrap();
+    let bare = scene.collect().unwrap();
     assert_eq!(bare[0].transcript.question, bare[0].question);
     assert_eq!(bare[0].generated.as_deref(), Some("1790"));
     assert_eq!(bare[0].transcript.steps.len(), 1);
     scene.config.collect.cot_passages = 1;
-    assert!(scene.gather().unwrap_err().contains("cot_passages was 0, now 1"));
+    assert!(scene.collect().unwrap_err().contains("cot_passages was 0, now 1"));
     std::fs::remove_file(scene.out()).unwrap();
     std::fs::remove_file(manifest_path(&scene.out())).unwrap();
-    let with = scene.gather().unwrap();
+    let with = scene.collect().unwrap();
     let read = &with[0].transcript.question;
     assert!(
         read.contains("opened in 1836") && read.starts_with("When was the Heahi Bridge opened?\n")
@@ -287,15 +291,15 @@ fn a_spent_budget_stops_cleanly_and_a_larger_one_goes_on() {
     scene.server().concurrent_max = 1;
     scene.config.collect.reply_tokens_max = 20;
     scene.server().budget = BudgetConfig { tokens_max: Some(1_000), cost_max: None };
-    let told = scene.gather().unwrap_err();
+    let told = scene.collect().unwrap_err();
     assert!(told.contains("budget is spent") && told.contains("tokens_max"), "{told}");
     let sent = server.asked().len() as u64;
     assert!((1..4).contains(&sent), "{sent}");
     assert_eq!(scene.manifest().spent.requests, sent);
     // What was spent counts in the next run too.
-    assert!(scene.gather().unwrap_err().contains("budget is spent"));
+    assert!(scene.collect().unwrap_err().contains("budget is spent"));
     scene.server().budget = BudgetConfig { tokens_max: Some(100_000), cost_max: None };
-    assert_eq!(scene.gather().unwrap().len(), 2);
+    assert_eq!(scene.collect().unwrap().len(), 2);
 }
 
 #[test]
@@ -304,7 +308,7 @@ fn a_teacher_of_garbage_is_given_up_by_name() {
     let mut scene = Scene::new(&server);
     scene.server().attempts_max = 2;
     scene.config.collect.failures_max = 2;
-    let told = scene.gather().unwrap_err();
+    let told = scene.collect().unwrap_err();
     assert!(told.contains("2 failures one after the other"), "{told}");
     assert!(told.contains("no chat completion"), "{told}");
     assert!(!scene.manifest().complete);
@@ -325,7 +329,7 @@ fn replies_without_code_are_rows_that_the_filter_drops() {
         })
     });
     let scene = Scene::new(&server);
-    let rows = scene.gather().unwrap();
+    let rows = scene.collect().unwrap();
     assert!(rows.iter().all(Trajectory::has_parse_error));
     let sandbox = || anyhow::bail!("no algebra");
     let mut judge = crate::filter::Judge::new(&scene.config.filter, &sandbox).unwrap();
@@ -346,20 +350,20 @@ fn the_programmatic_teacher_is_behind_the_same_collection() {
         seed: 1,
         teacher: TeacherConfig::Program(ProgramConfig { concurrent_max: 2 }),
         corpus: None,
-        collect: GatherConfig { tasks: Some(TasksConfig::World(world)), ..Default::default() },
+        collect: CollectConfig { tasks: Some(TasksConfig::World(world)), ..Default::default() },
         questions: Default::default(),
         filter: FilterConfig::default(),
     };
     let out = folder.path().join("out.jsonl");
-    gather(&config, &out, Arc::new(SystemPace::default())).unwrap();
+    collect(config.teaching(), &config.collect, &out, Arc::new(SystemPace::default())).unwrap();
     let rows = read_trajectories(&out).unwrap();
     assert_eq!(rows.len(), 6);
     assert!(rows.iter().filter(|row| row.generated.as_ref() == Some(&row.answer)).count() >= 5);
     assert!(rows.iter().all(|row| row.teacher == "program" && row.kind.is_some()));
-    let prefixed = GatherConfig { first_thought_prefix: true, ..config.collect.clone() };
+    let prefixed = CollectConfig { first_thought_prefix: true, ..config.collect.clone() };
     let config = DistilConfig { collect: prefixed, ..config };
     let out = folder.path().join("prefixed.jsonl");
-    gather(&config, &out, Arc::new(SystemPace::default())).unwrap();
+    collect(config.teaching(), &config.collect, &out, Arc::new(SystemPace::default())).unwrap();
     let thoughts = |rows: &[Trajectory]| -> Vec<String> {
         rows.iter().map(|row| row.transcript.steps[0].reply.clone()).collect()
     };
@@ -367,10 +371,10 @@ fn the_programmatic_teacher_is_behind_the_same_collection() {
     let longer = thoughts(&rows).iter().zip(&prefixed).filter(|(a, b)| a.len() < b.len()).count();
     assert!(longer > 0, "{prefixed:?}");
 
-    let cot = GatherConfig { mode: Mode::Cot, cot_passages: 2, ..config.collect.clone() };
+    let cot = CollectConfig { mode: Mode::Cot, cot_passages: 2, ..config.collect.clone() };
     let config = DistilConfig { collect: cot, ..config };
     let out = folder.path().join("cot.jsonl");
-    gather(&config, &out, Arc::new(SystemPace::default())).unwrap();
+    collect(config.teaching(), &config.collect, &out, Arc::new(SystemPace::default())).unwrap();
     let rows = read_trajectories(&out).unwrap();
     assert!(rows.iter().all(|row| row.generated.as_ref() == Some(&row.answer)));
     assert!(rows.iter().all(|row| row.transcript.question.contains(" [1]: ")));
@@ -398,12 +402,18 @@ fn a_full_disk_stops_the_work_by_name() {
 fn shards_are_merged_into_what_one_machine_collects() {
     let server = Server::start(act);
     let mut scene = Scene::new(&server);
-    let whole = scene.gather().unwrap();
+    let whole = scene.collect().unwrap();
     let folder = scene.folder.path().to_owned();
     let part = |number| folder.join(format!("{number}.jsonl"));
     for number in 1..=2 {
         scene.config.collect.shard = Some(format!("{number}/2").parse().unwrap());
-        gather(&scene.config, &part(number), Arc::new(SystemPace::default())).unwrap();
+        collect(
+            scene.config.teaching(),
+            &scene.config.collect,
+            &part(number),
+            Arc::new(SystemPace::default()),
+        )
+        .unwrap();
     }
     let merged = folder.join("merged.jsonl");
     let parts =
@@ -421,7 +431,13 @@ fn shards_are_merged_into_what_one_machine_collects() {
     assert_eq!(manifest(&merged).spent, spent);
     let asked = server.asked().len();
     scene.config.collect.shard = None;
-    gather(&scene.config, &merged, Arc::new(SystemPace::default())).unwrap();
+    collect(
+        scene.config.teaching(),
+        &scene.config.collect,
+        &merged,
+        Arc::new(SystemPace::default()),
+    )
+    .unwrap();
     assert_eq!(server.asked().len(), asked);
     assert!(manifest(&merged).complete);
     // The same id may stand for another question in another file of tasks.
@@ -432,7 +448,13 @@ fn shards_are_merged_into_what_one_machine_collects() {
     assert!(parts(&[other]).unwrap_err().contains("asks or expects something else"));
     // Rows of another teacher are another collection.
     scene.server().model = "another".to_owned();
-    gather(&scene.config, &part(3), Arc::new(SystemPace::default())).unwrap();
+    collect(
+        scene.config.teaching(),
+        &scene.config.collect,
+        &part(3),
+        Arc::new(SystemPace::default()),
+    )
+    .unwrap();
     let told = parts(&[part(3)]).unwrap_err();
     assert!(
         told.contains("teacher was") && told.contains("merge it into a file of its own"),

@@ -6,20 +6,18 @@ use retort::engine::{Engine, Sampling};
 use retort::sandbox::Sandbox;
 use retort_transcript::{Dialect, Transcript};
 
-use super::config::GatherConfig;
-use super::cot::{Draw, ask, chain};
-use super::tasks::GatherTask;
-use super::teacher::{Seat, known};
-use super::walk::{Walk, first_thought};
-use super::words::{CHAIN, instructed, teacher_dialect, thought_label};
+use super::config::CollectConfig;
+use super::cot::chain;
+use super::words::{CHAIN, teacher_dialect, thought_label};
 use crate::environment::Environment;
 use crate::remote::Spent;
+use crate::teachers::{Draw, Seat, TeacherTask, Walk, ask, first_thought, instructed, known};
 use crate::trajectory::{Mode, TRAJECTORY_VERSION, Trajectory};
 
 /// Everything that all tasks share.
 pub struct Collector<'a> {
     /// How to collect.
-    pub config: &'a GatherConfig,
+    pub config: &'a CollectConfig,
     /// Seed.
     pub seed: u64,
     /// Where code runs.
@@ -42,7 +40,7 @@ impl<'a> Collector<'a> {
     /// # Errors
     /// An unknown dialect, or a system prompt that cannot be used.
     pub fn new(
-        config: &'a GatherConfig,
+        config: &'a CollectConfig,
         seed: u64,
         sandbox: &'a Sandbox,
         retriever: &'a (dyn Retriever + Sync),
@@ -60,14 +58,14 @@ impl<'a> Collector<'a> {
     ///
     /// # Errors
     /// When the teacher failed: such a task has no row, and the next run tries it again.
-    pub fn teach(&self, seat: &mut Seat<'_>, task: &GatherTask) -> Result<Trajectory> {
+    pub fn teach(&self, seat: &mut Seat<'_>, task: &TeacherTask) -> Result<Trajectory> {
         match self.config.mode {
             Mode::Agent => self.act(seat, task),
             Mode::Cot => self.think(seat, task),
         }
     }
 
-    fn think(&self, seat: &mut Seat<'_>, task: &GatherTask) -> Result<Trajectory> {
+    fn think(&self, seat: &mut Seat<'_>, task: &TeacherTask) -> Result<Trajectory> {
         let passages = self.config.cot_passages;
         let passages = (passages > 0).then_some((self.retriever as &dyn Retriever, passages));
         let mut spent = Spent::default();
@@ -86,7 +84,7 @@ impl<'a> Collector<'a> {
         Ok(Trajectory { generated, status: status.to_owned(), ..row })
     }
 
-    fn act(&self, seat: &mut Seat<'_>, task: &GatherTask) -> Result<Trajectory> {
+    fn act(&self, seat: &mut Seat<'_>, task: &TeacherTask) -> Result<Trajectory> {
         let (prefix, mut spent) = self.prefix(seat, task)?;
         let mut walked = Spent::default();
         let (run, counted) = seat.with_engine(Some(task), &self.acting, |engine| {
@@ -107,7 +105,7 @@ impl<'a> Collector<'a> {
     fn walk(
         &self,
         engine: &mut dyn Engine,
-        task: &GatherTask,
+        task: &TeacherTask,
         prefix: Option<String>,
         spent: &mut Spent,
     ) -> Result<Run> {
@@ -120,7 +118,7 @@ impl<'a> Collector<'a> {
     }
 
     /// The first thought of the teacher's chain of thought about the bare question.
-    fn prefix(&self, seat: &mut Seat<'_>, task: &GatherTask) -> Result<(Option<String>, Spent)> {
+    fn prefix(&self, seat: &mut Seat<'_>, task: &TeacherTask) -> Result<(Option<String>, Spent)> {
         let mut spent = Spent::default();
         // The programmatic teacher begins its first thought with the prefix by itself.
         if !self.config.first_thought_prefix || matches!(seat, Seat::Program) {
@@ -133,7 +131,7 @@ impl<'a> Collector<'a> {
         Ok((prefix, counted.unwrap_or(spent)))
     }
 
-    fn row(&self, task: &GatherTask, transcript: Transcript, spent: Spent) -> Trajectory {
+    fn row(&self, task: &TeacherTask, transcript: Transcript, spent: Spent) -> Trajectory {
         Trajectory {
             version: TRAJECTORY_VERSION,
             id: task.id.clone(),
@@ -155,7 +153,7 @@ impl<'a> Collector<'a> {
     }
 
     fn sampling(&self) -> Sampling {
-        let GatherConfig { temperature, top_p, .. } = *self.config;
+        let CollectConfig { temperature, top_p, .. } = *self.config;
         if temperature > 0.0 { Sampling::Nucleus { temperature, top_p } } else { Sampling::Greedy }
     }
 

@@ -28,7 +28,7 @@ const WORLD_ATTEMPTS: u64 = 8;
 /// What to collect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CollectConfig {
+pub struct ClassroomConfig {
     /// Seed of the first world; the others follow.
     pub seed: u64,
     /// Worlds.
@@ -56,7 +56,7 @@ pub struct CollectConfig {
     pub shares: BTreeMap<TaskKind, usize>,
 }
 
-impl CollectConfig {
+impl ClassroomConfig {
     /// What decides the trajectories: threads do not. Keys of students hold their usual number.
     pub(crate) fn made_by(&self) -> Self {
         Self { threads: 2, ..self.clone() }
@@ -182,7 +182,7 @@ impl Collected {
 ///
 /// # Errors
 /// When the generator cannot make it, however often it tries.
-pub fn world(config: &CollectConfig, index: usize) -> Result<World> {
+pub fn world(config: &ClassroomConfig, index: usize) -> Result<World> {
     let domain = config.domains.get(index % config.domains.len().max(1)).copied();
     let domain = domain.context("collect.domains is empty: name gazetteer, plant or both")?;
     let shares = config.train_shares();
@@ -213,7 +213,7 @@ pub const COLLECTED_VERSION: u32 = 1;
 /// # Errors
 /// When a world cannot be made, indexed or kept, or the sandbox cannot start.
 pub fn collect(
-    config: &CollectConfig,
+    config: &ClassroomConfig,
     dialect: &Dialect,
     known: Vec<Collected>,
     keep: &(dyn Fn(&Collected) -> Result<()> + Sync),
@@ -236,7 +236,7 @@ pub fn collect(
 }
 
 fn collect_world(
-    config: &CollectConfig,
+    config: &ClassroomConfig,
     index: usize,
     dialect: &Dialect,
     sandbox: &Sandbox,
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_world_that_lacks_a_kind_of_question_gives_way() {
-        let config = CollectConfig {
+        let config = ClassroomConfig {
             seed: 310_000,
             worlds: 2,
             documents: 400,
@@ -334,13 +334,13 @@ mod tests {
         let made = world(&config, 1).unwrap();
         assert_eq!((made.test.len(), made.train.len()), (14, 350));
         assert_eq!(made, world(&config, 1).unwrap());
-        let told = world(&CollectConfig { documents: 90, ..config }, 1).unwrap_err().to_string();
+        let told = world(&ClassroomConfig { documents: 90, ..config }, 1).unwrap_err().to_string();
         assert!(told.contains("ask for more documents or fewer tasks"), "{told}");
     }
 
     #[test]
     fn what_is_hard_is_asked_more_often_in_training_alone() {
-        let usual = CollectConfig {
+        let usual = ClassroomConfig {
             seed: 3,
             worlds: 1,
             documents: 200,
@@ -353,7 +353,7 @@ mod tests {
             shares: BTreeMap::new(),
         };
         let shares = BTreeMap::from([(TaskKind::Chain, 58), (TaskKind::NoSearch, 0)]);
-        let harder = CollectConfig { shares, ..usual.clone() };
+        let harder = ClassroomConfig { shares, ..usual.clone() };
         let count = |tasks: &[Task], kind| tasks.iter().filter(|task| task.kind == kind).count();
         let (usual, harder) = (world(&usual, 0).unwrap(), world(&harder, 0).unwrap());
         assert_eq!(usual.documents, harder.documents);
@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn worlds_that_are_there_are_not_collected_again() {
-        let config = CollectConfig {
+        let config = ClassroomConfig {
             seed: 1,
             worlds: 3,
             documents: 120,

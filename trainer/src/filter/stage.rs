@@ -1,77 +1,28 @@
-//! `retort-train filter`.
+//! The stage of filtering.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::Dialect;
 use serde_json::{Map, json};
 
-use super::config::{FilterConfig, Right};
+use super::config::FilterConfig;
 use super::judge::{Fell, Judge};
 use super::table::Table;
-use crate::gather::{DistilConfig, cache_dir};
+use crate::environment::cache_dir;
 use crate::hash::file_sha256;
 use crate::trajectory::{
     Manifest, Trajectory, manifest_path, read_trajectories, refuse_manifest, refuse_same,
     write_rows,
 };
 
-/// Keep the trajectories that are worth learning from, and say how many fell and why.
-#[derive(Debug, Args)]
-pub struct FilterArgs {
-    /// File of trajectories.
-    trajectories: PathBuf,
-    /// File of those that are kept.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-    /// Configuration of teaching, whose part `filter` holds where no flag is given.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// When an answer is right.
-    #[arg(long)]
-    right: Option<Right>,
-    /// Token F1 from which an answer is right, with --right f1.
-    #[arg(long, value_name = "SHARE")]
-    f1_min: Option<f64>,
-    /// Keep answers that came only when the steps were spent.
-    #[arg(long)]
-    keep_forced: bool,
-    /// Characters of the rendered transcript at most.
-    #[arg(long, value_name = "N")]
-    characters_max: Option<usize>,
-    /// Tokens of the rendered transcript at most, by --tokenizer.
-    #[arg(long, value_name = "N")]
-    tokens_max: Option<usize>,
-    /// A tokenizer.json, or a GGUF with its tokenizer.
-    #[arg(long, value_name = "FILE")]
-    tokenizer: Option<PathBuf>,
-    /// Print the counts as JSON.
-    #[arg(long)]
-    json: bool,
-}
-
-/// Runs the command.
-///
-/// # Errors
-/// A file that cannot be read or written, or settings that cannot be meant.
-pub fn run(args: &FilterArgs) -> Result<()> {
-    let table = filter_file(&args.trajectories, &args.out, &config(args)?)?;
-    if args.json {
-        println!("{}", serde_json::Value::Object(table.json()));
-    } else {
-        print!("{table}");
-    }
-    Ok(())
-}
-
 /// Writes the rows of `trajectories` that are kept to `out`, with a manifest.
 ///
 /// # Errors
-/// As [`run`].
+/// A file that cannot be read or written, or a judge that cannot work.
 pub fn filter_file(trajectories: &Path, out: &Path, config: &FilterConfig) -> Result<Table> {
     refuse_same(trajectories, out)?;
     refuse_manifest(out, "filter")?;
@@ -124,25 +75,11 @@ pub fn filter<'a>(
     Ok((kept, table))
 }
 
-fn config(args: &FilterArgs) -> Result<FilterConfig> {
-    let mut config = match &args.config {
-        Some(path) => DistilConfig::read(path)?.filter,
-        None => FilterConfig::default(),
-    };
-    config.right = args.right.unwrap_or(config.right);
-    config.f1_min = args.f1_min.unwrap_or(config.f1_min);
-    config.keeps_forced |= args.keep_forced;
-    config.characters_max = args.characters_max.or(config.characters_max);
-    config.tokens_max = args.tokens_max.or(config.tokens_max);
-    config.tokenizer = args.tokenizer.clone().or(config.tokenizer);
-    config.check()?;
-    Ok(config)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::filter::Right;
     use crate::remote::Spent;
     use crate::trajectory::{Mode, TRAJECTORY_VERSION};
     use retort_transcript::{Observation, Step, Transcript};

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{DataConfig, MeasureConfig};
-use crate::collect::CollectConfig;
+use super::MeasureConfig;
+use crate::classroom::ClassroomConfig;
 use crate::gguf::Weights;
 use crate::hash::{file_sha256, sha256};
 use crate::model::{Shape, Start};
 use crate::optimise::OptimiserConfig;
+use crate::trajectory::DataConfig;
 use crate::world::{COUNT_MAX, TaskKind};
 
 /// A recipe as it is written.
@@ -48,7 +49,7 @@ pub struct Recipe {
     /// Exercises of each skill.
     pub drills: usize,
     /// Where the trajectories come from.
-    pub collect: CollectConfig,
+    pub collect: ClassroomConfig,
     /// What the student is measured on.
     pub measure: Option<MeasureConfig>,
     /// Trajectories from a file, beside those of the worlds.
@@ -178,7 +179,7 @@ impl Recipe {
     }
 
     fn check_shares(&self) -> Result<()> {
-        let CollectConfig { style, shares, .. } = &self.collect;
+        let ClassroomConfig { style, shares, .. } = &self.collect;
         for (kind, share) in shares {
             let asked = TaskKind::shares(*style).iter().any(|(asked, _)| asked == kind);
             ensure!(
@@ -278,10 +279,10 @@ mod tests {
         for key in ["style", "domains", "slips", "shares"] {
             assert!(!written.contains(key), "{written}");
         }
-        let threads = CollectConfig { threads: 7, ..student.collect.clone() };
+        let threads = ClassroomConfig { threads: 7, ..student.collect.clone() };
         let threads = Recipe { collect: threads, ..student.clone() };
         assert_eq!(threads.key().unwrap(), student.key().unwrap());
-        let slipping = CollectConfig { slips: 0.1, ..student.collect.clone() };
+        let slipping = ClassroomConfig { slips: 0.1, ..student.collect.clone() };
         let slipping = Recipe { collect: slipping, ..student.clone() };
         assert_ne!(slipping.key().unwrap(), student.key().unwrap());
     }
@@ -316,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_recipe_names_style_and_domains() {
-        let CollectConfig { style, domains, .. } = recipe("student.toml").collect;
+        let ClassroomConfig { style, domains, .. } = recipe("student.toml").collect;
         assert_eq!(style, Style::Full);
         assert_eq!(domains, [Domain::Gazetteer, Domain::Plant]);
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempPath;
 
 use super::Recipe;
-use crate::collect;
+use crate::classroom;
 use crate::durable::{beside, keep_file, replace_text};
 use crate::environment::{Environment, index_world};
 use crate::gguf::Weights;
@@ -40,7 +40,7 @@ pub struct MeasureConfig {
     #[serde(default)]
     pub style: Style,
     /// What the worlds are about, one for each.
-    #[serde(default = "collect::gazetteer")]
+    #[serde(default = "classroom::gazetteer")]
     pub domains: Vec<Domain>,
     /// How much less the student may answer exactly, in points of a hundred, once its weights are
     /// rounded: one that loses more is not written. Without it, that is not asked.

@@ -10,8 +10,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::MixtureState;
 use crate::durable::replace_file;
-use crate::train::MixtureState;
 
 const MAGIC: &[u8; 8] = b"RTRTCKPT";
 const VERSION: u32 = 1;

@@ -1,81 +1,44 @@
-//! `retort-train collect`.
+//! The stage of collecting: a row a question, resumable.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
 use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::Dialect;
 use serde_json::{Map, Value, json};
 
 use super::agent::Collector;
-use super::config::{DistilConfig, TasksConfig, TeacherConfig};
-use super::corpus::cache_dir;
-use super::pool::{Done, Pool};
-use super::shard::Shard;
+use super::config::CollectConfig;
 use super::source::Source;
-use super::tasks::GatherTask;
-use super::teacher::Teacher;
-use super::words::{CHAIN, instructed, teacher_dialect};
+use super::words::{CHAIN, teacher_dialect};
+use crate::environment::cache_dir;
 use crate::hash::file_sha256;
-use crate::remote::{Pace, Spent, SystemPace};
+use crate::remote::{Pace, Spent};
+use crate::teachers::{Done, Pool, Teacher, TeacherConfig, TeacherTask, Teaching, instructed};
 use crate::trajectory::{
-    Journal, Keyed as _, Manifest, Mode, TRAJECTORY_VERSION, Trajectory, manifest_path,
-    read_collected, write_rows,
+    Journal, Keyed as _, Manifest, TRAJECTORY_VERSION, Trajectory, manifest_path, read_collected,
+    versioned, write_rows,
 };
-
-/// Have a teacher answer questions, and keep what it did: a row a question, resumable.
-#[derive(Debug, Args)]
-pub struct GatherArgs {
-    /// Configuration of teaching.
-    config: PathBuf,
-    /// File of trajectories.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-    /// File of tasks, in place of the configuration's.
-    #[arg(long, value_name = "FILE")]
-    tasks: Option<PathBuf>,
-    /// Only the first so many tasks.
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
-    /// Only the tasks of one part, such as 1/4: others are collected elsewhere, for `merge`.
-    #[arg(long, value_name = "NUMBER/COUNT")]
-    shard: Option<Shard>,
-    /// What the teacher is asked to do, in place of the configuration's.
-    #[arg(long)]
-    mode: Option<Mode>,
-}
-
-/// Runs the command.
-///
-/// # Errors
-/// Anything that keeps a task from its row: what was done is kept, and the next run goes on.
-pub fn run(args: &GatherArgs) -> Result<()> {
-    let mut config = DistilConfig::read(&args.config)?;
-    if let Some(tasks) = &args.tasks {
-        config.collect.tasks = Some(TasksConfig::File(tasks.clone()));
-    }
-    config.collect.limit = args.limit.or(config.collect.limit);
-    config.collect.shard = args.shard.or(config.collect.shard);
-    config.collect.mode = args.mode.unwrap_or(config.collect.mode);
-    gather(&config, &args.out, Arc::new(SystemPace::default()))
-}
 
 /// Collects into `out` what is missing there.
 ///
 /// # Errors
-/// As [`run`].
-pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<()> {
-    let is_program = matches!(config.teacher, TeacherConfig::Program(_));
-    let source = Source::open(config, out)?;
+/// Anything that keeps a task from its row: what was done is kept, and the next run goes on.
+pub fn collect(
+    teaching: Teaching<'_>,
+    config: &CollectConfig,
+    out: &Path,
+    pace: Arc<dyn Pace>,
+) -> Result<()> {
+    let is_program = matches!(teaching.teacher, TeacherConfig::Program(_));
+    let source = Source::open(teaching, config, out)?;
     let path = manifest_path(out);
-    let mut manifest = Manifest::new("collect", made_by(config, &source)?);
+    let mut manifest = Manifest::new("collect", made_by(teaching, config, &source)?);
     let earlier = manifest.earlier(&path)?;
-    let (mut journal, rows) = Journal::open(out, |text| {
-        crate::trajectory::versioned(text, "version", TRAJECTORY_VERSION, "a trajectory")
-    })?;
+    let (mut journal, rows) =
+        Journal::open(out, |text| versioned(text, "version", TRAJECTORY_VERSION, "a trajectory"))?;
     let rows: Vec<Trajectory> = rows;
     if earlier.is_none() && !rows.is_empty() {
         bail!(
@@ -91,22 +54,22 @@ pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<
     manifest.spent = earlier.spent_with(sum(&rows));
     manifest.rows_spent = Some(sum(&rows));
     manifest.parts = earlier.parts;
-    let teacher = Teacher::open(&config.teacher, config.seed, manifest.spent, pace)?;
+    let teacher = Teacher::open(teaching.teacher, teaching.seed, manifest.spent, pace)?;
     manifest.write(&path)?;
 
-    let known: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.key()).collect();
-    let missing: Vec<&GatherTask> =
+    let known: BTreeSet<&str> = rows.iter().map(|row| row.key()).collect();
+    let missing: Vec<&TeacherTask> =
         source.tasks.iter().filter(|task| !known.contains(task.id.as_str())).collect();
     let sandbox = Sandbox::open(&SandboxOptions { cache_dir: cache_dir() })?;
     let collector = Collector::new(
-        &config.collect,
-        config.seed,
+        config,
+        teaching.seed,
         &sandbox,
         source.retriever(),
         teacher.name(),
         is_program,
     )?;
-    let pool = Pool { teacher: &teacher, failures_max: config.collect.failures_max };
+    let pool = Pool { teacher: &teacher, failures_max: config.failures_max };
     let done = pool.run_shown(
         ("collecting", "tasks", source.tasks.len()),
         &missing,
@@ -121,8 +84,8 @@ pub fn gather(config: &DistilConfig, out: &Path, pace: Arc<dyn Pace>) -> Result<
 }
 
 /// Rows stay when tasks are added or left out, but a task under a known id must be the same one.
-fn refuse_other_tasks(out: &Path, rows: &[Trajectory], tasks: &[GatherTask]) -> Result<()> {
-    let tasks: BTreeMap<&str, &GatherTask> =
+fn refuse_other_tasks(out: &Path, rows: &[Trajectory], tasks: &[TeacherTask]) -> Result<()> {
+    let tasks: BTreeMap<&str, &TeacherTask> =
         tasks.iter().map(|task| (task.id.as_str(), task)).collect();
     let other = rows.iter().find(|row| {
         tasks.get(row.id.as_str()).is_some_and(|task| {
@@ -142,9 +105,13 @@ fn refuse_other_tasks(out: &Path, rows: &[Trajectory], tasks: &[GatherTask]) -> 
 }
 
 /// Everything the rows depend on.
-fn made_by(config: &DistilConfig, source: &Source) -> Result<Map<String, Value>> {
+fn made_by(
+    teaching: Teaching<'_>,
+    config: &CollectConfig,
+    source: &Source,
+) -> Result<Map<String, Value>> {
     let mut made_by = source.identity.clone();
-    let mut collect = json!(config.collect);
+    let mut collect = json!(config);
     if let Some(fields) = collect.as_object_mut() {
         // Where the tasks lie and how many are wanted changes no row.
         let how = ["tasks", "limit", "shard", "failures_max", "failed_share_max", "system_prompt"];
@@ -153,12 +120,12 @@ fn made_by(config: &DistilConfig, source: &Source) -> Result<Map<String, Value>>
         }
         made_by.append(fields);
     }
-    let student = Dialect::named(&config.collect.dialect)?;
-    let acting = teacher_dialect(&config.collect, &student)?;
+    let student = Dialect::named(&config.dialect)?;
+    let acting = teacher_dialect(config, &student)?;
     let thinking = instructed(&student, CHAIN)?;
     made_by.insert("words".to_owned(), json!([acting.hash(), thinking.hash()]));
-    made_by.insert("seed".to_owned(), json!(config.seed));
-    made_by.insert("teacher".to_owned(), config.teacher.identity()?);
+    made_by.insert("seed".to_owned(), json!(teaching.seed));
+    made_by.insert("teacher".to_owned(), teaching.teacher.identity()?);
     Ok(made_by)
 }
 
@@ -166,7 +133,7 @@ fn made_by(config: &DistilConfig, source: &Source) -> Result<Map<String, Value>>
 fn finish(
     out: &Path,
     mut manifest: Manifest,
-    config: &DistilConfig,
+    config: &CollectConfig,
     source: &Source,
     teacher: &Teacher,
     done: &Done,
@@ -205,8 +172,8 @@ fn finish(
     }
 }
 
-fn is_too_many(missing: usize, tasks: usize, config: &DistilConfig) -> bool {
-    missing as f64 > config.collect.failed_share_max * tasks as f64
+fn is_too_many(missing: usize, tasks: usize, config: &CollectConfig) -> bool {
+    missing as f64 > config.failed_share_max * tasks as f64
 }
 
 fn counts(tasks: usize, rows: &[Trajectory], done: &Done) -> Map<String, Value> {
