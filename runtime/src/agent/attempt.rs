@@ -90,9 +90,10 @@ impl<'a> Attempts<'a> {
         Ok(())
     }
 
-    /// Whether `remaining` further candidates can no longer change the result.
-    pub fn is_decided(&self, remaining: usize) -> bool {
-        vote::is_decided(&self.ballots, remaining)
+    /// Whether `remaining` further candidates can no longer change the result, nor whether
+    /// `agreement_min` of all agree on an answer.
+    pub fn is_decided(&self, remaining: usize, agreement_min: f64) -> bool {
+        vote::is_decided(&self.ballots, remaining, agreement_min)
     }
 
     /// Fuel of all actions run so far.

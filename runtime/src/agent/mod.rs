@@ -26,7 +26,7 @@ mod types;
 mod vote;
 
 pub use own_calls::{Acting, OwnCalls};
-pub use replay::{Difference, RecordedRun, ResumeError, replay};
+pub use replay::{Difference, RecordedRun, ReplayError, replay};
 pub use run::Agent;
 pub use toolbox::{Tool, Toolbox};
 pub use types::{

@@ -43,9 +43,12 @@ pub struct Difference {
     pub replayed: String,
 }
 
-/// Why a run does not go on.
+/// Why a run is not executed again to its end, or does not go on.
 #[derive(Debug, thiserror::Error)]
-pub enum ResumeError {
+pub enum ReplayError {
+    /// It was cancelled.
+    #[error("cancelled")]
+    Cancelled,
     /// This program, its dialect or its Python is not what it was.
     #[error("the run cannot go on: {}", told(.0))]
     Differs(Vec<Difference>),
@@ -65,14 +68,14 @@ fn told(differences: &[Difference]) -> String {
 /// Executes `run` again. Of `toolbox` only the functions are used; nothing is called.
 ///
 /// # Errors
-/// When the sandbox cannot be made.
+/// When the sandbox cannot be made, or it was cancelled.
 pub fn replay(
     run: &RecordedRun,
     sandbox: &Sandbox,
     toolbox: &Toolbox,
     dialect: &Dialect,
     cancel: &Cancel,
-) -> Result<Vec<Difference>, SandboxError> {
+) -> Result<Vec<Difference>, ReplayError> {
     Ok(Replayed::of(run, sandbox, toolbox, dialect, cancel)?.differences)
 }
 
@@ -94,14 +97,14 @@ impl Replayed {
     /// Executes `run` again.
     ///
     /// # Errors
-    /// When the sandbox cannot be made.
+    /// When the sandbox cannot be made, or it was cancelled.
     pub fn of(
         run: &RecordedRun,
         sandbox: &Sandbox,
         toolbox: &Toolbox,
         dialect: &Dialect,
         cancel: &Cancel,
-    ) -> Result<Self, SandboxError> {
+    ) -> Result<Self, ReplayError> {
         let mut session = sandbox.session(&run.seed)?;
         toolbox.define(&mut session, cancel)?;
         let mut replayed = Self {
@@ -114,6 +117,9 @@ impl Replayed {
         for (index, step) in run.steps.iter().enumerate() {
             let is_last = index + 1 == run.steps.len();
             replayed.step(index, step, is_last, &run.limits, dialect, cancel);
+            if cancel.is_cancelled() {
+                return Err(ReplayError::Cancelled);
+            }
         }
         Ok(replayed)
     }
@@ -160,6 +166,14 @@ impl Replayed {
         cancel: &Cancel,
     ) -> (StepReport, Observation) {
         match dialect.parse_reply(&step.reply) {
+            // A limit depends on the clock and on what the run had left; what the action did until
+            // then was undone.
+            Ok(_) if step.limit.is_some() => {
+                let StepReport { logs, value, error, limit, .. } = step.clone();
+                let outcome = Outcome { logs, value, error, limit, ..Outcome::default() };
+                let observation = observe(&outcome);
+                (outcome_of(outcome), observation)
+            }
             Ok(action) => {
                 let mut tools = RecordedTools(step.tool_calls.clone());
                 let outcome = self.session.run(&action.code, limits, &mut tools, cancel);

@@ -10,13 +10,13 @@ use super::budget;
 use super::citations;
 use super::own_calls::{Acting, OwnCalls};
 use super::reading::Reading;
-use super::replay::{RecordedRun, Replayed, ResumeError};
+use super::replay::{RecordedRun, ReplayError, Replayed};
 use super::state::RunState;
 use super::toolbox::Toolbox;
 use super::tools::StepTools;
 use super::types::{Budget, Clock, Event, Retriever, Run, Settings, Sink, Status, StepReport};
 use crate::cancel::Cancel;
-use crate::engine::{Candidate, Engine, EngineError, Flow, Prefilled, SampleRequest};
+use crate::engine::{Candidate, Engine, EngineError, Flow, Prefilled, SampleRequest, Stop};
 use crate::sandbox::{Limits, PythonError, Sandbox, SandboxError, Seed, Session};
 
 /// Everything a run needs, borrowed from whoever owns it.
@@ -61,17 +61,17 @@ impl Agent<'_> {
     /// those of the record.
     ///
     /// # Errors
-    /// [`ResumeError`], with the run as it was.
+    /// [`ReplayError`], with the run as it was.
     pub fn resume(
         &mut self,
         recorded: &RecordedRun,
         sink: &mut dyn Sink,
-    ) -> Result<Run, ResumeError> {
+    ) -> Result<Run, ReplayError> {
         let begun = self.clock.now();
         let replayed =
             Replayed::of(recorded, self.sandbox, self.toolbox, self.dialect, &self.cancel)?;
         if !replayed.differences.is_empty() {
-            return Err(ResumeError::Differs(replayed.differences));
+            return Err(ReplayError::Differs(replayed.differences));
         }
         let mut state = RunState::new(&recorded.question, begun);
         for (report, step) in recorded.steps.iter().zip(replayed.transcript.steps) {
@@ -111,7 +111,11 @@ impl Agent<'_> {
             return Ok(Status::Answered);
         }
         state.forced = false;
-        let budget = if state.search_refused { Budget::Searches } else { Budget::Steps };
+        let budget = match (state.is_cut_off, state.search_refused) {
+            (true, _) => Budget::Tokens,
+            (false, true) => Budget::Searches,
+            (false, false) => Budget::Steps,
+        };
         Ok(Status::BudgetExhausted { budget })
     }
 
@@ -138,7 +142,8 @@ impl Agent<'_> {
         );
         let cancel = self.cancel.clone();
         let mut attempts = Attempts::new(self.dialect, &session, &cancel, acting);
-        let replies = self.sample(index, state, &mut attempts, &mut tools)?;
+        let room = self.engine.model().context_tokens.saturating_sub(prefilled.prompt_tokens);
+        let replies = self.sample(index, room, state, &mut attempts, &mut tools)?;
         let (mut fuel, mut sandbox_seconds) = (attempts.fuel(), attempts.seconds());
         if self.cancel.is_cancelled() {
             return Err(Status::Cancelled);
@@ -158,6 +163,8 @@ impl Agent<'_> {
         state.seconds.search += search_seconds;
         state.seconds.sandbox += (sandbox_seconds - search_seconds).max(0.0);
         state.search_refused |= tools.refused;
+        state.is_cut_off =
+            replies.get(chosen.candidate).is_some_and(|reply| reply.stop == Stop::Length);
         let report = report(&prompt, prefilled, &replies, &chosen, &tools);
         let observation = (!report.is_final).then(|| chosen.observation());
         let (answer_json, next) = match chosen.ran {
@@ -189,22 +196,27 @@ impl Agent<'_> {
         Ok(prefilled)
     }
 
-    /// Draws the candidates and tries each as it ends.
+    /// Draws the candidates, which have `room` tokens together, and tries each as it ends.
     fn sample(
         &mut self,
         index: u32,
+        room: u32,
         state: &mut RunState,
         attempts: &mut Attempts<'_>,
         tools: &mut StepTools<'_>,
     ) -> Result<Vec<Candidate>, Status> {
-        let candidates = self.settings.candidates.max(1);
         let budgets = &self.settings.budgets;
+        let wanted = self.settings.candidates.max(1);
+        let (candidates, reply_tokens_max) = budget::draws(budgets, &state.usage, room, wanted);
+        if candidates < wanted {
+            tracing::debug!("{room} tokens are left: {candidates} of {wanted} replies are drawn");
+        }
         let request = SampleRequest {
             candidates,
             sampling: self.settings.sampling,
             seed: self.settings.seed.wrapping_add(u64::from(index)),
             stops: self.dialect.stops().to_vec(),
-            reply_tokens_max: budget::reply_tokens(budgets, &state.usage, candidates),
+            reply_tokens_max,
         };
         let mut limits = self.action_limits(state, 0);
         let mut fuel_left = budgets.fuel_max.saturating_sub(state.usage.fuel);
@@ -213,6 +225,7 @@ impl Agent<'_> {
         let mut trying = Duration::ZERO;
         let mut failure = None;
         let mut ended = 0;
+        let agreement_min = self.settings.min_agreement;
         let clock = self.clock;
         let replies = self.engine.sample(&request, &mut |candidate, reply| {
             let from = clock.now();
@@ -226,7 +239,10 @@ impl Agent<'_> {
             trying += clock.now().saturating_sub(from);
             ended += 1;
             let remaining = usize::from(candidates).saturating_sub(ended);
-            if attempts.is_decided(remaining) { Flow::Stop } else { Flow::Continue }
+            match attempts.is_decided(remaining, agreement_min) {
+                true => Flow::Stop,
+                false => Flow::Continue,
+            }
         });
         let sampling = self.clock.now().saturating_sub(begun).saturating_sub(trying);
         state.seconds.decode += sampling.as_secs_f64();

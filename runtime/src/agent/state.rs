@@ -22,6 +22,8 @@ pub struct RunState {
     /// The last step was asked for an answer.
     pub forced: bool,
     pub search_refused: bool,
+    /// The last reply had no room to come to its end.
+    pub is_cut_off: bool,
     /// An action of the run was given text from outside.
     pub has_read: bool,
     repeats: u32,
@@ -41,6 +43,7 @@ impl RunState {
             is_answered: false,
             forced: false,
             search_refused: false,
+            is_cut_off: false,
             has_read: false,
             repeats: 0,
         }
@@ -94,9 +97,10 @@ impl RunState {
         steps >= budgets.steps_max || self.repeats >= budgets.repeats_max
     }
 
-    /// Asked for an answer, a model may simply write it.
+    /// Asked for an answer, a model may simply write it, to its end.
     pub fn answer_from_text(&mut self) -> bool {
-        let text = self.steps.last().filter(|step| step.code.is_empty()).map(|s| s.reply.trim());
+        let last = self.steps.last().filter(|step| step.code.is_empty() && !self.is_cut_off);
+        let text = last.map(|step| step.reply.trim());
         match text {
             Some(text) if !text.is_empty() => {
                 self.answer = Some(text.to_owned());

@@ -226,7 +226,7 @@ impl Status {
 pub enum Budget {
     /// `steps_max`, and the last request brought no answer.
     Steps,
-    /// `run_tokens_max`.
+    /// `run_tokens_max`, or the last reply had no room to come to its end.
     Tokens,
     /// `searches_max`.
     Searches,

@@ -67,8 +67,9 @@ pub fn winner(ballots: &[Ballot]) -> Option<(usize, u32)> {
     Some((best.0, votes(ballots, best.1)))
 }
 
-/// Whether `remaining` further ballots can no longer change the winning result.
-pub fn is_decided(ballots: &[Ballot], remaining: usize) -> bool {
+/// Whether `remaining` further ballots can no longer change the winning result nor, where it is an
+/// answer, whether `agreement_min` of all reach it.
+pub fn is_decided(ballots: &[Ballot], remaining: usize, agreement_min: f64) -> bool {
     let Some((best, count)) = winner(ballots) else { return false };
     let Some(best) = ballots.get(best).filter(|ballot| ballot.result.is_some()) else {
         return remaining == 0;
@@ -79,8 +80,12 @@ pub fn is_decided(ballots: &[Ballot], remaining: usize) -> bool {
         .map(|ballot| votes(ballots, ballot))
         .max()
         .unwrap_or(0);
+    let is_answer = best.result.as_ref().is_some_and(|result| result.answer.is_some());
+    let wanted = if is_answer { agreement_min * (ballots.len() + remaining) as f64 } else { 0.0 };
+    let is_enough = f64::from(count) >= wanted;
+    let is_in_reach = f64::from(count) + remaining as f64 >= wanted;
     // A tie would be broken by probability, so the lead must exceed what is left.
-    count as usize > runner_up as usize + remaining
+    count as usize > runner_up as usize + remaining && (is_enough || !is_in_reach)
 }
 
 fn votes(ballots: &[Ballot], ballot: &Ballot) -> u32 {
@@ -171,9 +176,20 @@ mod tests {
     #[test]
     fn a_lead_that_cannot_be_caught_up_decides() {
         let ballots = [ballot(Some("x"), -0.5, "a"), ballot(Some("x"), -0.5, "b")];
-        assert!(is_decided(&ballots, 1));
-        assert!(!is_decided(&ballots, 2));
-        assert!(!is_decided(&[ballot(None, -0.5, "a")], 1));
-        assert!(is_decided(&[ballot(None, -0.5, "a")], 0));
+        assert!(is_decided(&ballots, 1, 0.0));
+        assert!(!is_decided(&ballots, 2, 0.0));
+        assert!(!is_decided(&[ballot(None, -0.5, "a")], 1, 0.0));
+        assert!(is_decided(&[ballot(None, -0.5, "a")], 0, 0.0));
+    }
+
+    #[test]
+    fn a_wanted_agreement_has_to_be_decided_too() {
+        let five: Vec<Ballot> = (0..5).map(|_| ballot(Some("x"), -0.5, "a")).collect();
+        assert!(is_decided(&five, 3, 0.6));
+        assert!(!is_decided(&five, 3, 0.9));
+        let apart = [five.clone(), vec![ballot(Some("y"), -0.5, "b")]].concat();
+        assert!(is_decided(&apart, 2, 0.9));
+        let printed = Ballot { result: Some(ResultKey::new("x", None, None)), ..five[0].clone() };
+        assert!(is_decided(&vec![printed; 5], 3, 0.9));
     }
 }

@@ -1,13 +1,12 @@
 //! `retort ask`.
 
-use std::io::BufRead;
-
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::context::Context;
-use super::exit::{Exit, UsageError};
+use super::exit::Exit;
+use super::input::one_or_lines;
 use super::journal::Journal;
 use super::output::{err, errln, outln};
 use super::setup::{RunArgs, Setup};
@@ -36,14 +35,9 @@ pub struct AskArgs {
 pub fn run(args: &AskArgs, context: &Context) -> Result<Exit> {
     let mut setup = Setup::open(&args.run, context)?;
     let mut journal = Journal::open(context, &setup);
-    let questions: Box<dyn Iterator<Item = std::io::Result<String>>> = if args.question == "-" {
-        Box::new(std::io::stdin().lock().lines())
-    } else {
-        Box::new(std::iter::once(Ok(args.question.clone())))
-    };
     let mut exit = Exit::Success;
-    for question in questions {
-        let question = question.map_err(|error| UsageError(format!("standard input: {error}")))?;
+    for question in one_or_lines(&args.question) {
+        let question = question?;
         let mut trace = Trace { shown: args.trace };
         let run = setup.ask(&question, &mut Both(&mut journal, &mut trace));
         let end = print(&run, journal.run_id(), args.json);

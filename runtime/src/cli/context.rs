@@ -1,6 +1,7 @@
 //! Where things lie, and how the parts of a run are opened by name.
 
 use std::cell::OnceCell;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -11,11 +12,13 @@ use super::exit::UsageError;
 use super::model::{self, Model};
 use crate::bundled;
 use crate::cancel::Cancel;
-use crate::corpus::{self, Corpus, CorpusError, IngestOptions, Reader, ReaderSettings};
+use crate::corpus::{
+    self, Corpus, CorpusError, CorpusState, IngestOptions, Reader, ReaderSettings,
+};
 use crate::profile::Resolved;
 
 /// The corpus that is asked when none is named and there are several.
-const DEFAULT_CORPUS: &str = "demo";
+pub const DEFAULT_CORPUS: &str = "demo";
 
 /// The settings in force, and the token that ends work.
 #[derive(Clone)]
@@ -61,10 +64,18 @@ impl Context {
             Some(name) => name.clone(),
             None => self.only_corpus()?,
         };
+        if name == DEFAULT_CORPUS && self.resolved.settings.data_dir.is_none() {
+            tracing::warn!("there is no home directory: the demo corpus is not kept");
+            return Ok((name, self.scratch_corpus()?));
+        }
         let dir = self.corpus_dir(&name)?;
         let cache_bytes = self.resolved.profile.corpus_cache_bytes;
         let corpus = match Corpus::open_cached(&dir, cache_bytes) {
-            Err(CorpusError::Missing { .. }) if name == DEFAULT_CORPUS => self.demo_corpus(&dir)?,
+            Err(CorpusError::Missing { .. } | CorpusError::Empty { .. })
+                if name == DEFAULT_CORPUS =>
+            {
+                self.demo_corpus(&dir)?
+            }
             // An older version of the program made it; it is small.
             Err(CorpusError::Incompatible { .. }) if name == DEFAULT_CORPUS => {
                 corpus::repair(&dir, &self.ingest_options(), &mut ())?;
@@ -82,14 +93,22 @@ impl Context {
             Ok(corpus) => Ok(corpus),
             Err(error) => {
                 tracing::warn!("the demo corpus is not kept: {error:#}");
-                let dir = tempfile::tempdir()?;
-                build_demo(&self.scratch.get_or_init(|| dir).path().join(DEFAULT_CORPUS))
+                self.scratch_corpus()
             }
         }
     }
 
+    fn scratch_corpus(&self) -> Result<Corpus> {
+        let dir = tempfile::tempdir()?;
+        build_demo(&self.scratch.get_or_init(|| dir).path().join(DEFAULT_CORPUS))
+    }
+
     fn only_corpus(&self) -> Result<String> {
-        let mut entries = corpus::list(&self.data_dir()?.join("corpora"))?;
+        let Some(data) = &self.resolved.settings.data_dir else {
+            return Ok(DEFAULT_CORPUS.to_owned());
+        };
+        let mut entries = corpus::list(&data.join("corpora"))?;
+        entries.retain(|entry| entry.state != CorpusState::Empty);
         match entries.pop() {
             Some(only) if entries.is_empty() => Ok(only.name),
             _ => Ok(DEFAULT_CORPUS.to_owned()),
@@ -111,10 +130,21 @@ pub fn is_plain_word(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && !name.contains(is_odd)
 }
 
+/// Builds it aside and moves it into its place whole: it may be cut off, and others may build it at
+/// the same time.
 fn build_demo(dir: &Path) -> Result<Corpus> {
-    std::fs::create_dir_all(dir)?;
+    let folder = dir.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
     let documents = dir.with_extension("jsonl");
-    std::fs::write(&documents, bundled::DEMO_CORPUS)?;
-    corpus::ingest(dir, &[documents], &IngestOptions::default(), &mut ())?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bundled::DEMO_CORPUS.as_ref())?;
+    file.persist(&documents)?;
+    let aside = tempfile::Builder::new().prefix(".demo-").tempdir_in(folder)?;
+    corpus::ingest(aside.path(), &[documents], &IngestOptions::default(), &mut ())?;
+    if std::fs::rename(aside.path(), dir).is_err() && Corpus::open(dir).is_err() {
+        // One that holds nothing stands there: its making was cut off.
+        std::fs::remove_dir_all(dir)?;
+        std::fs::rename(aside.path(), dir)?;
+    }
     Ok(Corpus::open(dir)?)
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::exit::{Exit, UsageError};
 use super::output::{errln, outln};
-use crate::corpus::{self, Corpus, CorpusEntry, CorpusState, CorpusStats};
+use crate::corpus::{self, Corpus, CorpusEntry, CorpusError, CorpusState, CorpusStats};
 
 /// Commands about corpora.
 #[derive(Debug, Subcommand)]
@@ -79,7 +79,7 @@ pub fn run(command: &CorpusCommand, context: &Context) -> Result<Exit> {
             let stats = corpus::export(&context.corpus_dir(name)?, file)?;
             let bytes = std::fs::metadata(file).map_or(0, |data| data.len());
             if *json {
-                let mut line = json!({"format": 1, "name": name, "file": file, "bytes": bytes});
+                let mut line = json!({"format": 1, "name": name, "file": file.to_string_lossy(), "bytes": bytes});
                 add(&mut line, Some(&stats), None);
                 outln!("{line}");
             } else {
@@ -90,7 +90,7 @@ pub fn run(command: &CorpusCommand, context: &Context) -> Result<Exit> {
         CorpusCommand::Import { file, name, json } => {
             let stats = corpus::import(file, &context.corpus_dir(name)?)?;
             if *json {
-                let mut line = json!({"format": 1, "name": name, "file": file});
+                let mut line = json!({"format": 1, "name": name, "file": file.to_string_lossy()});
                 add(&mut line, Some(&stats), None);
                 outln!("{line}");
             } else {
@@ -122,7 +122,8 @@ fn print_entry(entry: &CorpusEntry, as_json: bool) {
         CorpusState::Unusable(reason) => ("unusable", None, Some(reason)),
     };
     if as_json {
-        let mut line = json!({"name": entry.name, "path": entry.path, "state": state});
+        let mut line =
+            json!({"name": entry.name, "path": entry.path.to_string_lossy(), "state": state});
         add(&mut line, stats, reason.map(String::as_str));
         outln!("{line}");
         return;
@@ -175,6 +176,9 @@ fn check(names: &[String], repair: bool, as_json: bool, context: &Context) -> Re
         };
         match &found {
             Ok((state, stats)) => print_checked(&name, state, Some(stats), None, as_json),
+            Err(error @ CorpusError::Empty { .. }) => {
+                print_checked(&name, "empty", None, Some(&error.to_string()), as_json);
+            }
             Err(error) => {
                 exit = Exit::of_corpus(error);
                 print_checked(&name, "refused", None, Some(&error.to_string()), as_json);

@@ -6,16 +6,16 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::context::Context;
+use super::context::{Context, DEFAULT_CORPUS};
 use super::exit::Exit;
 use super::output::outln;
-use super::setup::RunArgs;
+use super::setup::{RunArgs, action_limits};
 use super::tools;
 use crate::agent::Toolbox;
 use crate::cancel::Cancel;
 use crate::corpus::{self, CorpusState};
 use crate::profile::DeclaredTool;
-use crate::sandbox::{Limits, NoTools, Sandbox, SandboxOptions, Seed};
+use crate::sandbox::{NoTools, Sandbox, SandboxOptions, Seed};
 use crate::store::Store;
 
 /// Try every part: settings, folders, model, Python, tools, corpora, record of runs.
@@ -122,7 +122,8 @@ fn python(context: &Context) -> Result<String> {
     let sandbox = Sandbox::open(&SandboxOptions { cache_dir: context.cache_dir.clone() })?;
     let mut session = sandbox.session(&Seed::default())?;
     let code = "import sys; sys.version.split()[0]";
-    let outcome = session.run(code, &Limits::default(), &mut NoTools, &Cancel::default());
+    let outcome =
+        session.run(code, &action_limits(&context.resolved), &mut NoTools, &Cancel::default());
     let version = outcome.value.context("it does not run: install the program again")?;
     Ok(format!("CPython {version} answers in {:.0} ms", 1000.0 * outcome.seconds))
 }
@@ -143,13 +144,19 @@ fn corpora(context: &Context) -> Vec<Finding> {
     let listed = context.data_dir().and_then(|dir| Ok(corpus::list(&dir.join("corpora"))?));
     match listed {
         Err(error) => vec![finding("corpora", Err(error))],
-        Ok(entries) => entries
-            .into_iter()
-            .map(|entry| {
+        Ok(entries) => {
+            let named = context.resolved.settings.corpus.as_deref();
+            let lacks = |name: &&str| entries.iter().all(|entry| entry.name != **name);
+            let missing = named.filter(lacks).filter(|name| *name != DEFAULT_CORPUS).map(|name| {
+                let told = anyhow::anyhow!("there is none: `retort index PATH --corpus {name}`");
+                finding(&format!("corpus {name}"), Err(told))
+            });
+            let found = entries.iter().map(|entry| {
                 let found = corpus_state(&entry.state, &entry.path);
                 Finding { part: format!("corpus {}", entry.name), found }
-            })
-            .collect(),
+            });
+            found.chain(missing).collect()
+        }
     }
 }
 
@@ -166,7 +173,7 @@ fn corpus_state(state: &CorpusState, path: &Path) -> Result<String> {
             "{} passages; an ingest was cut off, `retort index` with the same paths goes on",
             stats.passages
         )),
-        CorpusState::Empty => anyhow::bail!("it is empty: index files into it"),
+        CorpusState::Empty => Ok("empty: index files into it".to_owned()),
         CorpusState::Unusable(reason) => anyhow::bail!("{reason}"),
     }
 }

@@ -57,7 +57,9 @@ pub fn run(args: &IndexArgs, context: &Context) -> Result<Exit> {
     let mut printer = Printer { corpus, json: args.json, told: BTreeSet::new() };
     printer.print(&report);
     match watch {
-        Some(watch) if !report.cancelled => follow(args, &watch, &dir, &options, &mut printer),
+        Some(mut watch) if !report.cancelled => {
+            follow(args, &mut watch, &dir, &options, &mut printer)
+        }
         _ => Ok(exit(args, &report)),
     }
 }
@@ -83,7 +85,7 @@ fn index(
 /// Indexes again after every change. To be ended while it waits is its ordinary end.
 fn follow(
     args: &IndexArgs,
-    watch: &Watch,
+    watch: &mut Watch,
     dir: &Path,
     options: &IngestOptions,
     printer: &mut Printer<'_>,
@@ -119,7 +121,7 @@ fn report_json(corpus: &str, report: &IngestReport) -> Value {
     let skipped = report
         .skipped
         .iter()
-        .map(|skip| json!({"path": skip.path, "line": skip.line, "reason": skip.reason}));
+        .map(|skip| json!({"path": skip.path.to_string_lossy(), "line": skip.line, "reason": skip.reason}));
     json!({
         "format": 1,
         "corpus": corpus,

@@ -13,6 +13,7 @@ mod eval;
 mod exit;
 mod flags;
 mod index;
+mod input;
 mod journal;
 mod model;
 mod models;
@@ -31,6 +32,7 @@ use std::rc::Rc;
 use anyhow::Context as _;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::agent::ReplayError;
 use crate::cancel::Cancel;
 use crate::corpus::CorpusError;
 use crate::engine::EngineError;
@@ -167,6 +169,9 @@ fn exit_of_error(error: &anyhow::Error) -> Exit {
     if let Some(error) = error.downcast_ref::<CorpusError>() {
         return Exit::of_corpus(error);
     }
+    if matches!(error.downcast_ref::<ReplayError>(), Some(ReplayError::Cancelled)) {
+        return Exit::Interrupted;
+    }
     if matches!(engine, Some(EngineError::Refused { .. })) {
         return Exit::Refused;
     }
@@ -190,7 +195,7 @@ fn log_to_stderr(filter: &str) -> Result<(), exit::UsageError> {
     Ok(())
 }
 
-/// The first Ctrl-C asks the run to end, the second ends the program.
+/// The first Ctrl-C asks the run to end, the second ends the program; where nothing runs, the first.
 fn cancel_on_interrupt(cancel: &Cancel) {
     let cancel = cancel.clone();
     std::thread::spawn(move || {
@@ -198,7 +203,7 @@ fn cancel_on_interrupt(cancel: &Cancel) {
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async {
             while tokio::signal::ctrl_c().await.is_ok() {
-                if cancel.is_cancelled() {
+                if cancel.is_cancelled() || input::is_waiting() {
                     std::process::exit(130);
                 }
                 cancel.cancel();

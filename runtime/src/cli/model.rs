@@ -25,13 +25,15 @@ pub struct Model {
 /// # Errors
 /// [`EngineError::Refused`] when there is neither.
 pub fn locate(named: &Path, settings: &Settings) -> Result<PathBuf, EngineError> {
-    if named.exists() {
+    if named.is_file() {
         return Ok(named.to_path_buf());
     }
     let models = settings.data_dir.as_deref().map(|dir| dir.join("models"));
     let path = models.as_deref().map(|models| models.join(named).with_added_extension("gguf"));
     match path {
-        Some(path) if path.exists() => Ok(path),
+        Some(path) if path.is_file() => Ok(path),
+        // What is wrong with a folder of that name is said where it is opened.
+        _ if named.exists() => Ok(named.to_path_buf()),
         _ => {
             let searched =
                 models.map_or("the models folder".to_owned(), |m| m.display().to_string());

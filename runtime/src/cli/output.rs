@@ -18,6 +18,11 @@ pub fn write(text: Arguments<'_>, end: &str) {
     }
 }
 
+/// A text from outside on one line of a terminal: without control characters.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
 /// Writes a text and what ends it to standard error; where nobody hears it, nothing is to be done.
 pub fn tell(text: Arguments<'_>, end: &str) {
     let mut err = std::io::stderr().lock();

@@ -11,7 +11,7 @@ use super::context::Context;
 use super::exit::{Exit, UsageError};
 use super::journal::{Journal, recorded_run, recorded_settings};
 use super::model::{prompted, read_system_prompt};
-use super::output::outln;
+use super::output::{outln, printable};
 use super::setup::{RunArgs, Setup};
 use super::tools;
 use crate::agent::{self, Difference, Toolbox};
@@ -71,6 +71,9 @@ pub enum RunsCommand {
     },
 }
 
+/// Characters of a question that a list shows.
+const SHOWN_MAX: usize = 200;
+
 /// Runs the command.
 pub fn run(command: &RunsCommand, context: &Context) -> Result<Exit> {
     let mut store = Store::open(&context.data_dir()?.join("runs.db"))?;
@@ -80,12 +83,13 @@ pub fn run(command: &RunsCommand, context: &Context) -> Result<Exit> {
                 if *as_json {
                     outln!("{}", json!(run));
                 } else {
-                    let answer = run.answer.as_deref().unwrap_or("-");
+                    let answer = printable(run.answer.as_deref().unwrap_or("-"));
+                    let question: String = run.question.chars().take(SHOWN_MAX).collect();
                     outln!(
                         "{}  {:<17} {}  ->  {answer}",
                         run.id.as_str(),
                         run.status,
-                        run.question
+                        printable(&question)
                     );
                 }
             }

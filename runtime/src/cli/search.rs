@@ -1,14 +1,13 @@
 //! `retort search`.
 
-use std::io::BufRead;
-
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::context::Context;
 use super::exit::{Exit, UsageError};
-use super::output::{errln, outln};
+use super::input::one_or_lines;
+use super::output::{errln, outln, printable};
 use crate::corpus::{Hit, InDocument};
 
 /// Search a corpus.
@@ -34,21 +33,16 @@ const AROUND: u64 = 2;
 /// Runs the command.
 pub fn run(args: &SearchArgs, context: &Context) -> Result<Exit> {
     let (_, corpus) = context.corpus()?;
-    let queries: Box<dyn Iterator<Item = std::io::Result<String>>> = if args.query == "-" {
-        Box::new(std::io::stdin().lock().lines())
-    } else {
-        Box::new(std::iter::once(Ok(args.query.clone())))
-    };
     if args.open.is_some_and(|number| number > args.limit) {
         let message = "--open N opens one of the hits that are found: raise --limit with it";
         return Err(UsageError(message.to_owned()).into());
     }
     let mut exit = Exit::Success;
-    for query in queries {
+    for query in one_or_lines(&args.query) {
         if context.cancel.is_cancelled() {
             return Ok(Exit::Interrupted);
         }
-        let query = query.map_err(|error| UsageError(format!("standard input: {error}")))?;
+        let query = query?;
         let hits = corpus.search(&query, usize::from(args.limit))?;
         if let Some(number) = args.open {
             let Some(hit) = hits.get(usize::from(number) - 1) else {
@@ -86,7 +80,7 @@ fn print_hits(query: &str, hits: &[Hit]) {
         outln!("No results found for \"{query}\".");
     }
     for (hit, number) in hits.iter().zip(1..) {
-        outln!("{number}. {} ({:.2}, {})", hit.title, hit.score, hit.source);
+        outln!("{number}. {} ({:.2}, {})", hit.title, hit.score, printable(&hit.source));
         outln!("   {}", hit.passage.replace('\n', "\n   "));
     }
 }
@@ -122,7 +116,7 @@ fn open(query: &str, hit: &Hit, around: &InDocument, as_json: bool) {
 
 /// File, headings, page and bytes of a hit.
 fn place(hit: &Hit) -> String {
-    let mut place = hit.source.clone();
+    let mut place = printable(&hit.source);
     if !hit.heading.is_empty() {
         place += &format!(", {}", hit.heading.join(" > "));
     }

@@ -11,7 +11,7 @@ use super::exit::UsageError;
 use super::model::{Model, locate, prompted, read_system_prompt};
 use super::tools;
 use crate::agent::{
-    self, Agent, Budgets, RecordedRun, ResumeError, Run, Sink, SystemClock, Toolbox,
+    self, Agent, Budgets, RecordedRun, ReplayError, Run, Sink, SystemClock, Toolbox,
 };
 use crate::cancel::Cancel;
 use crate::corpus::Corpus;
@@ -105,8 +105,8 @@ impl Setup {
     /// Takes a recorded run from its last step to its end.
     ///
     /// # Errors
-    /// [`ResumeError`].
-    pub fn resume(&mut self, run: &RecordedRun, sink: &mut dyn Sink) -> Result<Run, ResumeError> {
+    /// [`ReplayError`].
+    pub fn resume(&mut self, run: &RecordedRun, sink: &mut dyn Sink) -> Result<Run, ReplayError> {
         self.agent(&SystemClock::default()).resume(run, sink)
     }
 
@@ -266,9 +266,23 @@ fn warn_of_other_words(model: &Model, dialect: &Dialect) {
     }
 }
 
+/// What the board lets one action use.
+pub fn action_limits(resolved: &Resolved) -> Limits {
+    let sandbox = &resolved.profile.sandbox;
+    Limits {
+        wall: Duration::from_secs(u64::from(sandbox.wall_seconds_max)),
+        fuel_max: sandbox.fuel_max,
+        memory_bytes_max: sandbox.memory_bytes_max,
+        output_bytes_max: sandbox.output_bytes_max,
+        host_calls_max: sandbox.host_calls_max,
+        query_bytes_max: u64::from(sandbox.query_bytes_max),
+        source_bytes_max: sandbox.source_bytes_max,
+    }
+}
+
 /// A run's settings from those in force and the board's limits.
 fn run_settings(resolved: &Resolved) -> agent::Settings {
-    let (set, sandbox) = (&resolved.settings, &resolved.profile.sandbox);
+    let set = &resolved.settings;
     let is_greedy = set.samples == 1 || set.temperature <= 0.0;
     agent::Settings {
         candidates: if is_greedy { 1 } else { set.samples },
@@ -290,14 +304,6 @@ fn run_settings(resolved: &Resolved) -> agent::Settings {
             wall_max: Duration::from_secs(u64::from(set.wall_seconds_max)),
             ..Budgets::default()
         },
-        action: Limits {
-            wall: Duration::from_secs(u64::from(sandbox.wall_seconds_max)),
-            fuel_max: sandbox.fuel_max,
-            memory_bytes_max: sandbox.memory_bytes_max,
-            output_bytes_max: sandbox.output_bytes_max,
-            host_calls_max: sandbox.host_calls_max,
-            query_bytes_max: u64::from(sandbox.query_bytes_max),
-            source_bytes_max: sandbox.source_bytes_max,
-        },
+        action: action_limits(resolved),
     }
 }

@@ -20,8 +20,15 @@ const CANCEL_POLL: Duration = Duration::from_millis(100);
 /// Hears of changes from the moment it is made.
 pub struct Watch {
     changes: Receiver<()>,
-    /// Kept because changes are heard as long as it lives.
-    _watcher: RecommendedWatcher,
+    watcher: RecommendedWatcher,
+    /// The folders among the inputs, each as it was when it was last listened to.
+    folders: Vec<(PathBuf, Option<u64>)>,
+}
+
+/// Which folder stands at a path, as long as it is there.
+fn inode(folder: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(folder).ok().map(|data| data.ino())
 }
 
 impl Watch {
@@ -37,11 +44,12 @@ impl Watch {
         let (tell, changes) = sync_channel(1);
         let filter = Filter { roots: roots.clone(), own };
         let mut watcher = notify::recommended_watcher(move |event| filter.hear(event, &tell))?;
-        for root in &roots {
-            let (folder, mode) = match root.parent() {
-                Some(parent) if !root.is_dir() => (parent, RecursiveMode::NonRecursive),
-                _ => (root.as_path(), RecursiveMode::Recursive),
-            };
+        // The folder above tells when a file or folder is replaced by another one of its name.
+        let above =
+            roots.iter().filter_map(|root| Some((root.parent()?, RecursiveMode::NonRecursive)));
+        let within = roots.iter().filter(|root| root.is_dir());
+        let within = within.map(|root| (root.as_path(), RecursiveMode::Recursive));
+        for (folder, mode) in above.chain(within) {
             watcher.watch(folder, mode).with_context(|| {
                 format!(
                     "{} cannot be watched; a large tree needs a larger \
@@ -50,12 +58,34 @@ impl Watch {
                 )
             })?;
         }
-        Ok(Self { changes, _watcher: watcher })
+        let folders = roots.into_iter().filter(|root| root.is_dir());
+        let folders = folders.map(|root| {
+            let inode = inode(&root);
+            (root, inode)
+        });
+        Ok(Self { changes, watcher, folders: folders.collect() })
+    }
+
+    /// Listens to folders that stand where others did.
+    fn follow_replaced(&mut self) {
+        for (folder, known) in &mut self.folders {
+            let now = inode(folder);
+            if now == *known {
+                continue;
+            }
+            let _ = self.watcher.unwatch(folder); // what stood there is gone
+            if now.is_some()
+                && let Err(error) = self.watcher.watch(folder, RecursiveMode::Recursive)
+            {
+                tracing::warn!("{} is no longer watched: {error}", folder.display());
+            }
+            *known = now;
+        }
     }
 
     /// Waits for a change and the rest after it, and where something is left to do no longer than
     /// `again`; false when the work was cancelled first.
-    pub fn wait(&self, again: Option<Duration>, cancel: &Cancel) -> bool {
+    pub fn wait(&mut self, again: Option<Duration>, cancel: &Cancel) -> bool {
         let begun = Instant::now();
         while self.changes.recv_timeout(CANCEL_POLL) == Err(RecvTimeoutError::Timeout) {
             if cancel.is_cancelled() {
@@ -67,6 +97,7 @@ impl Watch {
         }
         let begun = Instant::now();
         while self.changes.recv_timeout(QUIET).is_ok() && begun.elapsed() < UNREST_MAX {}
+        self.follow_replaced();
         !cancel.is_cancelled()
     }
 }

@@ -152,8 +152,17 @@ impl QuestionAnalyser {
     /// The distinct terms of a question in the order of their first appearance, at most
     /// [`QUERY_TERMS_MAX`] a language. A question of nothing but question words keeps them.
     pub(super) fn terms(&self, question: &str) -> Vec<String> {
+        Self::terms_in(self.asked_in(question), question)
+    }
+
+    /// As [`Self::terms`], in every language of the corpus, the rare ones too.
+    pub(super) fn terms_in_all(&self, question: &str) -> Vec<String> {
+        Self::terms_in(self.languages.iter().collect(), question)
+    }
+
+    fn terms_in(languages: Vec<&QuestionLanguage>, question: &str) -> Vec<String> {
         let mut terms = Vec::new();
-        for language in self.asked_in(question) {
+        for language in languages {
             let mut found = distinct_terms(&language.short, question);
             if found.is_empty() {
                 found = distinct_terms(&language.whole, question);

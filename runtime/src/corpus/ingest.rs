@@ -58,9 +58,10 @@ pub fn ingest(
     }
     let _lock = lock(dir)?;
     let mut job = Job::open(dir, options)?;
-    job.deleted(&finds.roots, &mut report)?;
-    job.files(&finds.files, progress, &mut report)?;
-    job.finish()?;
+    let done = job
+        .deleted(&finds.roots, &mut report)
+        .and_then(|()| job.files(&finds.files, progress, &mut report));
+    job.finish(done)?;
     Ok(report)
 }
 
@@ -73,8 +74,8 @@ pub(super) fn ingest_files(
 ) -> Result<IngestReport, CorpusError> {
     let mut report = IngestReport::default();
     let mut job = Job::open(dir, options)?;
-    job.files(files, progress, &mut report)?;
-    job.finish()?;
+    let done = job.files(files, progress, &mut report);
+    job.finish(done)?;
     Ok(report)
 }
 
@@ -136,6 +137,8 @@ pub(super) struct Job<'a> {
     /// Files done since the last commit; `None` for those that leave.
     batch: Vec<(String, Option<Indexed>)>,
     batch_bytes: u64,
+    /// The ingest before did not come to its end, and may have left files of no segment.
+    was_cut_off: bool,
     /// Unchanged files that were hashed for want of a stamp, and now have one.
     restamped: Vec<(String, Stamp)>,
 }
@@ -165,6 +168,7 @@ impl<'a> Job<'a> {
             generation,
             batch: Vec::new(),
             batch_bytes: 0,
+            was_cut_off: !totals.clean,
             restamped: Vec::new(),
         })
     }
@@ -369,8 +373,18 @@ impl<'a> Job<'a> {
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Result<(), CorpusError> {
-        self.commit()?;
+    /// Brings to its end what is `done`; what was begun and failed leaves nothing behind.
+    pub(super) fn finish(mut self, done: Result<(), CorpusError>) -> Result<(), CorpusError> {
+        if let Err(error) = done.and_then(|()| self.commit()) {
+            // As far as a full disk lets it.
+            let _ = self.writer.rollback();
+            let _ = self.writer.garbage_collect_files().wait();
+            return Err(error);
+        }
+        if self.was_cut_off {
+            let collected = self.writer.garbage_collect_files().wait();
+            collected.map_err(|error| CorpusError::index(self.dir, error))?;
+        }
         self.ledger.restamp(&self.restamped)?;
         let failed = |error| CorpusError::index(self.dir, error);
         self.writer.wait_merging_threads().map_err(failed)?;

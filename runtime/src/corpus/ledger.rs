@@ -96,7 +96,7 @@ pub(super) struct Totals {
     pub generation: u64,
     /// The last ingest ended in good order.
     pub clean: bool,
-    /// Files.
+    /// Files; one that is pending does not count.
     pub sources: u64,
     /// Bytes of the files on disk.
     pub bytes: u64,
@@ -215,7 +215,7 @@ impl Ledger {
     pub(super) fn totals(&self) -> Result<Totals, CorpusError> {
         self.get(|connection| {
             connection.query_row(
-                "SELECT generation, clean, count(path), ifnull(sum(bytes), 0),
+                "SELECT generation, clean, count(sha256), ifnull(sum(bytes), 0),
                         ifnull(sum(documents), 0), ifnull(sum(passages), 0)
                  FROM state LEFT JOIN sources",
                 [],

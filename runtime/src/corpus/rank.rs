@@ -81,12 +81,19 @@ impl Ranking<'_> {
     /// The best passages for a question, best first; equal scores in the order of document, file
     /// and place.
     pub(super) fn rank(&self, question: &str, limit: usize) -> tantivy::Result<Vec<Found>> {
-        let terms = self.analyser.terms(question);
-        if terms.is_empty() || limit == 0 {
+        if limit == 0 {
             return Ok(Vec::new());
         }
-        let query = self.any_of(&terms, None);
-        let by_words = self.best(&query, limit.max(SEEDS))?;
+        let search = |terms: Vec<String>| {
+            let query = self.any_of(&terms, None);
+            let found = self.best(&query, limit.max(SEEDS))?;
+            Ok::<_, tantivy::TantivyError>((terms, query, found))
+        };
+        let (mut terms, mut query, mut by_words) = search(self.analyser.terms(question))?;
+        if by_words.is_empty() {
+            // What is there in another language is better than nothing.
+            (terms, query, by_words) = search(self.analyser.terms_in_all(question))?;
+        }
         let Some(best) = by_words.first().map(|hit| hit.bm25) else {
             return Ok(Vec::new());
         };

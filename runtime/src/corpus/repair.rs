@@ -117,7 +117,7 @@ fn from_passages(
         let known = known.files.get(&path).filter(|_| is_current);
         job.done(path, Some(believed(outcome, known)))?;
     }
-    job.finish()
+    job.finish(Ok(()))
 }
 
 /// What the old ledger says of a file, if it counted the same passages; else the file counts as

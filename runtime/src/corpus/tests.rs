@@ -136,6 +136,41 @@ fn another_folder_adds_and_removes_nothing() {
 }
 
 #[test]
+fn what_a_link_or_a_folder_replaced_is_gone() {
+    let world = World::new(&[("a.txt", "alpha"), ("b.txt", "beta"), ("sub/c.txt", "gamma")]);
+    world.ingest();
+    let (files, away) = (world.files(), tempfile::tempdir().unwrap());
+    std::fs::rename(files.join("a.txt"), away.path().join("a.txt")).unwrap();
+    std::os::unix::fs::symlink(away.path().join("a.txt"), files.join("a.txt")).unwrap();
+    std::fs::remove_file(files.join("b.txt")).unwrap();
+    std::fs::create_dir(files.join("b.txt")).unwrap();
+    std::fs::rename(files.join("sub"), away.path().join("sub")).unwrap();
+    std::os::unix::fs::symlink(away.path().join("sub"), files.join("sub")).unwrap();
+    world.write("d.txt", "delta");
+    let report = world.ingest();
+    assert_eq!((report.indexed, report.removed), (1, 3));
+    assert_eq!(world.documents("alpha beta gamma delta"), ["d.txt"]);
+}
+
+#[test]
+fn a_language_of_few_passages_is_found_by_its_own_words() {
+    let rows: String = (0..150)
+        .map(|n| {
+            let text =
+                format!("The bridge number {n} is in the south of the town and it was built.");
+            serde_json::json!({"id": n, "title": format!("Note {n}"), "text": text}).to_string()
+                + "\n"
+        })
+        .collect();
+    let german = "# Käserei\n\nDie Häuser der Käserei stehen an der Straße, und der Käse wird von \
+                  einer Familie mit der Hand gemacht.\n";
+    let world = World::new(&[("en.jsonl", &rows), ("k.md", german)]);
+    world.ingest();
+    assert_eq!(world.documents("Käse"), ["k.md"]);
+    assert_eq!(world.documents("Häuser"), ["k.md"]);
+}
+
+#[test]
 fn a_folder_that_is_gone_or_empty_keeps_its_files_until_told_to_forget() {
     let world = World::new(&[("disk/sub/a.txt", "alpha"), ("b.txt", "beta")]);
     world.ingest();

@@ -133,9 +133,10 @@ fn add(
 
 /// What became of a known file, as far as `roots` tell.
 pub(super) fn fate(path: &Path, roots: &[Root]) -> Fate {
-    let is_gone = || {
-        let gone = [ErrorKind::NotFound, ErrorKind::NotADirectory];
-        std::fs::symlink_metadata(path).is_err_and(|error| gone.contains(&error.kind()))
+    let is_gone = || match std::fs::symlink_metadata(path) {
+        Err(error) => [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()),
+        // A folder or a link stands there now, or a link on the way to it.
+        Ok(data) => !data.is_file() || path.canonicalize().is_ok_and(|real| real != path),
     };
     let above = |root: &Root| path.starts_with(&root.path);
     // A file that was named itself is its own evidence.

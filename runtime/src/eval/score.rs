@@ -12,7 +12,7 @@ pub struct Score {
     pub exact_match: bool,
     /// Harmonic mean of token precision and recall, 0..=1.
     pub f1: f64,
-    /// Equal as numbers (relative tolerance 1e-4), or exactly.
+    /// Equal as numbers (relative tolerance 1e-4), or exactly where one is no number.
     pub math: bool,
 }
 
@@ -24,7 +24,7 @@ pub fn score<'a>(answer: &str, expected: impl Iterator<Item = &'a str>) -> Score
         Score {
             exact_match: best.exact_match || exact_match,
             f1: best.f1.max(f1(answer, expected)),
-            math: best.math || exact_match || equal_numbers(answer, expected),
+            math: best.math || equal_numbers(answer, expected).unwrap_or(exact_match),
         }
     })
 }
@@ -58,13 +58,9 @@ fn count_words(text: &str) -> BTreeMap<&str, usize> {
     })
 }
 
-fn equal_numbers(answer: &str, expected: &str) -> bool {
-    match (number(answer), number(expected)) {
-        (Some(answer), Some(expected)) => {
-            (answer - expected).abs() <= 1e-4 * expected.abs().max(1e-12)
-        }
-        _ => false,
-    }
+fn equal_numbers(answer: &str, expected: &str) -> Option<bool> {
+    let (answer, expected) = (number(answer)?, number(expected)?);
+    Some((answer - expected).abs() <= 1e-4 * expected.abs().max(1e-12))
 }
 
 /// A number as people write it: `\boxed{}`, thousands separators, `$`, `%`, or a fraction `a/b`.
@@ -109,6 +105,9 @@ mod tests {
         assert!(of("1,234.0", "1234").math);
         assert!(of("\\boxed{1/2}", "0.5").math);
         assert!(!of("12", "13").math);
+        // What normalisation takes for equal is not, where both are numbers.
+        assert!(of("5", "-5").exact_match && !of("5", "-5").math);
+        assert!(!of("15", "1.5").math);
     }
 
     #[test]

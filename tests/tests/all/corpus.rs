@@ -8,7 +8,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
-use retort::cancel::Cancel;
 use retort::corpus::{self, Corpus, IngestOptions, IngestReport, Reader, ReaderSettings};
 use retort_test_data::files;
 use retort_tests::{program, retort};

@@ -9,6 +9,7 @@ mod distil;
 mod documents;
 mod engine;
 mod export;
+mod hostile;
 mod hub;
 mod layers;
 mod paper;

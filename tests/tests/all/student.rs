@@ -8,7 +8,7 @@ use retort::engine::ModelFile;
 use retort::profile::Manifest;
 use retort::transcript::Dialect;
 use retort_tests::{program, retort};
-use retort_train::recipe::Recipe;
+use retort_train::student::Recipe;
 use serde_json::Value;
 
 fn root() -> PathBuf {

@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
+use super::checkpoint::EMBEDDING;
 use super::{HubError, LoraConfig, Part, RankAndScale, Shards, Stored, parts, read_json};
 use crate::model::{Adaptation, Lora, Matrix, MatrixMut, Shape, Tensor, multiply};
 
@@ -24,19 +26,66 @@ pub struct Adapter {
 #[derive(Debug, Deserialize)]
 struct Written {
     peft_type: String,
-    #[serde(default)]
-    use_dora: bool,
-    #[serde(default)]
-    fan_in_fan_out: bool,
-    #[serde(default)]
-    lora_bias: bool,
+    base_model_name_or_path: Option<String>,
     #[serde(flatten)]
     lora: LoraConfig,
+}
+
+/// Keys of `adapter_config.json` that make it another method than LoRA when they are set.
+const OTHER_METHODS: [&str; 13] = [
+    "use_dora",
+    "fan_in_fan_out",
+    "lora_bias",
+    "use_qalora",
+    "use_bdlora",
+    "alora_invocation_tokens",
+    "layer_replication",
+    "trainable_token_indices",
+    "target_parameters",
+    "ensure_weight_tying",
+    "arrow_config",
+    "kasa_config",
+    "monteclora_config",
+];
+/// Ways to begin an adapter that leave its base as it is; others, such as PiSSA's, take from the
+/// base what they put into the adapter.
+const PLAIN_BEGINNINGS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
+
+/// Refuses an adapter of which merging `B A` would make another model than PEFT does.
+fn check_method(keys: &Map<String, Value>) -> Result<(), String> {
+    let is_set = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        _ => true,
+    };
+    let advice = "merge it with PEFT's merge_and_unload and import the result";
+    let mut set = OTHER_METHODS.iter().filter(|key| keys.get(**key).is_some_and(is_set));
+    if let Some(key) = set.next() {
+        return Err(format!("{key} is set, which is not done here; {advice}"));
+    }
+    match keys.get("bias") {
+        None | Some(Value::Null) => {}
+        Some(bias) if bias == "none" => {}
+        Some(bias) => return Err(format!("bias is {bias}, expected \"none\"; {advice}")),
+    }
+    match keys.get("init_lora_weights") {
+        None | Some(Value::Null | Value::Bool(_)) => Ok(()),
+        Some(Value::String(way)) if PLAIN_BEGINNINGS.contains(&way.as_str()) => Ok(()),
+        Some(way) => Err(format!(
+            "init_lora_weights is {way}, which changed the base's weights too; save the adapter with \
+             path_initial_model_for_weight_conversion, or {advice}"
+        )),
+    }
 }
 
 /// What PEFT calls `part`, `lora_A` or `lora_B`, of a layer.
 fn name_of(module: &str, part: &str) -> String {
     format!("{PREFIX}{module}.{part}.weight")
+}
+
+fn below_update(weight: &str) -> String {
+    format!("{PREFIX}{}.base_layer.weight", weight.trim_end_matches(".weight"))
 }
 
 /// The layer, by its name in the checkpoint, that an adaptation is of.
@@ -102,20 +151,11 @@ impl Adapter {
     pub fn open(folder: &Path) -> Result<Self, HubError> {
         let path = folder.join("adapter_config.json");
         let config: Written = read_json(&path)?;
-        let refused = |reason: &str| Err(HubError::new(&path, reason));
+        let refused = |reason: String| HubError::new(&path, reason);
         if config.peft_type != "LORA" {
-            return refused(&format!("peft_type is {}, expected LORA", config.peft_type));
+            return Err(refused(format!("peft_type is {}, expected LORA", config.peft_type)));
         }
-        let others = [
-            ("use_dora", config.use_dora),
-            ("fan_in_fan_out", config.fan_in_fan_out),
-            ("lora_bias", config.lora_bias),
-        ];
-        if let Some((key, _)) = others.into_iter().find(|(_, is_set)| *is_set) {
-            return refused(&format!(
-                "{key}: expected false; merge it with PEFT's merge_and_unload and import the result"
-            ));
-        }
+        check_method(&read_json(&path)?).map_err(refused)?;
         let shards = Shards::open(folder, "adapter_model")?;
         Ok(Self { folder: folder.to_owned(), config, shards })
     }
@@ -206,10 +246,31 @@ impl Adapter {
         Ok(Some(Update { rank, columns, a: values, b: b.clone(), scale }))
     }
 
+    /// Which base it says it is for, by a name or a folder.
+    #[must_use]
+    pub fn base(&self) -> Option<&str> {
+        self.config.base_model_name_or_path.as_deref().filter(|name| !name.is_empty())
+    }
+
     /// A tensor that the adapter has whole instead of the base's (`modules_to_save`).
     #[must_use]
     pub fn replacement(&self, name: &str) -> Option<&Stored> {
         self.shards.find(&format!("{PREFIX}{name}"))
+    }
+
+    /// The weight that its update is added to, where PEFT saved that too: beside the adapter of an
+    /// output head.
+    #[must_use]
+    pub fn below_update(&self, weight: &str) -> Option<&Stored> {
+        self.shards.find(&below_update(weight))
+    }
+
+    /// Whether embedding and output head are no longer one matrix with it.
+    #[must_use]
+    pub fn unties(&self) -> bool {
+        let of_head = format!("{PREFIX}lm_head.");
+        self.replacement(EMBEDDING).is_some()
+            || self.shards.names().any(|name| name.starts_with(&of_head))
     }
 
     /// Refuses a tensor that the adapter has whole: it cannot be laid over a base's.
@@ -232,8 +293,8 @@ impl Adapter {
     pub fn check_names(&self, names: &BTreeSet<&str>) -> Result<(), HubError> {
         let is_known = |name: &str| {
             let Some(own) = name.strip_prefix(PREFIX) else { return false };
-            let module = own.strip_suffix(".lora_A.weight").or(own.strip_suffix(".lora_B.weight"));
-            match module {
+            let parts = [".lora_A.weight", ".lora_B.weight", ".base_layer.weight"];
+            match parts.iter().find_map(|part| own.strip_suffix(part)) {
                 Some(module) => names.contains(format!("{module}.weight").as_str()),
                 None => names.contains(own),
             }

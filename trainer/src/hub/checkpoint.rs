@@ -11,6 +11,10 @@ use crate::model::{Model, Shape, Tensor};
 
 /// The output head of checkpoints that have one of their own.
 const HEAD: &str = "lm_head.weight";
+/// The embedding, which is the head of the others.
+pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
+/// Values that are compared at once.
+const COMPARED_AT_ONCE: usize = 1 << 20;
 
 /// A checked checkpoint; its tensors stay in their files.
 pub struct Checkpoint {
@@ -37,18 +41,30 @@ impl Checkpoint {
         let HubConfig { mut shape, tied } = HubConfig::read(folder)?;
         let shards = Shards::open(folder, "model")?;
         let words = words(folder, shape.vocabulary)?;
-        shape.tied = tied.unwrap_or_else(|| shards.find(HEAD).is_none());
+        let adapter = adapter.map(Adapter::open).transpose()?;
+        let own_head = shards.find(HEAD);
+        // transformers ties what is there twice only if it is equal.
+        let differs = match (own_head, shards.find(EMBEDDING)) {
+            (Some(head), Some(embedding)) if tied == Some(true) => differ(head, embedding)?,
+            _ => false,
+        };
+        let is_tied = tied.unwrap_or(own_head.is_none());
+        shape.tied = is_tied && !differs && !adapter.as_ref().is_some_and(Adapter::unties);
+        // The head of a tied base is its embedding, whatever an adapter makes of either.
+        let find = |name: &str| {
+            let embedding = || shards.find(EMBEDDING).filter(|_| is_tied && name == HEAD);
+            shards.find(name).or_else(embedding)
+        };
         let parts = parts(&shape);
         let stored = |part| Some((Part::stored_name(part)?, &part.tensor));
         let named: Vec<(&str, &Tensor)> = parts.iter().filter_map(stored).collect();
         let names: BTreeSet<&str> = named.iter().map(|(name, _)| *name).collect();
         check_names(folder, &shards, &names)?;
-        let adapter = adapter.map(Adapter::open).transpose()?;
         if let Some(adapter) = &adapter {
             adapter.check_names(&names)?;
         }
         let origin = |(name, tensor): (&str, &Tensor)| {
-            Ok((name.to_owned(), origin(name, tensor, folder, &shards, adapter.as_ref())?))
+            Ok((name.to_owned(), origin(name, tensor, folder, &find, adapter.as_ref())?))
         };
         let origins = named.into_iter().map(origin).collect::<Result<_, HubError>>()?;
         Ok(Self { shape, words, origins })
@@ -95,17 +111,37 @@ fn check_names(folder: &Path, shards: &Shards, names: &BTreeSet<&str>) -> Result
     }
 }
 
-fn origin(
+/// Whether two tensors hold other values.
+fn differ(one: &Stored, other: &Stored) -> Result<bool, HubError> {
+    let (&[rows, columns], true) = (one.shape.as_slice(), one.shape == other.shape) else {
+        return Ok(true);
+    };
+    let at_once = (COMPARED_AT_ONCE / columns.max(1)).max(1);
+    let [mut left, mut right] = [vec![0.0; at_once * columns], vec![0.0; at_once * columns]];
+    for start in (0..rows).step_by(at_once) {
+        let range = start..rows.min(start + at_once);
+        let values = range.len() * columns;
+        one.read(range.clone(), &mut left[..values])?;
+        other.read(range, &mut right[..values])?;
+        if left[..values] != right[..values] {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn origin<'a>(
     name: &str,
     tensor: &Tensor,
     folder: &Path,
-    shards: &Shards,
-    adapter: Option<&Adapter>,
+    find: &dyn Fn(&str) -> Option<&'a Stored>,
+    adapter: Option<&'a Adapter>,
 ) -> Result<Origin, HubError> {
     let Tensor { rows, columns, .. } = *tensor;
     let whole = adapter.and_then(|adapter| adapter.replacement(name));
+    let saved = whole.or_else(|| adapter?.below_update(name));
     let missing = || HubError::new(folder, format!("no file holds {name}"));
-    let stored = whole.or_else(|| shards.find(name)).ok_or_else(missing)?.clone();
+    let stored = saved.or_else(|| find(name)).ok_or_else(missing)?.clone();
     if stored.shape != [rows, columns] && (rows != 1 || stored.shape != [columns]) {
         let reason = format!(
             "{name} has shape {:?}, expected {rows} rows of {columns} by config.json",

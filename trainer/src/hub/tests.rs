@@ -163,7 +163,11 @@ fn an_adapter_must_fit_its_base() {
     let told = refusal(&fixture("qwen3"), Some(&fixture("qwen2-patterns")));
     assert!(told.contains("is it for another base"), "{told}");
     let spoilt = [
-        ("use_dora", json!(true), "use_dora: expected false"),
+        ("use_dora", json!(true), "use_dora is set, which is not done here"),
+        ("alora_invocation_tokens", json!([1]), "alora_invocation_tokens is set"),
+        ("bias", json!("lora_only"), "bias is \"lora_only\", expected \"none\""),
+        ("init_lora_weights", json!("pissa"), "\"pissa\", which changed the base's weights too"),
+        ("init_lora_weights", json!("olora"), "\"olora\", which changed the base's weights too"),
         ("peft_type", json!("LOHA"), "peft_type is LOHA, expected LORA"),
         ("r", json!(8), "expected [8, 32]: is it for"),
         ("rank_pattern", json!({"(": 2}), "regex parse error"),
@@ -243,6 +247,26 @@ fn a_head_is_expected_where_the_configuration_says_so() {
         config.as_object_mut().unwrap().remove("tie_word_embeddings");
     });
     assert!(Checkpoint::open(folder.path(), None).is_ok());
+}
+
+#[test]
+fn a_second_head_is_one_only_where_it_differs() {
+    let folder = copy("qwen3");
+    change(&folder.path().join("config.json"), |config| {
+        config["tie_word_embeddings"] = json!(true)
+    });
+    assert!(!Checkpoint::open(folder.path(), None).unwrap().shape.tied);
+    let weights = folder.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let start = 8 + bytes_before(&bytes);
+    let header: Json = serde_json::from_slice(&bytes[8..start]).unwrap();
+    let range = |name: &str| {
+        let place = |end: usize| header[name]["data_offsets"][end].as_u64().unwrap() as usize;
+        start + place(0)..start + place(1)
+    };
+    bytes.copy_within(range("model.embed_tokens.weight"), range("lm_head.weight").start);
+    std::fs::write(&weights, bytes).unwrap();
+    assert!(Checkpoint::open(folder.path(), None).unwrap().shape.tied);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `retort python -i`: one session, line by line.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -39,7 +40,7 @@ pub fn converse(
         // One that came between two actions was not meant for the next.
         let _ = context.cancel.take();
         tools.begin_step();
-        let outcome = session.run(&code, &Limits::default(), tools, &context.cancel);
+        let outcome = session.run(&code, &show.limits, tools, &context.cancel);
         show.outcome(&outcome);
         if context.cancel.take() {
             errln!("stopped: what this action changed is undone");
@@ -74,6 +75,9 @@ impl Reader {
                     code.push('\n');
                 }
                 Err(ReadlineError::Interrupted) => code.clear(),
+                Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                    errln!("this line is no UTF-8 and is left out");
+                }
                 Err(ReadlineError::Eof) if code.is_empty() => return Ok(None),
                 Err(ReadlineError::Eof) => return Ok(Some(code)),
                 Err(error) => return Err(error.into()),

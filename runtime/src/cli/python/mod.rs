@@ -15,10 +15,11 @@ use self::show::Show;
 use super::context::Context;
 use super::exit::Exit;
 use super::output::outln;
+use super::setup::action_limits;
 use super::tools;
 use crate::agent::{Acting, OwnCalls, Retrieved, Retriever, Toolbox};
 use crate::corpus::Corpus;
-use crate::sandbox::{Allowance, Host, Limits, Outcome, Sandbox, SandboxOptions, Seed};
+use crate::sandbox::{Allowance, Host, Outcome, Sandbox, SandboxOptions, Seed};
 use crate::transcript::{Dialect, Passage};
 
 /// Run Python in the sandbox.
@@ -53,7 +54,7 @@ pub fn run(args: &PythonArgs, context: &Context) -> Result<Exit> {
     let toolbox = tools::open(&context.resolved.tools)?;
     let sandbox = Sandbox::open(&SandboxOptions { cache_dir: context.cache_dir.clone() })?;
     let mut session = sandbox.session(&Seed::default())?;
-    let show = Show { limits: args.limits };
+    let show = Show { limits: action_limits(&context.resolved), tells_used: args.limits };
     toolbox.define(&mut session, &context.cancel)?;
     let mut host = WithOwn::new(&toolbox, search(args, context)?);
     let mut failed = false;
@@ -62,7 +63,7 @@ pub fn run(args: &PythonArgs, context: &Context) -> Result<Exit> {
             return Ok(Exit::Interrupted);
         }
         host.begin_step();
-        let outcome = session.run(&cell, &Limits::default(), &mut host, &context.cancel);
+        let outcome = session.run(&cell, &show.limits, &mut host, &context.cancel);
         failed |= outcome.error.is_some() || outcome.limit.is_some();
         if args.json {
             outln!("{}", report(&outcome));

@@ -3,11 +3,13 @@
 use crate::cli::output::{err, errln, out, outln};
 use crate::sandbox::{Limits, Outcome, PythonError};
 
-/// What is shown beside output, values and errors.
-#[derive(Clone, Copy, Debug, Default)]
+/// How outcomes are shown.
+#[derive(Clone, Debug)]
 pub struct Show {
-    /// What an action used of its limits.
-    pub limits: bool,
+    /// What an action may use.
+    pub limits: Limits,
+    /// Whether it is said what it used of that.
+    pub tells_used: bool,
 }
 
 impl Show {
@@ -26,8 +28,8 @@ impl Show {
         if let Some(limit) = outcome.limit {
             errln!("{limit}");
         }
-        if self.limits {
-            errln!("{}", used(outcome, &Limits::default()));
+        if self.tells_used {
+            errln!("{}", used(outcome, &self.limits));
         }
     }
 }

@@ -1,0 +1,156 @@
+//! What goes wrong around the program: odd bytes, a first use that was cut off, no home.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use retort_tests::retort;
+use serde_json::{Value, json};
+
+fn run(home: &Path, arguments: &[&str]) -> Output {
+    retort(home).args(arguments).output().unwrap()
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    let text = std::str::from_utf8(&output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Asks an engine that gives these replies, each as the code of a block.
+fn ask_scripted(home: &Path, codes: &[&str], flags: &[&str]) -> Value {
+    let reply = |code: &&str| format!("I act.\n```py\n{code}\n```");
+    let script = json!({"replies": codes.iter().map(reply).collect::<Vec<_>>()}).to_string();
+    std::fs::write(home.join("script.jsonl"), script + "\n").unwrap();
+    let ask = ["ask", "Q?", "--engine", "scripted", "--script", "script.jsonl", "--json"];
+    let output = run(home, &[&ask[..], flags].concat());
+    lines(&output).remove(0)
+}
+
+fn with_input(mut command: Command, input: &[u8]) -> Output {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_wanted_agreement_does_not_hang_on_the_order_of_replies() {
+    let home = tempfile::tempdir().unwrap();
+    let flags = ["--samples", "8", "--min-agreement", "0.9"];
+    for codes in ["AAAAABBB", "BBBAAAAA", "ABABABAA"] {
+        let codes: Vec<String> = codes.chars().map(|c| format!("final_answer('{c}')")).collect();
+        let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
+        let run = ask_scripted(home.path(), &codes, &flags);
+        assert_eq!((&run["abstained"], &run["answer"]), (&json!(true), &Value::Null), "{run}");
+    }
+    let agreed = ask_scripted(home.path(), &["final_answer('A')"; 8], &flags);
+    assert_eq!(agreed["answer"], "A");
+}
+
+#[test]
+fn a_line_with_a_bad_byte_does_not_end_the_batch() {
+    let home = tempfile::tempdir().unwrap();
+    for command in ["ask", "search"] {
+        let mut command_line = retort(home.path());
+        command_line.args([command, "-", "--json"]);
+        if command == "ask" {
+            command_line.args(["--engine", "scripted"]);
+        }
+        let output = with_input(command_line, b"Mipa Bridge\nM\xffipa\r\nMipa Bridge\n");
+        let answers = lines(&output);
+        assert_eq!(answers.len(), 3, "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        let told =
+            |answer: &Value| answer[if command == "ask" { "answer" } else { "hits" }].clone();
+        assert_eq!(told(&answers[0]), told(&answers[2]));
+    }
+}
+
+#[test]
+fn names_that_are_no_utf8_are_told() {
+    let home = tempfile::tempdir().unwrap();
+    let pages = home.path().join("pages");
+    std::fs::create_dir(&pages).unwrap();
+    std::fs::write(pages.join("a.txt"), "alpha").unwrap();
+    std::fs::write(pages.join(OsStr::from_bytes(b"bad\xff.txt")), "beta").unwrap();
+    let index = run(home.path(), &["index", "pages", "--corpus", "p", "--json"]);
+    let report = &lines(&index)[0];
+    assert_eq!((&report["indexed"], &report["skipped_total"]), (&json!(1), &json!(1)), "{report}");
+    assert!(report["skipped"][0]["reason"].as_str().unwrap().contains("not UTF-8"));
+    let archive = OsStr::from_bytes(b"e\xff.zst");
+    let mut export = retort(home.path());
+    let exported = export.args(["corpus", "export", "p"]).arg(archive).arg("--json").output();
+    assert_eq!(lines(&exported.unwrap())[0]["passages"], 1);
+}
+
+#[test]
+fn a_first_question_that_was_cut_off_leaves_the_next_one_an_answer() {
+    let home = tempfile::tempdir().unwrap();
+    let corpora = home.path().join(".local/share/retort/corpora");
+    std::fs::create_dir_all(&corpora).unwrap();
+    // As an ingest leaves it before its first commit.
+    std::fs::write(corpora.join("nothing.txt"), "").unwrap();
+    run(home.path(), &["index", ".local/share/retort/corpora/nothing.txt", "--corpus", "demo"]);
+    let search = ["search", "Mipa Bridge", "--json"];
+    assert!(!lines(&run(home.path(), &search))[0]["hits"].as_array().unwrap().is_empty());
+    // Several first questions at once.
+    let home = tempfile::tempdir().unwrap();
+    let ask = |_| {
+        let mut command = retort(home.path());
+        command.args(search).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let children: Vec<_> = (0..4).map(ask).collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn without_a_home_the_demo_answers() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = retort(home.path());
+    command.env_remove("HOME").args(["search", "Mipa Bridge", "--json"]);
+    let output = command.output().unwrap();
+    assert!(!lines(&output)[0]["hits"].as_array().unwrap().is_empty());
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("the demo corpus is not kept"), "{told}");
+}
+
+#[test]
+fn the_boards_limits_hold_for_python_too() {
+    let home = tempfile::tempdir().unwrap();
+    let boards = home.path().join(".config/retort/firmware-configs/boards");
+    std::fs::create_dir_all(&boards).unwrap();
+    let board = "inherit = \"base\"\n[sandbox]\noutput_bytes_max = 10\n";
+    std::fs::write(boards.join("tight.toml"), board).unwrap();
+    std::fs::write(home.path().join("x.py"), "print('x' * 100)").unwrap();
+    let output = run(home.path(), &["--board", "tight", "python", "x.py", "--json"]);
+    assert_eq!(lines(&output)[0]["limit"], "output");
+}
+
+#[test]
+fn a_deleted_question_is_gone_from_the_file() {
+    let home = tempfile::tempdir().unwrap();
+    run(home.path(), &["ask", "My PIN is SECRET4711", "--engine", "scripted"]);
+    let record = home.path().join(".local/share/retort/runs.db");
+    let holds = || {
+        let bytes = std::fs::read(&record).unwrap();
+        bytes.windows(10).any(|window| window == b"SECRET4711")
+    };
+    assert!(holds());
+    let runs = lines(&run(home.path(), &["runs", "list", "--json"]));
+    run(home.path(), &["runs", "delete", runs[0]["id"].as_str().unwrap()]);
+    assert!(!holds());
+}
+
+#[test]
+fn a_run_that_met_a_limit_can_be_executed_again() {
+    let home = tempfile::tempdir().unwrap();
+    let loops = "t = 0\nfor i in range(300000):\n    t += i\nprint(t)";
+    let flags = ["--run-fuel-max", "1000000", "--samples", "1"];
+    let run_of = ask_scripted(home.path(), &[loops], &flags);
+    assert_eq!(run_of["steps"][0]["limit"], "fuel", "{run_of}");
+    let replayed = run(home.path(), &["runs", "replay", run_of["run"].as_str().unwrap(), "--json"]);
+    assert_eq!(lines(&replayed)[0]["differences"], json!([]));
+}
