@@ -24,6 +24,7 @@ if [ "$target" = readers ]; then
     seed 005 "$hub/qwen2/tokenizer.json"
     seed 006 "$hub/qwen2/tokenizer_config.json"
     seed 007 "$hub/qwen2-patterns/adapter_config.json"
+    seed 017 "$hub/qwen2-patterns/adapter_model.safetensors"
 fi
 # A folder of its own: cargo does not know that some of its crates are compiled otherwise.
 CARGO_TARGET_DIR=${FUZZ_TARGET_DIR:-$here/target} CARGO_INCREMENTAL=0 \

@@ -158,7 +158,8 @@ impl Agent<'_> {
             fuel += chosen.ran.as_ref().map_or(0, |(outcome, _)| outcome.fuel);
             sandbox_seconds += chosen.ran.as_ref().map_or(0.0, |(outcome, _)| outcome.seconds);
         }
-        self.engine.keep(chosen.candidate).map_err(|error| engine_failed(error, state))?;
+        let kept = self.engine.keep(chosen.candidate);
+        kept.map_err(|error| self.engine_failed(error, state))?;
         let search_seconds = tools.search_time.as_secs_f64();
         state.seconds.search += search_seconds;
         state.seconds.sandbox += (sandbox_seconds - search_seconds).max(0.0);
@@ -191,7 +192,10 @@ impl Agent<'_> {
 
     fn prefill(&mut self, prompt: &[Segment], state: &mut RunState) -> Result<Prefilled, Status> {
         let begun = self.clock.now();
-        let prefilled = self.engine.prefill(prompt).map_err(|error| engine_failed(error, state))?;
+        self.cancel.end_after(Some(self.wall_left(state)));
+        let prefilled = self.engine.prefill(prompt);
+        self.cancel.end_after(None);
+        let prefilled = prefilled.map_err(|error| self.engine_failed(error, state))?;
         state.seconds.prefill += self.clock.now().saturating_sub(begun).as_secs_f64();
         Ok(prefilled)
     }
@@ -227,6 +231,7 @@ impl Agent<'_> {
         let mut ended = 0;
         let agreement_min = self.settings.min_agreement;
         let clock = self.clock;
+        self.cancel.end_after(Some(self.wall_left(state)));
         let replies = self.engine.sample(&request, &mut |candidate, reply| {
             let from = clock.now();
             limits.fuel_max = limits.fuel_max.min(fuel_left);
@@ -244,11 +249,31 @@ impl Agent<'_> {
                 false => Flow::Continue,
             }
         });
+        self.cancel.end_after(None);
         let sampling = self.clock.now().saturating_sub(begun).saturating_sub(trying);
         state.seconds.decode += sampling.as_secs_f64();
         match failure {
             Some(error) => Err(sandbox_failed(&error)),
-            None => replies.map_err(|error| engine_failed(error, state)),
+            None => replies.map_err(|error| self.engine_failed(error, state)),
+        }
+    }
+
+    fn wall_left(&self, state: &RunState) -> Duration {
+        let elapsed = self.clock.now().saturating_sub(state.begun);
+        self.settings.budgets.wall_max.saturating_sub(elapsed)
+    }
+
+    /// A context that is full before the first step means the question is too long for the model.
+    fn engine_failed(&self, error: EngineError, state: &RunState) -> Status {
+        match error {
+            EngineError::Cancelled if self.cancel.is_cancelled() => Status::Cancelled,
+            // It was the deadline that ended its work.
+            EngineError::Cancelled => Status::BudgetExhausted { budget: Budget::Wall },
+            EngineError::ContextFull { .. } if state.steps.is_empty() => {
+                Status::BadRequest { reason: format!("the question is too long: {error}") }
+            }
+            EngineError::ContextFull { .. } => Status::BudgetExhausted { budget: Budget::Context },
+            error => Status::ModelError { reason: error.to_string() },
         }
     }
 
@@ -256,8 +281,7 @@ impl Agent<'_> {
     fn action_limits(&self, state: &RunState, fuel: u64) -> Limits {
         let budgets = &self.settings.budgets;
         let mut limits = self.settings.action.clone();
-        let elapsed = self.clock.now().saturating_sub(state.begun);
-        limits.wall = limits.wall.min(budgets.wall_max.saturating_sub(elapsed));
+        limits.wall = limits.wall.min(self.wall_left(state));
         let used = state.usage.fuel.saturating_add(fuel);
         limits.fuel_max = limits.fuel_max.min(budgets.fuel_max.saturating_sub(used));
         limits
@@ -362,16 +386,4 @@ fn check_question(question: &str, bytes_max: usize) -> Result<(), Status> {
 
 fn sandbox_failed(error: &SandboxError) -> Status {
     Status::Overloaded { reason: format!("the sandbox could not be made: {error}") }
-}
-
-/// A context that is full before the first step means the question is too long for the model.
-fn engine_failed(error: EngineError, state: &RunState) -> Status {
-    match error {
-        EngineError::Cancelled => Status::Cancelled,
-        EngineError::ContextFull { .. } if state.steps.is_empty() => {
-            Status::BadRequest { reason: format!("the question is too long: {error}") }
-        }
-        EngineError::ContextFull { .. } => Status::BudgetExhausted { budget: Budget::Context },
-        error => Status::ModelError { reason: error.to_string() },
-    }
 }

@@ -22,7 +22,9 @@ pub enum ConfigCommand {
 /// Runs the command.
 pub fn run(command: &ConfigCommand, context: &Context) -> Result<Exit> {
     let ConfigCommand::Show { json: as_json } = command;
-    let settings = serde_json::to_value(&context.resolved.settings)?;
+    // By way of text, which has the digits of an f32 and no more.
+    let settings = serde_json::to_string(&context.resolved.settings)?;
+    let settings: Value = serde_json::from_str(&settings)?;
     let rows = settings.as_object().into_iter().flatten().map(|(name, value)| {
         let origin = context.resolved.origins.get(name).map_or("default", String::as_str);
         (name, value, origin)

@@ -3,14 +3,19 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use retort::agent::{
-    Agent, Event, Retrieved, Retriever, RetrieverError, Run, Settings, Sink, SystemClock, Toolbox,
+    Agent, Budget, Budgets, Clock, Event, Retrieved, Retriever, RetrieverError, Run, Settings,
+    Sink, Status, SystemClock, Toolbox,
 };
 use retort::cancel::Cancel;
-use retort::engine::{ModelFile, Sampling, WorkerEngine, WorkerSettings};
+use retort::engine::{
+    Candidate, Engine, EngineError, Flow, ModelFile, ModelInfo, Prefilled, SampleRequest, Sampling,
+    WorkerEngine, WorkerSettings,
+};
 use retort::sandbox::{Sandbox, SandboxOptions};
-use retort::transcript::Dialect;
+use retort::transcript::{Dialect, Segment};
 use retort_tests::{program, random_model, retort};
 use retort_train::gguf::{self, Weights};
 use retort_train::model::Shape;
@@ -139,4 +144,66 @@ fn the_shape_of_a_published_student_goes_through_all_steps() {
     assert_eq!(run["steps"].as_array().unwrap().len(), 4, "{run}");
     let (prompt, reused) = (&run["usage"]["prompt_tokens"], &run["usage"]["reused_tokens"]);
     assert!(reused.as_u64().unwrap() * 10 > prompt.as_u64().unwrap() * 5, "{reused} of {prompt}");
+}
+
+/// An engine whose model never comes to an end by itself.
+struct Endless(ModelInfo, Cancel);
+
+impl Engine for Endless {
+    fn model(&self) -> &ModelInfo {
+        &self.0
+    }
+
+    fn prefill(&mut self, _prompt: &[Segment]) -> Result<Prefilled, EngineError> {
+        Ok(Prefilled::default())
+    }
+
+    fn sample(
+        &mut self,
+        _request: &SampleRequest,
+        _finished: &mut dyn FnMut(usize, &Candidate) -> Flow,
+    ) -> Result<Vec<Candidate>, EngineError> {
+        while !self.1.is_cancelled() {
+            std::thread::yield_now();
+        }
+        Err(EngineError::Cancelled)
+    }
+
+    fn keep(&mut self, _candidate: usize) -> Result<(), EngineError> {
+        Ok(())
+    }
+}
+
+/// A clock on which no time passes.
+struct Standing;
+
+impl Clock for Standing {
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn unix_seconds(&self) -> i64 {
+        0
+    }
+}
+
+#[test]
+fn the_wall_budget_ends_a_reply_under_way() {
+    let (cancel, sandbox) = (Cancel::default(), Sandbox::open(&SandboxOptions::default()).unwrap());
+    let (name, sha256) = ("endless".to_owned(), String::new());
+    let mut engine = Endless(ModelInfo { name, sha256, context_tokens: 4096 }, cancel.clone());
+    let budgets = Budgets { wall_max: Duration::from_millis(20), ..Budgets::default() };
+    let mut agent = Agent {
+        engine: &mut engine,
+        sandbox: &sandbox,
+        retriever: &Nothing,
+        toolbox: &Toolbox::default(),
+        dialect: &Dialect::named("retort").unwrap(),
+        clock: &Standing,
+        settings: Settings { budgets, ..Settings::default() },
+        cancel: cancel.clone(),
+    };
+    let run = agent.run("Q?", &mut ());
+    assert_eq!(run.status, Status::BudgetExhausted { budget: Budget::Wall });
+    assert!(!cancel.is_cancelled());
 }

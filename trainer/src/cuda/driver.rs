@@ -15,7 +15,9 @@ use cudarc::cublas::sys::{
     is_culib_present as has_blas,
 };
 use cudarc::cublas::{CudaBlas, result::gemm_ex};
-use cudarc::driver::sys::{CUdevice_attribute, CUresult, is_culib_present as has_driver};
+use cudarc::driver::sys::{
+    CUdevice_attribute, CUresult, cuDriverGetVersion, is_culib_present as has_driver,
+};
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaSlice, CudaStream, LaunchConfig, PushKernelArg as _, result,
 };
@@ -34,6 +36,8 @@ const KERNELS: &str = include_str!("kernels.cu");
 /// The oldest generation with products of bf16 matrices: Ampere. Newer ones translate its code.
 const ARCHITECTURE: &str = "compute_80";
 const GENERATION_MIN: (i32, i32) = (8, 0);
+/// CUDA 13.0, as the driver counts.
+const DRIVER_VERSION_MIN: i32 = 13_000;
 
 /// Compiles the kernels.
 ///
@@ -59,6 +63,17 @@ fn missing(library: &str, source: &str) -> DeviceError {
     DeviceError::Unavailable(told)
 }
 
+/// Why a driver of this version, as it counts itself, cannot be used.
+fn too_old(version: i32) -> Option<String> {
+    (version < DRIVER_VERSION_MIN).then(|| {
+        let (major, minor) = (version / 1000, version % 1000 / 10);
+        format!(
+            "NVIDIA's driver is that of CUDA {major}.{minor}, training needs that of CUDA 13 (580) or \
+             newer: update it, or train with --device cpu"
+        )
+    })
+}
+
 /// How many devices the driver has; 0 without a driver.
 #[must_use]
 pub fn devices() -> usize {
@@ -76,7 +91,9 @@ pub fn devices() -> usize {
 pub fn team_id() -> Result<TeamId, DeviceError> {
     // SAFETY: as in `compile`.
     if !unsafe { has_team() } {
-        return Err(missing("libnccl", "NVIDIA's NCCL, or Python's nvidia-nccl-cu13"));
+        let source =
+            "NVIDIA's NCCL, or Python's nvidia-nccl-cu13 (there `ln -s libnccl.so.2 libnccl.so`)";
+        return Err(missing("libnccl.so", source));
     }
     TeamId::new().map_err(|error| DeviceError::Unavailable(format!("NCCL: {error:?}")))
 }
@@ -133,10 +150,13 @@ impl Cuda {
                 DeviceError::Unavailable(format!("cuda:{index}: {doing}: {error}"))
             }
         };
-        result::init().map_err(|error| {
-            let told = format!("{error}; is NVIDIA's driver that of CUDA 13 (580) or newer?");
-            DeviceError::Unavailable(told)
-        })?;
+        result::init().map_err(|error| DeviceError::Unavailable(error.to_string()))?;
+        let mut version = 0;
+        // SAFETY: the driver writes one number.
+        let asked = unsafe { cuDriverGetVersion(&raw mut version) };
+        if let (CUresult::CUDA_SUCCESS, Some(told)) = (asked, too_old(version)) {
+            return Err(DeviceError::Unavailable(told));
+        }
         let count = devices();
         if index >= count {
             let told = format!("cuda:{index} is not there: the driver has {count} devices");
@@ -163,7 +183,14 @@ impl Cuda {
         let stream = context.default_stream();
         let blas = CudaBlas::new(stream.clone())
             .map_err(|error| DeviceError::Unavailable(format!("{name}: cuBLAS: {error}")))?;
-        let module = context.load_module(compile()?).map_err(refused("loading the kernels"))?;
+        let module = context.load_module(compile()?).map_err(|error| match error.0 {
+            CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => DeviceError::Unavailable(
+                "libnvrtc is newer than NVIDIA's driver: update the driver, or take an NVRTC of the \
+                 driver's version"
+                    .to_owned(),
+            ),
+            _ => refused("loading the kernels")(error),
+        })?;
         let mut kernels = BTreeMap::new();
         for kernel in names() {
             let function = module.load_function(&kernel).map_err(refused("loading a kernel"))?;
@@ -357,6 +384,13 @@ impl Machine for Cuda {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_old_driver_is_told_by_its_version() {
+        let told = too_old(12_080).unwrap_or_default();
+        assert!(told.contains("CUDA 12.8, training needs that of CUDA 13 (580)"), "{told}");
+        assert_eq!((too_old(13_000), too_old(13_020)), (None, None));
+    }
 
     #[test]
     fn the_kernels_are_found_by_name() {

@@ -28,6 +28,9 @@ pub struct FinetuneRecipe {
     /// Parts a step is cut into, each on a thread of its own; part of the result.
     #[serde(default = "shards")]
     pub shards: usize,
+    /// Steps between two checkpoints: what a run that breaks off may lose.
+    #[serde(default = "checkpoint_every_steps")]
+    pub checkpoint_every_steps: u64,
     /// Whether a device computes every block again on the way back: a third more work for a part of
     /// the memory.
     #[serde(default)]
@@ -68,6 +71,10 @@ fn epochs() -> f64 {
 
 fn tokens_per_step() -> usize {
     16_384
+}
+
+fn checkpoint_every_steps() -> u64 {
+    20
 }
 
 fn shards() -> usize {
@@ -111,6 +118,8 @@ impl FinetuneRecipe {
             let (least, most) = (range.start(), range.end());
             ensure!(range.contains(&value), "{key} is {value}, expected {least} to {most}");
         }
+        let every = recipe.checkpoint_every_steps;
+        ensure!(every > 0, "checkpoint_every_steps is 0, expected at least 1");
         let both = recipe.lora.is_some() && recipe.adapter.is_some();
         ensure!(!both, "lora and adapter: name one; an adapter brings its own ranks");
         Ok(recipe)

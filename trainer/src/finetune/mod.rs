@@ -150,7 +150,7 @@ fn train_config(
         tokens_per_step: recipe.tokens_per_step,
         shards: recipe.shards,
         evaluate_every_tokens: tokens_budget.div_ceil(EVALUATIONS),
-        checkpoint_every_steps: 50,
+        checkpoint_every_steps: recipe.checkpoint_every_steps,
         rounded: None,
         device,
         recompute: recipe.recompute,

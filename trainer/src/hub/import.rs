@@ -15,7 +15,7 @@ use super::calibrate::Calibration;
 use super::card::{Card, Merged, file_name, size_label};
 use super::gate::{GateArgs, RoundingGate};
 use super::write::write;
-use super::{Checkpoint, write_adapter};
+use super::{Adapter, Checkpoint, write_adapter};
 use crate::durable::{beside, folder_of, keep_file, replace_text};
 use crate::gguf::{Labels, Weights};
 use crate::hash::file_sha256;
@@ -102,6 +102,9 @@ impl<'a> Import<'a> {
         let labels = Labels::of(name, args.license.clone(), dialect.as_ref());
         let merged = args.adapter.as_deref().filter(|_| !args.adapter_only);
         let checkpoint = Checkpoint::open(&args.checkpoint, merged)?;
+        if let Some(adapter) = &args.adapter {
+            tell_other_base(&Adapter::open(adapter)?, &args.checkpoint);
+        }
         let size = size_label(&checkpoint.shape);
         let named = file_name(&labels.name, &size, &kind, args.adapter_only);
         Ok(Self { args, kind, dialect, labels, checkpoint, out: Out::new(&args.out, &named)? })
@@ -222,6 +225,19 @@ impl<'a> Import<'a> {
 
     fn refused(&self) -> String {
         format!("{} cannot be written", self.out.path.display())
+    }
+}
+
+/// Sizes alone do not tell whether an adapter is for this base: says so where the names differ.
+fn tell_other_base(adapter: &Adapter, checkpoint: &Path) {
+    let base = adapter.base().map(|base| (base, Path::new(base).file_name()));
+    if let Some((base, Some(name))) = base
+        && name.to_string_lossy() != last_part(checkpoint)
+    {
+        eprintln!(
+            "note: the adapter says it is for {base} (base_model_name_or_path), and is merged with {}",
+            checkpoint.display()
+        );
     }
 }
 
