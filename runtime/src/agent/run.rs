@@ -142,13 +142,14 @@ impl Agent<'_> {
         );
         let cancel = self.cancel.clone();
         let mut attempts = Attempts::new(self.dialect, &session, &cancel, acting);
-        let room = self.engine.model().context_tokens.saturating_sub(prefilled.prompt_tokens);
+        let room = self.room_tokens(prefilled);
         let replies = self.sample(index, room, state, &mut attempts, &mut tools)?;
         let (mut fuel, mut sandbox_seconds) = (attempts.fuel(), attempts.seconds());
         if self.cancel.is_cancelled() {
             return Err(Status::Cancelled);
         }
         let Some(mut chosen) = attempts.choose() else {
+            self.check_budgets(state)?;
             return Err(Status::ModelError { reason: "the model gave no reply".to_owned() });
         };
         if chosen.awaits_deed {
@@ -158,14 +159,11 @@ impl Agent<'_> {
             fuel += chosen.ran.as_ref().map_or(0, |(outcome, _)| outcome.fuel);
             sandbox_seconds += chosen.ran.as_ref().map_or(0.0, |(outcome, _)| outcome.seconds);
         }
-        let kept = self.engine.keep(chosen.candidate);
-        kept.map_err(|error| self.engine_failed(error, state))?;
+        self.engine.keep(chosen.candidate).map_err(|error| engine_failed(error, state))?;
         let search_seconds = tools.search_time.as_secs_f64();
         state.seconds.search += search_seconds;
         state.seconds.sandbox += (sandbox_seconds - search_seconds).max(0.0);
         state.search_refused |= tools.refused;
-        state.is_cut_off =
-            replies.get(chosen.candidate).is_some_and(|reply| reply.stop == Stop::Length);
         let report = report(&prompt, prefilled, &replies, &chosen, &tools);
         let observation = (!report.is_final).then(|| chosen.observation());
         let (answer_json, next) = match chosen.ran {
@@ -192,10 +190,7 @@ impl Agent<'_> {
 
     fn prefill(&mut self, prompt: &[Segment], state: &mut RunState) -> Result<Prefilled, Status> {
         let begun = self.clock.now();
-        self.cancel.end_after(Some(self.wall_left(state)));
-        let prefilled = self.engine.prefill(prompt);
-        self.cancel.end_after(None);
-        let prefilled = prefilled.map_err(|error| self.engine_failed(error, state))?;
+        let prefilled = self.engine.prefill(prompt).map_err(|error| engine_failed(error, state))?;
         state.seconds.prefill += self.clock.now().saturating_sub(begun).as_secs_f64();
         Ok(prefilled)
     }
@@ -212,7 +207,8 @@ impl Agent<'_> {
         let budgets = &self.settings.budgets;
         let wanted = self.settings.candidates.max(1);
         let (candidates, reply_tokens_max) = budget::draws(budgets, &state.usage, room, wanted);
-        if candidates < wanted {
+        state.undrawn = u32::from(wanted - candidates);
+        if state.undrawn > 0 {
             tracing::debug!("{room} tokens are left: {candidates} of {wanted} replies are drawn");
         }
         let request = SampleRequest {
@@ -221,20 +217,25 @@ impl Agent<'_> {
             seed: self.settings.seed.wrapping_add(u64::from(index)),
             stops: self.dialect.stops().to_vec(),
             reply_tokens_max,
+            wall_max: Some(self.wall_left(state)),
         };
         let mut limits = self.action_limits(state, 0);
         let mut fuel_left = budgets.fuel_max.saturating_sub(state.usage.fuel);
 
         let begun = self.clock.now();
+        let run_begun = state.begun;
         let mut trying = Duration::ZERO;
         let mut failure = None;
         let mut ended = 0;
-        let agreement_min = self.settings.min_agreement;
-        let clock = self.clock;
-        self.cancel.end_after(Some(self.wall_left(state)));
+        // Replies that found no room agree with nothing.
+        let agreement_min = self.settings.min_agreement * f64::from(wanted) / f64::from(candidates);
+        let (clock, wall_max) = (self.clock, budgets.wall_max);
+        let action_wall = self.settings.action.wall;
         let replies = self.engine.sample(&request, &mut |candidate, reply| {
             let from = clock.now();
             limits.fuel_max = limits.fuel_max.min(fuel_left);
+            let elapsed = from.saturating_sub(run_begun);
+            limits.wall = action_wall.min(wall_max.saturating_sub(elapsed));
             let fuel_before = attempts.fuel();
             if let Err(error) = attempts.add(candidate, reply, &limits, tools) {
                 failure = Some(error);
@@ -249,32 +250,26 @@ impl Agent<'_> {
                 false => Flow::Continue,
             }
         });
-        self.cancel.end_after(None);
         let sampling = self.clock.now().saturating_sub(begun).saturating_sub(trying);
         state.seconds.decode += sampling.as_secs_f64();
         match failure {
             Some(error) => Err(sandbox_failed(&error)),
-            None => replies.map_err(|error| self.engine_failed(error, state)),
+            None => replies.map_err(|error| engine_failed(error, state)),
+        }
+    }
+
+    /// Tokens that the replies of a step may have together.
+    fn room_tokens(&self, prefilled: Prefilled) -> u32 {
+        let room = self.engine.model().context_tokens.saturating_sub(prefilled.prompt_tokens);
+        match self.engine.shares_context() {
+            true => room,
+            false => room.saturating_mul(u32::from(self.settings.candidates)),
         }
     }
 
     fn wall_left(&self, state: &RunState) -> Duration {
         let elapsed = self.clock.now().saturating_sub(state.begun);
         self.settings.budgets.wall_max.saturating_sub(elapsed)
-    }
-
-    /// A context that is full before the first step means the question is too long for the model.
-    fn engine_failed(&self, error: EngineError, state: &RunState) -> Status {
-        match error {
-            EngineError::Cancelled if self.cancel.is_cancelled() => Status::Cancelled,
-            // It was the deadline that ended its work.
-            EngineError::Cancelled => Status::BudgetExhausted { budget: Budget::Wall },
-            EngineError::ContextFull { .. } if state.steps.is_empty() => {
-                Status::BadRequest { reason: format!("the question is too long: {error}") }
-            }
-            EngineError::ContextFull { .. } => Status::BudgetExhausted { budget: Budget::Context },
-            error => Status::ModelError { reason: error.to_string() },
-        }
     }
 
     /// What the next action may use in a step that has used `fuel`.
@@ -297,7 +292,8 @@ impl Agent<'_> {
         let mut seconds = state.seconds;
         seconds.total = self.clock.now().saturating_sub(state.begun).as_secs_f64();
         let agreement = state.steps.last().map_or(0.0, |step| {
-            f64::from(step.candidates.agreed) / f64::from(step.candidates.sampled.max(1))
+            let drawn = (step.candidates.sampled + state.undrawn).max(1);
+            f64::from(step.candidates.agreed) / f64::from(drawn)
         });
         let abstained = state.answer.is_some() && agreement < self.settings.min_agreement;
         let given = |answer: &String| citations::supporting(state.citations, &state.steps, answer);
@@ -346,6 +342,7 @@ fn report(
         reply: replies.get(chosen.candidate).map(|reply| reply.text.clone()).unwrap_or_default(),
         replies: replies.iter().map(|reply| reply.text.clone()).collect(),
         chosen: chosen.candidate,
+        is_cut_off: replies.get(chosen.candidate).is_some_and(|reply| reply.stop == Stop::Length),
         thought,
         code,
         logs: outcome.map(|outcome| outcome.logs.clone()).unwrap_or_default(),
@@ -386,4 +383,16 @@ fn check_question(question: &str, bytes_max: usize) -> Result<(), Status> {
 
 fn sandbox_failed(error: &SandboxError) -> Status {
     Status::Overloaded { reason: format!("the sandbox could not be made: {error}") }
+}
+
+/// A context that is full before the first step means the question is too long for the model.
+fn engine_failed(error: EngineError, state: &RunState) -> Status {
+    match error {
+        EngineError::Cancelled => Status::Cancelled,
+        EngineError::ContextFull { .. } if state.steps.is_empty() => {
+            Status::BadRequest { reason: format!("the question is too long: {error}") }
+        }
+        EngineError::ContextFull { .. } => Status::BudgetExhausted { budget: Budget::Context },
+        error => Status::ModelError { reason: error.to_string() },
+    }
 }

@@ -24,6 +24,8 @@ pub struct RunState {
     pub search_refused: bool,
     /// The last reply had no room to come to its end.
     pub is_cut_off: bool,
+    /// Replies of the last step that were wanted and found no room.
+    pub undrawn: u32,
     /// An action of the run was given text from outside.
     pub has_read: bool,
     repeats: u32,
@@ -44,6 +46,7 @@ impl RunState {
             forced: false,
             search_refused: false,
             is_cut_off: false,
+            undrawn: 0,
             has_read: false,
             repeats: 0,
         }
@@ -68,6 +71,7 @@ impl RunState {
             }
         }
         self.is_answered = report.is_final;
+        self.is_cut_off = report.is_cut_off;
         self.answer = report.answer.clone().filter(|_| report.is_final);
         self.answer_json = answer_json;
         self.repeats = if self.is_repeat(&report) { self.repeats + 1 } else { 0 };

@@ -291,6 +291,9 @@ pub struct StepReport {
     pub replies: Vec<String>,
     /// Which candidate was chosen.
     pub chosen: usize,
+    /// The chosen reply had no room to come to its end.
+    #[serde(default)]
+    pub is_cut_off: bool,
     /// The chosen reply's thought.
     pub thought: String,
     /// The chosen reply's code; empty when the reply held none.

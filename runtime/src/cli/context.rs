@@ -12,9 +12,7 @@ use super::exit::UsageError;
 use super::model::{self, Model};
 use crate::bundled;
 use crate::cancel::Cancel;
-use crate::corpus::{
-    self, Corpus, CorpusError, CorpusState, IngestOptions, Reader, ReaderSettings,
-};
+use crate::corpus::{self, Corpus, CorpusError, IngestOptions, Reader, ReaderSettings};
 use crate::profile::Resolved;
 
 /// The corpus that is asked when none is named and there are several.
@@ -108,7 +106,6 @@ impl Context {
             return Ok(DEFAULT_CORPUS.to_owned());
         };
         let mut entries = corpus::list(&data.join("corpora"))?;
-        entries.retain(|entry| entry.state != CorpusState::Empty);
         match entries.pop() {
             Some(only) if entries.is_empty() => Ok(only.name),
             _ => Ok(DEFAULT_CORPUS.to_owned()),
@@ -141,9 +138,12 @@ fn build_demo(dir: &Path) -> Result<Corpus> {
     file.persist(&documents)?;
     let aside = tempfile::Builder::new().prefix(".demo-").tempdir_in(folder)?;
     corpus::ingest(aside.path(), &[documents], &IngestOptions::default(), &mut ())?;
-    if std::fs::rename(aside.path(), dir).is_err() && Corpus::open(dir).is_err() {
-        // One that holds nothing stands there: its making was cut off.
-        std::fs::remove_dir_all(dir)?;
+    if std::fs::rename(aside.path(), dir).is_err() {
+        match Corpus::open(dir) {
+            // Its making was cut off. One that is being filled is busy.
+            Err(CorpusError::Empty { .. }) => corpus::remove(dir)?,
+            opened => return Ok(opened?),
+        }
         std::fs::rename(aside.path(), dir)?;
     }
     Ok(Corpus::open(dir)?)

@@ -107,7 +107,8 @@ fn follow(
 }
 
 fn exit(args: &IndexArgs, report: &IngestReport) -> Exit {
-    let kept = report.indexed + report.unchanged;
+    let forgotten = if args.forget { report.removed } else { 0 };
+    let kept = report.indexed + report.unchanged + forgotten;
     if report.cancelled {
         Exit::Interrupted
     } else if kept == 0 || (args.strict && report.skipped_total > 0) {

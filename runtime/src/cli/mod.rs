@@ -26,6 +26,7 @@ mod tools;
 mod watch;
 
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -117,14 +118,27 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli, cancel: Cancel) -> anyhow::Result<Exit> {
+/// The folder of the corpus that a program with the environment, the files and the board of here
+/// knows by `name`, whether it is there or not.
+///
+/// # Errors
+/// A name that is none, settings that are refused, or no home.
+pub fn corpus_dir(name: &str) -> anyhow::Result<PathBuf> {
+    context(&flags::SettingsArgs::default(), Cancel::default())?.corpus_dir(name)
+}
+
+fn context(settings: &flags::SettingsArgs, cancel: Cancel) -> anyhow::Result<Context> {
     let folders = Folders::from_environment(|name| std::env::var(name).ok());
     let cache_dir = folders.cache.clone();
-    let resolved = cli.shared.settings.resolve(folders)?;
+    let resolved = settings.resolve(folders)?;
     for warning in &resolved.warnings {
         tracing::warn!("{warning}");
     }
-    let context = Context { resolved, cache_dir, cancel, scratch: Rc::default() };
+    Ok(Context { resolved, cache_dir, cancel, scratch: Rc::default() })
+}
+
+fn run(cli: &Cli, cancel: Cancel) -> anyhow::Result<Exit> {
+    let context = context(&cli.shared.settings, cancel)?;
     match &cli.command {
         Command::Ask(args) => ask::run(args, &context),
         Command::Search(args) => search::run(args, &context),

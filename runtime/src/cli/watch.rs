@@ -1,11 +1,13 @@
 //! Waits until something below some files and folders has changed and come to rest.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::cancel::Cancel;
@@ -21,14 +23,10 @@ const CANCEL_POLL: Duration = Duration::from_millis(100);
 pub struct Watch {
     changes: Receiver<()>,
     watcher: RecommendedWatcher,
-    /// The folders among the inputs, each as it was when it was last listened to.
-    folders: Vec<(PathBuf, Option<u64>)>,
-}
-
-/// Which folder stands at a path, as long as it is there.
-fn inode(folder: &Path) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(folder).ok().map(|data| data.ino())
+    /// The folders among the inputs.
+    folders: Vec<PathBuf>,
+    /// Something happened to one of them itself: another one may stand in its place.
+    is_replaced: Arc<AtomicBool>,
 }
 
 impl Watch {
@@ -42,44 +40,36 @@ impl Watch {
         std::fs::create_dir_all(own).with_context(|| own.display().to_string())?;
         let own = own.canonicalize().unwrap_or_else(|_| own.to_path_buf());
         let (tell, changes) = sync_channel(1);
-        let filter = Filter { roots: roots.clone(), own };
+        let is_replaced = Arc::new(AtomicBool::new(false));
+        let filter = Filter { roots: roots.clone(), own, is_replaced: Arc::clone(&is_replaced) };
         let mut watcher = notify::recommended_watcher(move |event| filter.hear(event, &tell))?;
-        // The folder above tells when a file or folder is replaced by another one of its name.
-        let above =
-            roots.iter().filter_map(|root| Some((root.parent()?, RecursiveMode::NonRecursive)));
-        let within = roots.iter().filter(|root| root.is_dir());
-        let within = within.map(|root| (root.as_path(), RecursiveMode::Recursive));
-        for (folder, mode) in above.chain(within) {
-            watcher.watch(folder, mode).with_context(|| {
-                format!(
-                    "{} cannot be watched; a large tree needs a larger \
-                     fs.inotify.max_user_watches (sysctl)",
-                    folder.display()
-                )
-            })?;
+        for root in roots.iter().filter(|root| root.is_dir()) {
+            listen(&mut watcher, root, RecursiveMode::Recursive)?;
         }
-        let folders = roots.into_iter().filter(|root| root.is_dir());
-        let folders = folders.map(|root| {
-            let inode = inode(&root);
-            (root, inode)
-        });
-        Ok(Self { changes, watcher, folders: folders.collect() })
+        // The folder above tells when a file or folder is replaced by another of its name.
+        for root in &roots {
+            let Some(above) = root.parent() else { continue };
+            let heard = listen(&mut watcher, above, RecursiveMode::NonRecursive);
+            match (root.is_dir(), heard) {
+                (false, heard) => heard?,
+                (true, Err(error)) => tracing::debug!("{error:#}"),
+                (true, Ok(())) => {}
+            }
+        }
+        let folders = roots.into_iter().filter(|root| root.is_dir()).collect();
+        Ok(Self { changes, watcher, folders, is_replaced })
     }
 
-    /// Listens to folders that stand where others did.
+    /// Listens anew to folders that may stand where others did.
     fn follow_replaced(&mut self) {
-        for (folder, known) in &mut self.folders {
-            let now = inode(folder);
-            if now == *known {
-                continue;
+        if !self.is_replaced.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        for folder in self.folders.iter().filter(|folder| folder.is_dir()) {
+            let _ = self.watcher.unwatch(folder); // what stood there may be gone
+            if let Err(error) = listen(&mut self.watcher, folder, RecursiveMode::Recursive) {
+                tracing::warn!("{error:#}");
             }
-            let _ = self.watcher.unwatch(folder); // what stood there is gone
-            if now.is_some()
-                && let Err(error) = self.watcher.watch(folder, RecursiveMode::Recursive)
-            {
-                tracing::warn!("{} is no longer watched: {error}", folder.display());
-            }
-            *known = now;
         }
     }
 
@@ -102,10 +92,20 @@ impl Watch {
     }
 }
 
+fn listen(watcher: &mut RecommendedWatcher, folder: &Path, mode: RecursiveMode) -> Result<()> {
+    watcher.watch(folder, mode).with_context(|| {
+        format!(
+            "{} cannot be watched; a large tree needs a larger fs.inotify.max_user_watches (sysctl)",
+            folder.display()
+        )
+    })
+}
+
 /// Which events are changes of what is watched.
 struct Filter {
     roots: Vec<PathBuf>,
     own: PathBuf,
+    is_replaced: Arc<AtomicBool>,
 }
 
 impl Filter {
@@ -127,6 +127,14 @@ impl Filter {
         let is_ours = |path: &PathBuf| {
             self.roots.iter().any(|root| path.starts_with(root)) && !path.starts_with(&self.own)
         };
+        let is_root = |path: &PathBuf| self.roots.contains(path);
+        let comes_or_goes = matches!(
+            event.kind,
+            EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
+        );
+        if comes_or_goes && event.paths.iter().any(is_root) {
+            self.is_replaced.store(true, Ordering::Release);
+        }
         event.need_rescan() || (is_change && event.paths.iter().any(is_ours))
     }
 }
@@ -137,7 +145,9 @@ mod tests {
 
     #[test]
     fn only_changes_of_what_is_watched_count() {
-        let filter = Filter { roots: vec!["/a".into()], own: "/a/corpus".into() };
+        let is_replaced = Arc::new(AtomicBool::new(false));
+        let own = "/a/corpus".into();
+        let filter = Filter { roots: vec!["/a".into()], own, is_replaced };
         let counts = |kind, path: &str| filter.counts(&Event::new(kind).add_path(path.into()));
         let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
         assert!(counts(written, "/a/b.txt"));

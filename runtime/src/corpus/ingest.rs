@@ -35,7 +35,7 @@ const REWRITE_PASSAGES_MAX: u32 = 100_000;
 ///
 /// Files that are as they were are left alone: by size, time of the last change and inode, and
 /// where those differ or are too fresh to tell, by SHA-256. Changed ones are read again, and
-/// those that are gone from below `inputs` leave; where a whole input is gone or empty, only with
+/// those that are gone from below `inputs` leave; where a whole folder is gone or empty, only with
 /// [`IngestOptions::forget`]. An ingest that was cut off goes on where its last commit was. Lines
 /// and files that cannot be indexed are passed over and reported.
 ///
@@ -51,7 +51,7 @@ pub fn ingest(
     progress: &mut dyn IngestProgress,
 ) -> Result<IngestReport, CorpusError> {
     let mut report = IngestReport::default();
-    let finds = walk::find(inputs, dir, &mut report);
+    let finds = walk::find(inputs, dir, options.forget, &mut report);
     let is_any = inputs.is_empty() || finds.roots.iter().any(|root| root.path.exists());
     if !is_any && !dir.exists() {
         return Ok(report);

@@ -14,8 +14,8 @@ pub struct IngestOptions {
     pub reader: Reader,
     /// Judge every file by its bytes, also one whose size and times are as they were.
     pub rehash: bool,
-    /// Also let files leave when all of an input is gone or it is an empty folder; without this
-    /// they stay, since its disk may only not be mounted.
+    /// Also let files leave when the whole folder they were in is gone or empty; without this they
+    /// stay, since its disk may only not be mounted.
     pub forget: bool,
     /// Ends the ingest early: files finished so far stay, the rest waits for the next ingest.
     pub cancel: Cancel,

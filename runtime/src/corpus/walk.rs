@@ -50,12 +50,18 @@ pub(super) enum Fate {
 
 /// Looks through files and folders. Hidden entries, links and files of other types are left out
 /// of folders silently; what the user named and cannot be indexed is reported.
-pub(super) fn find(inputs: &[PathBuf], corpus: &Path, report: &mut IngestReport) -> Finds {
+pub(super) fn find(
+    inputs: &[PathBuf],
+    corpus: &Path,
+    forget: bool,
+    report: &mut IngestReport,
+) -> Finds {
     let corpus = corpus.canonicalize().unwrap_or_else(|_| corpus.to_path_buf());
     let mut finds = Finds::default();
     for input in inputs {
         let root = absolute(input);
         match std::fs::metadata(&root) {
+            Err(error) if forget && error.kind() == ErrorKind::NotFound => {}
             Err(error) => report.skip(&root, error),
             Ok(data) if data.is_dir() => walk(&root, &corpus, &mut finds, report),
             Ok(data) if !data.is_file() => report.skip(&root, "it is no regular file"),

@@ -200,6 +200,8 @@ impl Engine for WorkerEngine {
         let new = tokens.get(keep..).unwrap_or_default().to_vec();
         let extend = Request::Extend { keep: keep as u32, tokens: new };
         let whole = Request::Extend { keep: 0, tokens: tokens.clone() };
+        // What comes after it is gone, even if the rest is not decoded to its end.
+        self.context.truncate(keep);
         let mut is_first = true;
         self.with_worker(|process, cancel| {
             let request = if std::mem::take(&mut is_first) { &extend } else { &whole };
@@ -224,6 +226,7 @@ impl Engine for WorkerEngine {
             seed: request.seed,
             stops: request.stops.clone(),
             reply_tokens_max: request.reply_tokens_max,
+            wall_max: request.wall_max,
         };
         let mut replies: Vec<Option<SampledReply>> = vec![None; usize::from(candidates)];
         let mut flow = Flow::Continue;

@@ -1,5 +1,7 @@
 //! Drawing N replies from one shared prefix, in one batch.
 
+use std::time::{Duration, Instant};
+
 use rand_chacha::ChaCha8Rng;
 
 use super::llama::{Context, Model};
@@ -20,6 +22,7 @@ pub struct Draw<'a> {
     pub seed: u64,
     pub stops: &'a [String],
     pub reply_tokens_max: u32,
+    pub wall_max: Option<Duration>,
     /// Tokens all candidates together may add to the cache.
     pub room_tokens: u32,
 }
@@ -83,7 +86,8 @@ impl Growing {
     }
 }
 
-/// Draws replies until each has ended. Returns all of them, or `None` if cancelled.
+/// Draws replies until each has ended or the time is over. Returns all of them, or `None` if
+/// cancelled.
 ///
 /// # Errors
 /// llama.cpp's words, or the listener's.
@@ -93,6 +97,7 @@ pub fn replies(
     draw: &Draw<'_>,
     listener: &mut dyn Listener,
 ) -> Result<Option<Vec<SampledReply>>, String> {
+    let begun = Instant::now();
     let window = StopWindow::new(draw.stops);
     let share = draw.room_tokens / u32::from(draw.candidates.max(1));
     let max = draw.reply_tokens_max.min(share).max(1);
@@ -142,6 +147,9 @@ pub fn replies(
         is_first = false;
         if listener.batch()? == Wish::Cancel {
             return Ok(None);
+        }
+        if draw.wall_max.is_some_and(|wall_max| begun.elapsed() >= wall_max) {
+            return Ok(Some(growing.iter().map(Growing::reply).collect()));
         }
     }
 }

@@ -75,6 +75,11 @@ pub trait Engine {
         finished: &mut dyn FnMut(usize, &Candidate) -> Flow,
     ) -> Result<Vec<Candidate>, EngineError>;
 
+    /// Whether the replies of one sample share the context's room; a server gives each its own.
+    fn shares_context(&self) -> bool {
+        true
+    }
+
     /// Makes the reply of `candidate` part of the context; the others are dropped.
     ///
     /// # Errors
@@ -140,6 +145,8 @@ pub struct SampleRequest {
     pub stops: Vec<String>,
     /// Tokens of a reply at most.
     pub reply_tokens_max: u32,
+    /// How long drawing may take; replies under way then come back with [`Stop::Dropped`].
+    pub wall_max: Option<Duration>,
 }
 
 /// How a token is drawn from the model's distribution.

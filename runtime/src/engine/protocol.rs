@@ -3,13 +3,15 @@
 
 use std::io::{self, Read, Write};
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Sampling, Stop};
 
 /// Both sides must have the same; it changes with every change of a message.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// The hidden first argument that makes a program the worker.
 pub const WORKER_ARGUMENT: &str = "__engine-worker";
@@ -56,6 +58,8 @@ pub enum Request {
         stops: Vec<String>,
         /// Limit of a reply.
         reply_tokens_max: u32,
+        /// Limit of all together.
+        wall_max: Option<Duration>,
     },
     /// The answer to [`Reply::Finished`]: whether the other candidates go on.
     Proceed {

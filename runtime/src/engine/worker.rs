@@ -99,13 +99,14 @@ fn serve_model(
         pipes.cancelled.store(false, Ordering::Release);
         let answer = match request {
             Request::Extend { keep, tokens } => extend(&mut context, keep, &tokens, pipes)?,
-            Request::Sample { candidates, sampling, seed, stops, reply_tokens_max } => {
+            Request::Sample { candidates, sampling, seed, stops, reply_tokens_max, wall_max } => {
                 let draw = Draw {
                     candidates: candidates.min(candidates_max),
                     sampling,
                     seed,
                     stops: &stops,
                     reply_tokens_max,
+                    wall_max,
                     room_tokens: context_tokens.saturating_sub(context.length()),
                 };
                 sample(model, &mut context, &draw, pipes, &mut added)

@@ -1,10 +1,11 @@
 //! The engine against llama.cpp in a real worker process.
 
 use std::path::Path;
+use std::time::Duration;
 
 use retort::cancel::Cancel;
 use retort::engine::{
-    Candidate, Engine, EngineError, Flow, ModelFile, SampleRequest, Sampling, WorkerEngine,
+    Candidate, Engine, EngineError, Flow, ModelFile, SampleRequest, Sampling, Stop, WorkerEngine,
     WorkerSettings, quantise,
 };
 use retort::transcript::{Segment, Source};
@@ -24,7 +25,14 @@ fn prompt(text: &str) -> Vec<Segment> {
 }
 
 fn request(candidates: u8, sampling: Sampling) -> SampleRequest {
-    SampleRequest { candidates, sampling, seed: 42, stops: vec![], reply_tokens_max: 24 }
+    SampleRequest {
+        candidates,
+        sampling,
+        seed: 42,
+        stops: vec![],
+        reply_tokens_max: 24,
+        wall_max: None,
+    }
 }
 
 fn sample(engine: &mut WorkerEngine, request: &SampleRequest) -> Vec<Candidate> {
@@ -51,6 +59,29 @@ fn candidates_share_a_prefix_and_only_new_text_is_decoded() {
     let longer = format!("What is the length of the bridge?{} And then?", replies[2].text);
     let second = engine.prefill(&prompt(&longer)).unwrap();
     assert!(second.reused_tokens >= first.prompt_tokens - 2, "{second:?} after {first:?}");
+}
+
+#[test]
+fn replies_whose_time_is_over_are_dropped_and_leave_room_for_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tiny.gguf");
+    random_model(&path);
+    let (mut engine, mut fresh) = (load(&path).unwrap(), load(&path).unwrap());
+    engine.prefill(&prompt(&"Where is the bridge? ".repeat(20))).unwrap();
+    let hurried = SampleRequest {
+        reply_tokens_max: 100,
+        wall_max: Some(Duration::ZERO),
+        ..request(8, NUCLEUS)
+    };
+    for reply in sample(&mut engine, &hurried) {
+        assert!(reply.stop == Stop::Dropped || reply.tokens == 1, "{reply:?}");
+    }
+    // Nothing of it is left in the context.
+    let after = |engine: &mut WorkerEngine| {
+        engine.prefill(&prompt(&"Who made it, and when was that? ".repeat(20))).unwrap();
+        sample(engine, &request(1, Sampling::Greedy)).remove(0).text
+    };
+    assert_eq!(after(&mut engine), after(&mut fresh));
 }
 
 #[test]

@@ -95,6 +95,7 @@ fn said(file: ModelFile) -> Vec<f32> {
             seed: 1,
             stops: vec![],
             reply_tokens_max: 1,
+            wall_max: None,
         };
         engine.sample(&request, &mut |_, _| Flow::Continue).unwrap().remove(0).mean_logprob
     };

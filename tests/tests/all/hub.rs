@@ -57,7 +57,8 @@ fn said(model: &Path, prompt: &str, reply_tokens_max: u32) -> (u32, u32, f32) {
     let prompt = Segment { text: prompt.to_owned(), source: Source::Content, learned: false };
     let prefilled = engine.prefill(&[prompt]).unwrap();
     let (sampling, stops) = (Sampling::Greedy, vec![]);
-    let request = SampleRequest { candidates: 1, sampling, seed: 1, stops, reply_tokens_max };
+    let request =
+        SampleRequest { candidates: 1, sampling, seed: 1, stops, reply_tokens_max, wall_max: None };
     let reply = engine.sample(&request, &mut |_, _| Flow::Continue).unwrap().remove(0);
     (prefilled.prompt_tokens, reply.tokens, reply.mean_logprob)
 }

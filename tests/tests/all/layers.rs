@@ -72,7 +72,7 @@ impl Crate {
 
 /// The code of a file without its tests.
 fn code_lines(text: &str) -> impl Iterator<Item = &str> {
-    let code = text.split("#[cfg(test)]\n#[allow").next().unwrap_or_default();
+    let code = text.split("\nmod tests {").next().unwrap_or_default();
     code.lines().filter(|line| !line.trim_start().starts_with("//"))
 }
 

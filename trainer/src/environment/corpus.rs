@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use retort::agent::{Retrieved, Retriever, RetrieverError};
+use retort::cli::corpus_dir;
 use retort::corpus::{Corpus, IngestOptions, Reader, ReaderSettings, ingest};
 use retort::profile::Folders;
 use serde::{Deserialize, Serialize};
@@ -25,11 +26,7 @@ pub enum CorpusConfig {
 /// Where snapshots of the interpreter are kept.
 #[must_use]
 pub fn cache_dir() -> Option<PathBuf> {
-    folders().cache
-}
-
-fn folders() -> Folders {
-    Folders::from_environment(|name| std::env::var(name).ok())
+    Folders::from_environment(|name| std::env::var(name).ok()).cache
 }
 
 /// Opens the corpus. Documents that are no corpus yet are indexed into `scratch`.
@@ -38,7 +35,7 @@ fn folders() -> Folders {
 /// When there is none of that name, or it cannot be made or opened.
 pub fn open_corpus(config: &CorpusConfig, scratch: &Path) -> Result<Corpus> {
     match config {
-        CorpusConfig::Name(name) => open_named(name),
+        CorpusConfig::Name(name) => Ok(Corpus::open(&corpus_dir(name).context("corpus.name")?)?),
         CorpusConfig::Folder(folder) if folder.join("corpus.db").is_file() => {
             Ok(Corpus::open(folder)?)
         }
@@ -56,14 +53,6 @@ pub fn open_corpus(config: &CorpusConfig, scratch: &Path) -> Result<Corpus> {
             Ok(Corpus::open(scratch)?)
         }
     }
-}
-
-fn open_named(name: &str) -> Result<Corpus> {
-    let is_plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
-    ensure!(is_plain, "corpus.name {name:?} is no name of a corpus: expected a plain word");
-    let data = std::env::var_os("RETORT_DATA_DIR").map(PathBuf::from).or(folders().data);
-    let data = data.context("there is no home directory: set RETORT_DATA_DIR, or name a folder")?;
-    Ok(Corpus::open(&data.join("corpora").join(name))?)
 }
 
 /// A hash of what is in a corpus, whatever the order in which it was indexed.

@@ -163,8 +163,8 @@ fn vocabulary(header: &Header) -> Result<Vocabulary, ReadError> {
     const CONTROL: i128 = 3;
     let key = |name: &str| format!("tokenizer.ggml.{name}");
     let pre = header.text(&key("pre"))?;
-    let pre_tokenizer =
-        PreTokenizer::named(pre).ok_or_else(|| unfit(&key("pre"), pre, "llama-bpe or qwen2"))?;
+    let known = PreTokenizer::ALL.map(PreTokenizer::name).join(" or ");
+    let pre_tokenizer = PreTokenizer::named(pre).ok_or_else(|| unfit(&key("pre"), pre, &known))?;
     let tokens = header.texts(&key("tokens"))?;
     let kinds = header.integers(&key("token_type"))?;
     let ordinary = kinds.iter().position(|kind| *kind == CONTROL).unwrap_or(kinds.len());

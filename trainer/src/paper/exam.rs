@@ -172,6 +172,7 @@ impl Hall<'_> {
             seed: 0,
             stops: Vec::new(),
             reply_tokens_max: REPLY_TOKENS_MAX,
+            wall_max: None,
         };
         let replies = engine.sample(&request, &mut |_, _| Flow::Continue)?;
         Ok(replies.first().and_then(|reply| chain_answer(&reply.text)))

@@ -105,6 +105,10 @@ impl Engine for RemoteEngine {
         &self.info
     }
 
+    fn shares_context(&self) -> bool {
+        false
+    }
+
     fn prefill(&mut self, prompt: &[Segment]) -> Result<Prefilled, EngineError> {
         self.messages = self.frame.messages(prompt);
         Ok(Prefilled::default())

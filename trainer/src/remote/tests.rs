@@ -182,7 +182,14 @@ fn engine(client: Client) -> (RemoteEngine, Dialect) {
 fn sample(engine: &mut RemoteEngine, candidates: u8) -> Vec<String> {
     let sampling = Sampling::Nucleus { temperature: 0.4, top_p: 0.8 };
     let stops = vec!["<end_code>".to_owned()];
-    let request = SampleRequest { candidates, sampling, seed: 42, stops, reply_tokens_max: 100 };
+    let request = SampleRequest {
+        candidates,
+        sampling,
+        seed: 42,
+        stops,
+        reply_tokens_max: 100,
+        wall_max: None,
+    };
     let drawn = engine.sample(&request, &mut |_, _| Flow::Continue).unwrap();
     drawn.into_iter().map(|candidate| candidate.text).collect()
 }

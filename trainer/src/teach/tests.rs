@@ -227,6 +227,7 @@ fn the_teacher_reads_its_observations_from_the_prompt() {
         seed: 1,
         stops: Vec::new(),
         reply_tokens_max: 1,
+        wall_max: None,
     };
     for task in school.world.test.iter().take(30) {
         let transcript = school.lesson(task, Slips::default()).transcript;

@@ -31,8 +31,14 @@ pub fn ask(
 ) -> Result<String> {
     let transcript = Transcript { question: question.to_owned(), ..Transcript::default() };
     let Draw { sampling, seed, reply_tokens_max } = draw;
-    let request =
-        SampleRequest { candidates: 1, sampling, seed, stops: Vec::new(), reply_tokens_max };
+    let request = SampleRequest {
+        candidates: 1,
+        sampling,
+        seed,
+        stops: Vec::new(),
+        reply_tokens_max,
+        wall_max: None,
+    };
     let mut walk = Walk::plain(engine);
     let outcome = walk
         .prefill(&dialect.render_prompt(&transcript))

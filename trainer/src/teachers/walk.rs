@@ -51,6 +51,10 @@ impl Engine for Walk<'_> {
         self.inner.model()
     }
 
+    fn shares_context(&self) -> bool {
+        self.inner.shares_context()
+    }
+
     fn prefill(&mut self, prompt: &[Segment]) -> Result<Prefilled, EngineError> {
         let prefilled = match &self.prefix {
             Some(prefix) => {
@@ -110,7 +114,14 @@ mod tests {
 
     fn request() -> SampleRequest {
         let (sampling, stops) = (Sampling::Greedy, Vec::new());
-        SampleRequest { candidates: 1, sampling, seed: 1, stops, reply_tokens_max: 100 }
+        SampleRequest {
+            candidates: 1,
+            sampling,
+            seed: 1,
+            stops,
+            reply_tokens_max: 100,
+            wall_max: None,
+        }
     }
 
     #[test]

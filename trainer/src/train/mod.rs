@@ -349,7 +349,7 @@ fn fingerprint(config: &TrainConfig, model: &Model, data: &TrainData) -> String 
         add(parameters);
         hash.update(format!("{adaptations:?} {dropout}"));
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(hash.finalize())
 }
 
 #[cfg(test)]
