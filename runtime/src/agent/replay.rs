@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::attempt::observe;
-use super::run::prompt_hash;
+use super::state::prompt_hash;
 use super::toolbox::Toolbox;
 use super::types::{StepReport, ToolUse};
 use crate::cancel::Cancel;

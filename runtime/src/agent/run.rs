@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use retort_transcript::{Dialect, Segment};
-use sha2::{Digest, Sha256};
 
 use super::attempt::{Attempts, Chosen, tool_uses};
 use super::budget;
@@ -11,7 +10,7 @@ use super::citations;
 use super::own_calls::{Acting, OwnCalls};
 use super::reading::Reading;
 use super::replay::{RecordedRun, ReplayError, Replayed};
-use super::state::RunState;
+use super::state::{RunState, prompt_hash};
 use super::toolbox::Toolbox;
 use super::tools::StepTools;
 use super::types::{Budget, Clock, Event, Retriever, Run, Settings, Sink, Status, StepReport};
@@ -358,15 +357,6 @@ fn report(
         has_read: tools.has_read(calls),
         ..StepReport::default()
     }
-}
-
-/// SHA-256 of a rendered prompt, lower-case hexadecimal.
-pub fn prompt_hash(prompt: &[Segment]) -> String {
-    let mut hasher = Sha256::new();
-    for segment in prompt {
-        hasher.update(segment.text.as_bytes());
-    }
-    hex::encode(hasher.finalize())
 }
 
 fn check_question(question: &str, bytes_max: usize) -> Result<(), Status> {

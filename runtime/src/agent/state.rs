@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use retort_transcript::{Dialect, Observation, Step, Transcript};
+use retort_transcript::{Dialect, Observation, Segment, Step, Transcript};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::types::{Budgets, Citation, Seconds, StepReport, Usage};
 
@@ -114,4 +115,13 @@ impl RunState {
             _ => false,
         }
     }
+}
+
+/// SHA-256 of a rendered prompt, lower-case hexadecimal.
+pub fn prompt_hash(prompt: &[Segment]) -> String {
+    let mut hasher = Sha256::new();
+    for segment in prompt {
+        hasher.update(segment.text.as_bytes());
+    }
+    hex::encode(hasher.finalize())
 }

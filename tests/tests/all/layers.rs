@@ -96,7 +96,7 @@ fn a_module_uses_only_rows_above_it() {
             }
             let own = part.row(module);
             let is_bad = |used: &str| used != module && part.row(used) >= own;
-            for line in code_lines(&text).filter(|line| used(line).any(|name| is_bad(name))) {
+            for line in code_lines(&text).filter(|line| used(line).any(&is_bad)) {
                 offenders.push(format!("{}/{file}: {line}", part.source));
             }
             if own.is_none() {
