@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::save::{make, write_json, write_model};
+use super::save::{SHARD_BYTES_MAX, make, write_json, write_model};
 use crate::gguf;
 use crate::model::Shape;
 use crate::tokenizer::{END_OF_TEXT, MESSAGE_END, Vocabulary};
@@ -36,7 +36,7 @@ pub fn export_checkpoint(args: &ExportCheckpointArgs) -> Result<()> {
     );
     make(&args.out)?;
     write_vocabulary(&args.out, &vocabulary)?;
-    write_model(&args.out.join("model.safetensors"), &model)?;
+    write_model(&args.out, &model, SHARD_BYTES_MAX)?;
     write_json(&config_at, &config(&model.shape, &vocabulary))?;
     println!("{}", args.out.display());
     Ok(())
@@ -99,6 +99,14 @@ mod tests {
         let back = Checkpoint::open(&out, None).unwrap();
         assert_eq!(back.shape, shape);
         assert_eq!(back.model(&out).unwrap().parameters, model.parameters);
+        // In several files, and in one again.
+        for (bytes_max, index) in [(400_000, true), (usize::MAX, false)] {
+            write_model(&out, &model, bytes_max).unwrap();
+            assert_eq!(out.join("model.safetensors.index.json").exists(), index);
+            assert_ne!(out.join("model.safetensors").exists(), index);
+            let again = Checkpoint::open(&out, None).unwrap();
+            assert_eq!(again.model(&out).unwrap().parameters, model.parameters);
+        }
         let of = |key: &str| {
             let key = format!("tokenizer.ggml.{key}");
             back.words.iter().find(|(own, _)| *own == key).unwrap().1.clone()

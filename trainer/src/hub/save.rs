@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use safetensors::{Dtype, View, serialize_to_file};
@@ -24,6 +25,11 @@ const BESIDE: [&str; 6] = [
     "special_tokens_map.json",
     "chat_template.jinja",
 ];
+
+const WHOLE: &str = "model.safetensors";
+/// Bytes of a file of weights at most, as transformers had them for long; some file systems hold no
+/// larger ones, and a download goes on by the file.
+pub(super) const SHARD_BYTES_MAX: usize = 5_000_000_000;
 
 /// A tensor to be written, in F32: encoded when its turn has come.
 struct Written<'a> {
@@ -72,11 +78,12 @@ pub fn save_checkpoint(folder: &Path, base: &Path, model: &Model) -> Result<(), 
         written.remove("torch_dtype");
     }
     write_json(&config, &written)?;
-    write_model(&folder.join("model.safetensors"), model)
+    write_model(folder, model, SHARD_BYTES_MAX)
 }
 
-/// Writes all tensors of `model` under the names of a checkpoint.
-pub(super) fn write_model(path: &Path, model: &Model) -> Result<(), HubError> {
+/// Writes all tensors of `model` under the names of a checkpoint: as `model.safetensors`, or where
+/// that would have more than `bytes_max` as several files and their index.
+pub(super) fn write_model(folder: &Path, model: &Model, bytes_max: usize) -> Result<(), HubError> {
     let tensor = |name: &str, tensor: &Tensor| {
         let shape = match tensor.rows {
             1 => vec![tensor.columns],
@@ -89,7 +96,48 @@ pub(super) fn write_model(path: &Path, model: &Model) -> Result<(), HubError> {
     let stored = parts.iter().filter_map(|part| {
         Some(tensor(part.stored_name()?, model.layout.tensor(&part.tensor.name)?))
     });
-    write(path, stored.collect())
+    let mut shards = vec![BTreeMap::new()];
+    let mut bytes = 0;
+    for (name, tensor) in stored {
+        bytes += tensor.data_len();
+        if bytes > bytes_max && shards.last().is_some_and(|shard| !shard.is_empty()) {
+            bytes = tensor.data_len();
+            shards.push(BTreeMap::new());
+        }
+        if let Some(shard) = shards.last_mut() {
+            shard.insert(name, tensor);
+        }
+    }
+    write_shards(folder, shards)
+}
+
+fn write_shards(folder: &Path, shards: Vec<BTreeMap<String, Written>>) -> Result<(), HubError> {
+    let (index, whole) = (folder.join("model.safetensors.index.json"), folder.join(WHOLE));
+    let count = shards.len();
+    let mut places = serde_json::Map::new();
+    let mut total_size = 0;
+    for (shard, number) in shards.into_iter().zip(1..) {
+        let file = match count {
+            1 => WHOLE.to_owned(),
+            _ => format!("model-{number:05}-of-{count:05}.safetensors"),
+        };
+        total_size += shard.values().map(Written::data_len).sum::<usize>();
+        places.extend(shard.keys().map(|name| (name.clone(), json!(file))));
+        write(&folder.join(file), shard)?;
+    }
+    // Of an earlier checkpoint in the folder nothing may be taken for this one's.
+    let other = if count == 1 { &index } else { &whole };
+    match fs::remove_file(other) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(HubError::new(other, error));
+        }
+        _ => {}
+    }
+    if count > 1 {
+        let metadata = json!({"total_size": total_size});
+        write_json(&index, &json!({"metadata": metadata, "weight_map": places}))?;
+    }
+    Ok(())
 }
 
 /// Writes the adapters of a model of `shape` into `folder`, as PEFT reads them; `base` is the
