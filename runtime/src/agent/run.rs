@@ -110,7 +110,7 @@ impl Agent<'_> {
             return Ok(Status::Answered);
         }
         state.forced = false;
-        let budget = match (state.is_cut_off, state.search_refused) {
+        let budget = match (state.is_cut_off(), state.search_refused) {
             (true, _) => Budget::Tokens,
             (false, true) => Budget::Searches,
             (false, false) => Budget::Steps,

@@ -23,8 +23,6 @@ pub struct RunState {
     /// The last step was asked for an answer.
     pub forced: bool,
     pub search_refused: bool,
-    /// The last reply had no room to come to its end.
-    pub is_cut_off: bool,
     /// Replies of the last step that were wanted and found no room.
     pub undrawn: u32,
     /// An action of the run was given text from outside.
@@ -46,7 +44,6 @@ impl RunState {
             is_answered: false,
             forced: false,
             search_refused: false,
-            is_cut_off: false,
             undrawn: 0,
             has_read: false,
             repeats: 0,
@@ -72,7 +69,6 @@ impl RunState {
             }
         }
         self.is_answered = report.is_final;
-        self.is_cut_off = report.is_cut_off;
         self.answer = report.answer.clone().filter(|_| report.is_final);
         self.answer_json = answer_json;
         self.repeats = if self.is_repeat(&report) { self.repeats + 1 } else { 0 };
@@ -102,9 +98,14 @@ impl RunState {
         steps >= budgets.steps_max || self.repeats >= budgets.repeats_max
     }
 
+    /// Whether the last reply had no room to come to its end.
+    pub fn is_cut_off(&self) -> bool {
+        self.steps.last().is_some_and(|step| step.is_cut_off)
+    }
+
     /// Asked for an answer, a model may simply write it, to its end.
     pub fn answer_from_text(&mut self) -> bool {
-        let last = self.steps.last().filter(|step| step.code.is_empty() && !self.is_cut_off);
+        let last = self.steps.last().filter(|step| step.code.is_empty() && !step.is_cut_off);
         let text = last.map(|step| step.reply.trim());
         match text {
             Some(text) if !text.is_empty() => {

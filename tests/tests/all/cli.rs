@@ -3,29 +3,15 @@
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 
-use retort_tests::{random_model, retort};
-use serde_json::Value;
+use retort_tests::{error, lines, random_model, retort, run};
 
 const DOCUMENTS: &str = "\
 {\"id\": 1, \"title\": \"Heahi Bridge\", \"text\": \"The Heahi Bridge was designed by Bokaru Temi. It opened in 1836.\"}
 {\"id\": \"b\", \"title\": \"Bokaru Temi\", \"text\": \"Bokaru Temi was born in 1790.\"}
 not json
 ";
-
-fn run(home: &Path, arguments: &[&str]) -> Output {
-    retort(home).args(arguments).output().unwrap()
-}
-
-fn lines(output: &Output) -> Vec<Value> {
-    let text = std::str::from_utf8(&output.stdout).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn error(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 fn home_with_corpus() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();

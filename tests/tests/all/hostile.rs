@@ -6,17 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use retort_tests::retort;
+use retort_tests::{error, lines, retort, run};
 use serde_json::{Value, json};
-
-fn run(home: &Path, arguments: &[&str]) -> Output {
-    retort(home).args(arguments).output().unwrap()
-}
-
-fn lines(output: &Output) -> Vec<Value> {
-    let text = std::str::from_utf8(&output.stdout).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
 
 /// Asks an engine that gives these replies, each as the code of a block.
 fn ask_scripted(home: &Path, codes: &[&str], flags: &[&str]) -> Value {
@@ -59,7 +50,7 @@ fn a_line_with_a_bad_byte_does_not_end_the_batch() {
         }
         let output = with_input(command_line, b"Mipa Bridge\nM\xffipa\r\nMipa Bridge\n");
         let answers = lines(&output);
-        assert_eq!(answers.len(), 3, "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(answers.len(), 3, "{command}: {}", error(&output));
         let told =
             |answer: &Value| answer[if command == "ask" { "answer" } else { "hits" }].clone();
         assert_eq!(told(&answers[0]), told(&answers[2]));
@@ -102,7 +93,7 @@ fn a_first_question_that_was_cut_off_leaves_the_next_one_an_answer() {
     let children: Vec<_> = (0..4).map(ask).collect();
     for child in children {
         let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{}", error(&output));
     }
 }
 
@@ -113,7 +104,7 @@ fn without_a_home_the_demo_answers() {
     command.env_remove("HOME").args(["search", "Mipa Bridge", "--json"]);
     let output = command.output().unwrap();
     assert!(!lines(&output)[0]["hits"].as_array().unwrap().is_empty());
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let told = error(&output);
     assert!(told.contains("the demo corpus is not kept"), "{told}");
 }
 

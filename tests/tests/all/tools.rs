@@ -14,7 +14,7 @@ use retort::sandbox::{
     Allowance, Host, Limit, Limits, Outcome, Sandbox, SandboxOptions, Seed, ToolLimits, ToolModule,
 };
 use retort::transcript::{Dialect, Passage};
-use retort_tests::retort;
+use retort_tests::{error, run};
 use serde_json::{Value, json};
 
 /// Returns its arguments, wrapped: `{"result": ARGUMENTS}`.
@@ -65,18 +65,9 @@ fn declare(name: &str, module: &str, parameters: &str, returns: &str, effects: &
     )
 }
 
-fn run(home: &Path, arguments: &[&str]) -> Output {
-    retort(home).args(arguments).output().unwrap()
-}
-
-fn error(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
 fn lines(output: &Output) -> Vec<Value> {
     assert_eq!(output.status.code(), Some(0), "{}", error(output));
-    let text = std::str::from_utf8(&output.stdout).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    retort_tests::lines(output)
 }
 
 /// The reports on the cells of a script.

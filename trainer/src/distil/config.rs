@@ -41,6 +41,18 @@ impl DistilConfig {
         Teaching { seed: *seed, teacher, corpus: corpus.as_ref() }
     }
 
+    /// Reads the file; `corpus` stands in place of what it says.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_about(path: &Path, corpus: Option<&str>) -> Result<Self> {
+        let mut config = Self::read(path)?;
+        if let Some(name) = corpus {
+            config.corpus = Some(CorpusConfig::Name(name.to_owned()));
+        }
+        Ok(config)
+    }
+
     /// Reads the file.
     ///
     /// # Errors

@@ -21,7 +21,6 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::collect::{self as stage, TasksConfig};
-use crate::environment::CorpusConfig;
 use crate::filter::filter_file;
 use crate::questions::write_questions;
 use crate::remote::{Pace, SystemPace};
@@ -44,10 +43,7 @@ pub struct DistilArgs {
 /// # Errors
 /// The first stage that could not be finished; what was done is kept.
 pub fn run(args: &DistilArgs) -> Result<()> {
-    let mut config = DistilConfig::read(&args.config)?;
-    if let Some(name) = &args.corpus {
-        config.corpus = Some(CorpusConfig::Name(name.clone()));
-    }
+    let mut config = DistilConfig::read_about(&args.config, args.corpus.as_deref())?;
     fs::create_dir_all(&args.out)
         .with_context(|| format!("{} cannot be made", args.out.display()))?;
     let pace: Arc<dyn Pace> = Arc::new(SystemPace::default());

@@ -7,7 +7,6 @@ use anyhow::Result;
 use clap::Args;
 
 use super::DistilConfig;
-use crate::environment::CorpusConfig;
 use crate::questions::write_questions;
 use crate::remote::SystemPace;
 
@@ -32,10 +31,7 @@ pub struct QuestionsArgs {
 /// # Errors
 /// Anything that keeps a passage from being read: what was done is kept, and the next run goes on.
 pub fn run(args: &QuestionsArgs) -> Result<()> {
-    let mut config = DistilConfig::read(&args.config)?;
-    if let Some(name) = &args.corpus {
-        config.corpus = Some(CorpusConfig::Name(name.clone()));
-    }
+    let mut config = DistilConfig::read_about(&args.config, args.corpus.as_deref())?;
     config.questions.passages = args.passages.or(config.questions.passages);
     let pace = Arc::new(SystemPace::default());
     write_questions(config.teaching(), &config.questions, &args.out, pace)
