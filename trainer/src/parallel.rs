@@ -4,17 +4,27 @@
 //! added in the order of the parts.
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use crate::model::{Batch, BatchError, Model, Shape, Workspace, add};
+use crate::model::{Batch, BatchError, Model, Shape, SoftTargets, Workspace, add};
 
 /// A tokenised text. Token `i` is trained upon when `learned[i]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sequence {
     /// Token ids.
     pub ids: Vec<u32>,
     /// Whether each token has loss; as long as `ids`.
     pub learned: Vec<bool>,
+    /// What a teacher finds probable at the positions with loss; of all sequences of a step or of
+    /// none.
+    pub soft: SoftTargets,
+}
+
+impl Sequence {
+    /// Tokens of which each is trained upon when `learned`, and nothing else is.
+    #[must_use]
+    pub fn new(ids: Vec<u32>, learned: Vec<bool>) -> Self {
+        Sequence { ids, learned, soft: SoftTargets::default() }
+    }
 }
 
 /// What a pass over a batch gave.
@@ -66,6 +76,7 @@ impl Parts {
             batch.ids.clear();
             batch.lengths.clear();
             batch.targets.clear();
+            batch.soft.clear();
             members.clear();
         }
         self.order.clear();
@@ -75,6 +86,7 @@ impl Parts {
             let lightest = self.parts.iter_mut().min_by_key(|part| part.batch.ids.len());
             if let (Some(part), Some(sequence)) = (lightest, sequences.get(*index)) {
                 part.batch.push(&sequence.ids, &sequence.learned);
+                part.batch.soft.extend(&sequence.soft);
                 part.members.push(*index);
             }
         }
@@ -195,9 +207,10 @@ mod tests {
 
     fn sequences() -> Vec<Sequence> {
         (0..9)
-            .map(|index| Sequence {
-                ids: (0..5 + index * 3).map(|token| (token * 7 + index) as u32 % 50).collect(),
-                learned: (0..5 + index * 3).map(|token| token % 3 == index % 3).collect(),
+            .map(|index| {
+                let tokens = 0..5 + index * 3;
+                let ids = tokens.clone().map(|token| (token * 7 + index) as u32 % 50).collect();
+                Sequence::new(ids, tokens.map(|token| token % 3 == index % 3).collect())
             })
             .collect()
     }

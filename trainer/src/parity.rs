@@ -49,7 +49,7 @@ fn ten_steps_are_those_of_pytorch() {
         .ids
         .into_iter()
         .zip(recorded.learned)
-        .map(|(ids, learned)| Sequence { ids, learned })
+        .map(|(ids, learned)| Sequence::new(ids, learned))
         .collect();
     let batch: Vec<&Sequence> = sequences.iter().collect();
     let config = OptimiserConfig { method: Method::AdamW, ..OptimiserConfig::default() };

@@ -152,11 +152,11 @@ fn own((first, last): (usize, usize), work: &Work) -> Result<Speed> {
         ..TrainConfig::small(0, 1)
     };
     let mut learner = OnDevice::open(first, last, &config, model(work)?)?;
-    let sequence = |sequence: usize| Sequence {
-        ids: (0..work.sequence_tokens)
+    let sequence = |sequence: usize| {
+        let ids = (0..work.sequence_tokens)
             .map(|at| ((sequence * 31 + at * at) % work.ids) as u32)
-            .collect(),
-        learned: vec![true; work.sequence_tokens],
+            .collect();
+        Sequence::new(ids, vec![true; work.sequence_tokens])
     };
     let sequences: Vec<Sequence> = (0..work.sequences).map(sequence).collect();
     let batch: Vec<&Sequence> = sequences.iter().collect();

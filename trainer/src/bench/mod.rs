@@ -161,9 +161,8 @@ fn own(work: &Work, method: Method) -> Result<Row> {
     let config = OptimiserConfig { method, ..OptimiserConfig::default() };
     let mut optimiser = Optimiser::new(config, &model.layout.tensors);
     let sequences = work.ids.iter().zip(&work.learned);
-    let sequences: Vec<Sequence> = sequences
-        .map(|(ids, learned)| Sequence { ids: ids.clone(), learned: learned.clone() })
-        .collect();
+    let sequences: Vec<Sequence> =
+        sequences.map(|(ids, learned)| Sequence::new(ids.clone(), learned.clone())).collect();
     let batch: Vec<&Sequence> = sequences.iter().collect();
     let mut shards = Shards::new(1);
     let mut steps = |count: usize| -> Result<f64> {

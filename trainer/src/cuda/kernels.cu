@@ -258,10 +258,17 @@ extern "C" __global__ void embedding_gradient(float *gradient, const bf16 *d_row
 
 // A block a row: loss and most probable token; with a scale, the derivative times it.
 extern "C" __global__ void cross_entropy(bf16 *d_logits, float *losses, u32 *predicted,
-                                         const float *logits, const u32 *targets, u32 vocabulary,
-                                         float scale)
+                                         const float *logits, const u32 *targets,
+                                         const u32 *soft_tokens, const float *soft_shares,
+                                         u32 soft_count, u32 vocabulary, float scale)
 {
     const float *row = logits + (u64)blockIdx.x * vocabulary;
+    // Tokens with a share of the loss; the target has the rest.
+    u32 target = targets[blockIdx.x];
+    soft_tokens += (u64)blockIdx.x * soft_count;
+    soft_shares += (u64)blockIdx.x * soft_count;
+    float rest = 1.0f;
+    for (u32 i = 0; i < soft_count; i++) rest -= soft_shares[i];
     // The largest so far, and the sum of e^(logit - largest).
     float most = NOTHING, sum = 0.0f;
     u32 best = 0xffffffffu;
@@ -278,17 +285,25 @@ extern "C" __global__ void cross_entropy(bf16 *d_logits, float *losses, u32 *pre
     float all = over_block<Most>(most);
     best = over_block<Least>(most == all ? best : 0xffffffffu);
     sum = over_block<Sum>(sum == 0.0f ? 0.0f : sum * expf(most - all));
-    u32 target = targets[blockIdx.x];
     if (threadIdx.x == 0) {
-        losses[blockIdx.x] = all - row[target] + logf(sum);
+        float right = rest * row[target];
+        for (u32 i = 0; i < soft_count; i++) right += soft_shares[i] * row[soft_tokens[i]];
+        losses[blockIdx.x] = all - right + logf(sum);
         predicted[blockIdx.x] = best;
     }
     if (scale == 0.0f) return;
     bf16 *to = d_logits + (u64)blockIdx.x * vocabulary;
     float factor = scale / sum;
     for (u32 i = threadIdx.x; i < vocabulary; i += blockDim.x) {
-        float d = expf(row[i] - all) * factor;
-        to[i] = narrow(i == target ? d - scale : d);
+        to[i] = narrow(expf(row[i] - all) * factor);
+    }
+    __syncthreads();
+    // A token may stand there twice: each place writes what all of them leave.
+    for (u32 i = threadIdx.x; i <= soft_count; i += blockDim.x) {
+        u32 token = i < soft_count ? soft_tokens[i] : target;
+        float share = token == target ? rest : 0.0f;
+        for (u32 j = 0; j < soft_count; j++) share += soft_tokens[j] == token ? soft_shares[j] : 0.0f;
+        to[token] = narrow(expf(row[token] - all) * factor - scale * share);
     }
 }
 

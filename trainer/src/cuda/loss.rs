@@ -18,6 +18,7 @@ impl Network {
         let (machine, head, width) = (&self.machine, &self.head, self.shape.width);
         let (vocabulary, targets) = (self.shape.vocabulary, pass.targets);
         let (positions, output) = (self.rows.positions.at(), self.streams[self.shape.layers].at());
+        let [soft_tokens, soft_shares] = &self.rows.soft;
         let input = head.input.at();
         launch!(machine, "gather", [targets, 1], THREADS, input, output, positions, width)?;
         let (normed, inverse, gain) =
@@ -41,6 +42,9 @@ impl Network {
                 head.predicted.at().singles(first),
                 logits,
                 self.rows.targets.at().singles(first),
+                soft_tokens.at().singles(first * pass.soft_per_target),
+                soft_shares.at().singles(first * pass.soft_per_target),
+                pass.soft_per_target,
                 vocabulary,
                 scale.unwrap_or(0.0),
             )?;

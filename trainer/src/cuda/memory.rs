@@ -1,6 +1,7 @@
 //! Buffers of a pass in the device's memory, kept between passes.
 
 use super::machine::{Address, DeviceError, HALF, Machine, Region, SINGLE};
+use super::network::Pass;
 use crate::model::{Batch, Shape};
 
 /// Memory that grows when more is needed.
@@ -156,6 +157,8 @@ pub struct Rows {
     pub starts: Buffer,
     pub positions: Buffer,
     pub targets: Buffer,
+    /// Tokens of the soft targets, and the share of each.
+    pub soft: [Buffer; 2],
     /// Tokens, equal ids side by side.
     pub order: Buffer,
     /// For each id that occurs: the id, where it begins in `order`, how often it occurs.
@@ -164,7 +167,13 @@ pub struct Rows {
 }
 
 impl Rows {
-    pub fn wanted<'a>(&'a mut self, tokens: usize, targets: usize, wanted: &mut Wanted<'a>) {
+    pub fn wanted<'a>(
+        &'a mut self,
+        Pass { tokens, targets, soft_per_target, .. }: Pass,
+        wanted: &mut Wanted<'a>,
+    ) {
+        let soft = targets * soft_per_target * SINGLE;
+        wanted.extend(self.soft.iter_mut().map(|buffer| (buffer, soft)));
         wanted.extend([
             (&mut self.ids, tokens * SINGLE),
             (&mut self.starts, tokens * SINGLE),
@@ -189,9 +198,15 @@ impl Rows {
             (&self.order, order),
             (&self.runs, runs.concat()),
         ];
-        lists
-            .into_iter()
-            .try_for_each(|(buffer, list)| machine.upload(buffer.at(), bytemuck::cast_slice(&list)))
+        for (buffer, list) in lists {
+            machine.upload(buffer.at(), bytemuck::cast_slice(&list))?;
+        }
+        if batch.soft.per_position > 0 {
+            let [tokens, shares] = &self.soft;
+            machine.upload(tokens.at(), bytemuck::cast_slice(&batch.soft.tokens))?;
+            machine.upload(shares.at(), bytemuck::cast_slice(&batch.soft.shares))?;
+        }
+        Ok(())
     }
 }
 
@@ -229,7 +244,8 @@ mod tests {
 
     #[test]
     fn equal_ids_lie_side_by_side() {
-        let batch = Batch { ids: vec![7, 2, 7, 2, 9], lengths: vec![2, 3], targets: Vec::new() };
+        let ids = vec![7, 2, 7, 2, 9];
+        let batch = Batch { ids, lengths: vec![2, 3], ..Batch::default() };
         let listed = Listed::of(&batch);
         assert_eq!(listed.starts, [0, 0, 2, 2, 2]);
         assert_eq!(listed.order, [1, 3, 0, 2, 4]);

@@ -71,6 +71,8 @@ pub struct Network {
 pub(super) struct Pass {
     pub tokens: usize,
     pub targets: usize,
+    /// Tokens that share the loss of each target with it.
+    pub soft_per_target: usize,
     /// Seed of what adapters leave out.
     pub seed: Option<u64>,
 }
@@ -204,7 +206,12 @@ impl Network {
         if targets == 0 {
             return Ok((0.0, Vec::new()));
         }
-        let pass = Pass { tokens, targets, seed: scale.map(|_| seed) };
+        let pass = Pass {
+            tokens,
+            targets,
+            soft_per_target: batch.soft.per_position,
+            seed: scale.map(|_| seed),
+        };
         self.fit(pass)?;
         self.rows.upload(&*self.machine, batch)?;
         self.forward(pass)?;
@@ -231,7 +238,7 @@ impl Network {
         }
         self.head.wanted(shape, targets, logits, &mut wanted);
         self.derivatives.wanted(shape, tokens, rank, &mut wanted);
-        self.rows.wanted(tokens, targets, &mut wanted);
+        self.rows.wanted(pass, &mut wanted);
         let held: usize = wanted.iter().map(|(buffer, _)| buffer.bytes()).sum();
         wanted.retain(|(buffer, bytes)| buffer.bytes() < *bytes);
         let missing: usize = wanted.iter().map(|(buffer, bytes)| bytes - buffer.bytes()).sum();

@@ -2,6 +2,7 @@
 //! device where there is one.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use half::bf16;
@@ -16,8 +17,8 @@ use crate::optimise::{self, Method, OptimiserConfig};
 use crate::parallel::{Loss, Sequence, Shards};
 use crate::parity::distance;
 use crate::train::{
-    Exactness, Learner, MixtureSource, OnDevice, Progress, StepReport, TrainConfig, TrainData,
-    TrainError, train_with,
+    Exactness, Learner, LogitsConfig, MixtureSource, OnDevice, Progress, StepReport, TrainConfig,
+    TrainData, TrainError, train_with,
 };
 
 const PLENTY: u64 = 1 << 30;
@@ -43,9 +44,10 @@ fn sequences(seed: u64) -> Vec<Sequence> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     // Long enough for three tiles of attention, and several sequences within one tile.
     let lengths = [150, 3, 40, 17, 2, 90];
-    let one = |length: usize| Sequence {
-        ids: (0..length).map(|_| random.random_range(0..40)).collect(),
-        learned: (0..length).map(|index| index + 1 == length || index % 3 == 0).collect(),
+    let one = |length: usize| {
+        let ids = (0..length).map(|_| random.random_range(0..40)).collect();
+        let learned = (0..length).map(|index| index + 1 == length || index % 3 == 0);
+        Sequence::new(ids, learned.collect())
     };
     lengths.map(one).to_vec()
 }
@@ -90,7 +92,10 @@ fn copy(model: &Model) -> Model {
 
 /// Loss, gradient and predictions on both sides.
 fn compare(model: &Model, recompute: bool) -> Vec<f32> {
-    let sequences = sequences(3);
+    compare_on(&sequences(3), model, recompute)
+}
+
+fn compare_on(sequences: &[Sequence], model: &Model, recompute: bool) -> Vec<f32> {
     let batch: Vec<&Sequence> = sequences.iter().collect();
     let mut shards = Shards::new(2);
     let expected = shards.differentiate(model, &batch).unwrap();
@@ -257,6 +262,23 @@ fn loss_and_gradient_are_the_processors() {
         let again = compare(&model(shape), true);
         assert!(kept == again, "computing blocks again gives other bits");
     }
+}
+
+#[test]
+fn soft_targets_are_learned_as_on_the_processor() {
+    let (teacher, sequences) = (model(1), sequences(3));
+    let hard = compare_on(&sequences, &teacher, false);
+    let mut sources = [MixtureSource { name: String::new(), sequences, shares: [1.0; 2] }];
+    let logits = LogitsConfig { teacher: PathBuf::new(), share: 0.7, top_k: 5 };
+    logits.soften(&teacher, 40, &mut sources).unwrap();
+    // The token that follows is not among the most probable everywhere; here it is.
+    for sequence in &mut sources[0].sequences {
+        let learned = sequence.ids.iter().zip(&sequence.learned).skip(1);
+        let following = learned.filter(|(_, learned)| **learned).map(|(id, _)| *id);
+        sequence.soft.tokens.iter_mut().step_by(5).zip(following).for_each(|(to, id)| *to = id);
+    }
+    let soft = compare_on(&sources[0].sequences, &teacher, false);
+    assert!(distance(&soft, &hard) > 0.1);
 }
 
 fn adapted(dropout: f32) -> Model {

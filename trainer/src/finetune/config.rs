@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hub::LoraConfig;
 use crate::method;
+use crate::train::LogitsConfig;
 use crate::trajectory::DataConfig;
 
 /// A recipe as it is written. Defaults are those of the published method (arXiv 2505.17612).
@@ -54,6 +55,9 @@ pub struct FinetuneRecipe {
     pub seed: u64,
     /// The trajectories.
     pub data: DataConfig,
+    /// A checkpoint whose tokenizer makes the same tokens, often a larger one: its logits are learned
+    /// beside the tokens.
+    pub logits: Option<LogitsConfig>,
     /// Adapters to begin; with neither these nor `adapter` the whole model is trained.
     pub lora: Option<LoraConfig>,
     /// Folder of a PEFT adapter to go on from.
@@ -120,6 +124,7 @@ impl FinetuneRecipe {
         }
         let every = recipe.checkpoint_every_steps;
         ensure!(every > 0, "checkpoint_every_steps is 0, expected at least 1");
+        recipe.logits.as_ref().map_or(Ok(()), LogitsConfig::check)?;
         let both = recipe.lora.is_some() && recipe.adapter.is_some();
         ensure!(!both, "lora and adapter: name one; an adapter brings its own ranks");
         Ok(recipe)

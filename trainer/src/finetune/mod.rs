@@ -24,7 +24,7 @@ use crate::hash::file_sha256;
 use crate::hub::{Adapter, Checkpoint, LoraConfig, save_adapter, save_checkpoint};
 use crate::model::{Lora, Model};
 use crate::optimise::{Method, OptimiserConfig};
-use crate::train::{Console, MixtureSource, TrainConfig, TrainData, train};
+use crate::train::{Console, LogitsConfig, MixtureSource, TrainConfig, TrainData, train};
 use crate::trajectory::Manifest;
 
 /// Evaluations of a whole run.
@@ -37,8 +37,11 @@ const EVALUATIONS: u64 = 20;
 pub fn run(recipe: &FinetuneRecipe, out: &Path, device: Device) -> Result<()> {
     fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
     let _held = hold(out)?;
-    let data = data(recipe)?;
+    let mut data = data(recipe)?;
     let (model, lora) = model(recipe)?;
+    if let Some(logits) = &recipe.logits {
+        soften(recipe, logits, model.shape.vocabulary, &mut data)?;
+    }
     let manifest = manifest(recipe, &data)?;
     let mut console = Console::new(Some(&out.join("metrics.jsonl")))?;
     let config = train_config(recipe, &data, out, device);
@@ -58,7 +61,8 @@ pub fn run(recipe: &FinetuneRecipe, out: &Path, device: Device) -> Result<()> {
 /// From what it was made, and how much there was.
 fn manifest(recipe: &FinetuneRecipe, data: &TrainData) -> Result<Manifest> {
     let mut weights = BTreeMap::new();
-    for folder in iter::once(&recipe.checkpoint).chain(&recipe.adapter) {
+    let teacher = recipe.logits.as_ref().map(|logits| &logits.teacher);
+    for folder in iter::once(&recipe.checkpoint).chain(&recipe.adapter).chain(teacher) {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             if path.extension().is_some_and(|name| name == "safetensors") {
@@ -77,6 +81,31 @@ fn manifest(recipe: &FinetuneRecipe, data: &TrainData) -> Result<Manifest> {
         ("held_out".to_owned(), json!(data.held_out.len())),
     ]);
     Ok(Manifest { counts, complete: true, ..Manifest::new("run", made_by) })
+}
+
+/// Adds what the teacher of `logits` finds probable in a student of `vocabulary` tokens.
+fn soften(
+    recipe: &FinetuneRecipe,
+    logits: &LogitsConfig,
+    vocabulary: usize,
+    data: &mut TrainData,
+) -> Result<()> {
+    let path = &logits.teacher;
+    let named = || format!("logits.teacher: {}", path.display());
+    let as_it_reads = FinetuneRecipe { checkpoint: path.clone(), ..recipe.clone() };
+    let theirs = self::data(&as_it_reads).with_context(named)?;
+    ensure!(theirs == *data, "{}: its tokenizer makes other tokens of the data", named());
+    let mut checkpoint = Checkpoint::open(path, None).with_context(named)?;
+    let context = checkpoint.shape.context_tokens;
+    let tokens = recipe.context_tokens;
+    ensure!(
+        tokens <= context,
+        "{}: made for {context} tokens; context_tokens is {tokens}",
+        named()
+    );
+    checkpoint.shape.context_tokens = tokens;
+    let teacher = checkpoint.model(path).with_context(named)?;
+    logits.soften(&teacher, vocabulary, &mut data.sources)
 }
 
 /// The checkpoint in memory, with the adapters that the recipe names and what they are.

@@ -39,9 +39,8 @@ fn twenty_steps_of_every_architecture_are_those_of_peft() {
     let text = std::fs::read_to_string(fixtures("lora/expected.json")).unwrap();
     let recorded: Recorded = serde_json::from_str(&text).unwrap();
     let rows = recorded.ids.iter().zip(&recorded.learned);
-    let sequences: Vec<Sequence> = rows
-        .map(|(ids, learned)| Sequence { ids: ids.clone(), learned: learned.clone() })
-        .collect();
+    let sequences: Vec<Sequence> =
+        rows.map(|(ids, learned)| Sequence::new(ids.clone(), learned.clone())).collect();
     let batch: Vec<&Sequence> = sequences.iter().collect();
     assert_eq!(recorded.runs.len(), 3);
     for (family, run) in &recorded.runs {
@@ -156,6 +155,31 @@ fn adapters_and_whole_models_learn_and_are_read_again() {
     run(&whole, &out, Device::Cpu).unwrap();
     let learned = loss(&whole, &out.join("model"), None);
     assert!(learned < before * 0.7, "{before} {learned}");
+}
+
+#[test]
+fn logits_are_learned_of_a_teacher_with_the_same_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = rows(folder.path());
+    let base = fixtures("hub/llama");
+    let whole = recipe(&base, &data, "");
+    run(&whole, &folder.path().join("teacher"), Device::Cpu).unwrap();
+    let teacher = folder.path().join("teacher/model");
+    let logits = |share: f32, teacher: &Path| {
+        recipe(&base, &data, &format!("logits = {{ teacher = {teacher:?}, share = {share} }}"))
+    };
+    // Of the data's own tokens it learns nothing.
+    let alone = logits(1.0, &teacher);
+    run(&alone, &folder.path().join("student"), Device::Cpu).unwrap();
+    let [before, taught, learned] = [&base, &teacher, &folder.path().join("student/model")]
+        .map(|checkpoint| loss(&whole, checkpoint, None));
+    assert!(learned < before * 0.7 && learned > taught * 0.9, "{before} {taught} {learned}");
+    let other = fixtures("hub/qwen3");
+    let told = run(&logits(0.5, &other), &folder.path().join("other"), Device::Cpu).unwrap_err();
+    assert!(format!("{told:#}").contains("its tokenizer makes other tokens"), "{told:#}");
+    let told =
+        FinetuneRecipe::parse(&text(&base, &data, "logits = { teacher = 't', share = 2.0 }"));
+    assert!(told.unwrap_err().to_string().contains("logits.share is 2"));
 }
 
 #[test]

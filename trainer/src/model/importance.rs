@@ -84,7 +84,7 @@ mod tests {
 
     fn batch(sequences: &[&[u32]]) -> Batch {
         let lengths = sequences.iter().map(|ids| ids.len()).collect();
-        Batch { ids: sequences.concat(), lengths, targets: Vec::new() }
+        Batch { ids: sequences.concat(), lengths, ..Batch::default() }
     }
 
     #[test]

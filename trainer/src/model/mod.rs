@@ -27,7 +27,7 @@ pub(crate) use kernels::Rotary;
 pub use lanes::{adam_step, add, decay_and_add, momentum_step, scale, sum_of_squares};
 pub(crate) use lora::Site;
 pub use lora::{Adaptation, Lora};
-pub use network::{Batch, BatchError, Model, Target};
+pub use network::{Batch, BatchError, Model, SoftTargets, Target};
 pub use shape::{Block, Layout, Role, Shape, ShapeError, Tensor};
 pub use start::Start;
 pub use workspace::Workspace;

@@ -12,7 +12,7 @@ use super::shape::{Block, Layout, Shape, ShapeError, Tensor};
 use super::workspace::{BlockTape, Scratch, Workspace, fit};
 
 /// Sequences side by side, without padding.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Token ids of all sequences.
     pub ids: Vec<u32>,
@@ -20,6 +20,8 @@ pub struct Batch {
     pub lengths: Vec<usize>,
     /// Positions in `ids` with loss, and the token that should follow.
     pub targets: Vec<Target>,
+    /// What shares the loss of those positions with these tokens.
+    pub soft: SoftTargets,
 }
 
 /// A position with loss.
@@ -29,6 +31,41 @@ pub struct Target {
     pub position: usize,
     /// The token that should follow.
     pub token: u32,
+}
+
+/// Tokens that a teacher finds probable at positions with loss. Each has its share of the loss, the
+/// token that should follow has the rest: the gradient is that of a weighted sum of cross-entropy
+/// and of the divergence from the teacher (arXiv 1503.02531).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SoftTargets {
+    /// Tokens of each position; 0 where the token that should follow has the whole loss.
+    pub per_position: usize,
+    /// The tokens, those of one position after those of another.
+    pub tokens: Vec<u32>,
+    /// Share of each token; those of a position add up to 1 at most.
+    pub shares: Vec<f32>,
+}
+
+impl SoftTargets {
+    /// Appends those of other positions.
+    pub fn extend(&mut self, other: &Self) {
+        self.per_position = self.per_position.max(other.per_position);
+        self.tokens.extend(&other.tokens);
+        self.shares.extend(&other.shares);
+    }
+
+    /// Forgets all positions.
+    pub fn clear(&mut self) {
+        self.per_position = 0;
+        self.tokens.clear();
+        self.shares.clear();
+    }
+
+    /// Those of `count` positions, the first of which is `first`.
+    pub(super) fn slice(&self, first: usize, count: usize) -> (&[u32], &[f32]) {
+        let range = first * self.per_position..(first + count) * self.per_position;
+        (&self.tokens[range.clone()], &self.shares[range])
+    }
 }
 
 impl Batch {
@@ -58,13 +95,16 @@ impl Batch {
     /// [`BatchError`] says what does not fit.
     pub fn check(&self, shape: &Shape) -> Result<(), BatchError> {
         let (tokens, vocabulary) = (self.ids.len(), shape.vocabulary);
-        let ids = self.ids.iter().copied().chain(self.targets.iter().map(|target| target.token));
+        let targets = self.targets.iter().map(|target| target.token);
+        let ids = self.ids.iter().copied().chain(targets).chain(self.soft.tokens.iter().copied());
         if let Some(id) = ids.into_iter().find(|id| *id as usize >= vocabulary) {
             return Err(BatchError::UnknownToken { id, vocabulary });
         }
         if self.lengths.iter().sum::<usize>() != tokens
             || self.lengths.contains(&0)
             || self.targets.iter().any(|target| target.position >= tokens)
+            || self.soft.tokens.len() != self.targets.len() * self.soft.per_position
+            || self.soft.tokens.len() != self.soft.shares.len()
         {
             return Err(BatchError::Inconsistent { tokens });
         }
@@ -149,6 +189,19 @@ impl Model {
     pub fn evaluate(&self, batch: &Batch, workspace: &mut Workspace) -> f64 {
         self.forward(batch, None, workspace);
         loss::forward(self, batch, workspace)
+    }
+
+    /// The `count` most probable tokens at each position with loss, the most probable first, each
+    /// with its part of the probability of all of these. The batch must have passed
+    /// [`Batch::check`].
+    pub fn most_probable(
+        &self,
+        batch: &Batch,
+        count: usize,
+        workspace: &mut Workspace,
+    ) -> SoftTargets {
+        self.forward(batch, None, workspace);
+        loss::most_probable(self, batch, count, workspace)
     }
 
     /// The summed cross-entropy of a batch; fills `workspace.gradient` with the gradient of that

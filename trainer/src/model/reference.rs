@@ -209,6 +209,9 @@ fn loss_and_predictions_equal_the_reference() {
         }
         assert!((loss / expected - 1.0).abs() < 1e-5, "{loss} {expected}");
         assert_eq!(workspace.predicted, best);
+        let soft = model.most_probable(&batch, 3, &mut workspace);
+        let first: Vec<u32> = soft.tokens.chunks(3).map(|tokens| tokens[0]).collect();
+        assert_eq!(first, best);
     }
 }
 
@@ -217,8 +220,11 @@ fn gradients_equal_finite_differences_for_every_tensor() {
     for shape in shapes().into_iter().skip(1) {
         let model = tiny(shape.clone());
         let sequences = sequences(4, 90);
-        let batch = batch_of(&sequences);
+        let mut batch = batch_of(&sequences);
         let mut workspace = Workspace::default();
+        // One of the tokens that share the loss may be the one that follows.
+        batch.soft = model.most_probable(&batch, 3, &mut workspace);
+        batch.soft.shares.iter_mut().for_each(|share| *share *= 0.6);
         model.differentiate(&batch, 1.0, &mut workspace);
         let gradient = workspace.gradient.clone();
         let mut random = ChaCha8Rng::seed_from_u64(6);
@@ -250,11 +256,11 @@ fn gradients_equal_finite_differences_for_every_tensor() {
 #[test]
 fn refuses_what_does_not_fit() {
     let [.., model] = shapes().map(tiny);
-    let unknown = Batch { ids: vec![40], lengths: vec![1], targets: vec![] };
+    let unknown = Batch { ids: vec![40], lengths: vec![1], ..Batch::default() };
     let error = unknown.check(&model.shape).unwrap_err().to_string();
     assert_eq!(error, "token 40 is outside the vocabulary of 40");
-    let long = Batch { ids: vec![0; 201], lengths: vec![201], targets: vec![] };
+    let long = Batch { ids: vec![0; 201], lengths: vec![201], ..Batch::default() };
     assert!(long.check(&model.shape).is_err());
-    let torn = Batch { ids: vec![0; 3], lengths: vec![2], targets: vec![] };
+    let torn = Batch { ids: vec![0; 3], lengths: vec![2], ..Batch::default() };
     assert!(torn.check(&model.shape).is_err());
 }

@@ -12,6 +12,7 @@ use crate::gguf::Weights;
 use crate::hash::{file_sha256, sha256};
 use crate::model::{Shape, Start};
 use crate::optimise::OptimiserConfig;
+use crate::train::LogitsConfig;
 use crate::trajectory::DataConfig;
 use crate::world::{COUNT_MAX, TaskKind};
 
@@ -58,6 +59,10 @@ pub struct Recipe {
     /// takes.
     #[serde(default = "half", skip_serializing_if = "is_half")]
     pub data_share: f64,
+    /// A student of the same vocabulary, a GGUF file, whose logits are learned beside the tokens. In
+    /// the file relative to the recipe's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logits: Option<LogitsConfig>,
     /// Student whose weights and vocabulary it starts from: a GGUF file, or the recipe (TOML) that
     /// makes it. In the file relative to the recipe's folder.
     pub start: Option<PathBuf>,
@@ -110,6 +115,9 @@ impl Recipe {
         recipe.check().with_context(|| path.display().to_string())?;
         let folder = path.parent().unwrap_or(Path::new(""));
         recipe.start = recipe.start.map(|start| folder.join(start));
+        if let Some(logits) = &mut recipe.logits {
+            logits.teacher = folder.join(&logits.teacher);
+        }
         if let Some(start) = recipe.start_recipe() {
             ensure!(starts_max > 0, "start: more than {STARTS_MAX} recipes start from one another");
             let first = Self::read_start(start, starts_max - 1)?;
@@ -170,6 +178,7 @@ impl Recipe {
             ensure!(fits, "{key} is {width}; expected a multiple of 32");
         }
         self.data.as_ref().map_or(Ok(()), DataConfig::check)?;
+        self.logits.as_ref().map_or(Ok(()), LogitsConfig::check)?;
         let shape = self.shape(self.vocabulary_max);
         shape.check()?;
         if self.start.is_none() {
@@ -219,12 +228,15 @@ impl Recipe {
     /// of how the student is measured, nor of where its data lies or how many threads collect.
     ///
     /// # Errors
-    /// When the file of `data` or of `start` cannot be read.
+    /// When the file of `data`, `logits` or `start` cannot be read.
     pub fn key(&self) -> Result<String> {
         let unplaced =
             |data: &DataConfig| DataConfig { trajectories: PathBuf::new(), ..data.clone() };
+        let unnamed =
+            |logits: &LogitsConfig| LogitsConfig { teacher: PathBuf::new(), ..logits.clone() };
         let made_by = Self {
             measure: None,
+            logits: self.logits.as_ref().map(unnamed),
             start: None,
             collect: self.collect.made_by(),
             data: self.data.as_ref().map(unplaced),
@@ -233,6 +245,9 @@ impl Recipe {
         let mut text = toml::to_string(&made_by)?;
         if let Some(data) = &self.data {
             text += &format!("{}{}", data.sha256()?, self.data_share);
+        }
+        if let Some(logits) = &self.logits {
+            text += &file_sha256(&logits.teacher)?;
         }
         if let Some(start) = &self.start {
             text += &match self.start_recipe() {

@@ -28,7 +28,7 @@ use crate::model::{Model, Start};
 use crate::optimise::OptimiserConfig;
 use crate::teach::Drill;
 use crate::tokenizer::{MESSAGE_END, Vocabulary};
-use crate::train::{Console, TrainConfig, TrainData, train};
+use crate::train::{Console, LogitsConfig, TrainConfig, TrainData, train};
 use crate::trajectory::{Journal, Manifest, manifest_path, versioned};
 use crate::world::Style;
 
@@ -55,9 +55,11 @@ pub fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
     fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let _held = hold(&dir)?;
     let lessons = Lessons::new(recipe, &dialect, &dir)?;
-    let (model, vocabulary) = match start {
-        Some(start) => start,
-        None => {
+    let teacher = recipe.logits.as_ref().map(teacher).transpose()?;
+    let (model, vocabulary) = match (start, &teacher) {
+        (Some(start), _) => start,
+        (None, Some((_, vocabulary))) => (initial(recipe, vocabulary.len())?, vocabulary.clone()),
+        (None, None) => {
             let texts = lessons.own.iter().chain(&lessons.worlds);
             let vocabulary = curriculum::vocabulary(texts, &lessons.drills, recipe.vocabulary_max)?;
             (initial(recipe, vocabulary.len())?, vocabulary)
@@ -65,7 +67,13 @@ pub fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
     };
     let config = TrainConfig { device, ..train_config(recipe, &dir) };
     let mut console = Console::new(Some(&dir.join("metrics.jsonl")))?;
-    let model = train(&config, model, &lessons.data(recipe, &vocabulary)?, &mut console)?;
+    let mut data = lessons.data(recipe, &vocabulary)?;
+    if let (Some(logits), Some((teacher, words))) = (&recipe.logits, &teacher) {
+        let path = logits.teacher.display();
+        ensure!(*words == vocabulary, "logits.teacher: {path} has another vocabulary than start");
+        logits.soften(teacher, vocabulary.len(), &mut data.sources)?;
+    }
+    let model = train(&config, model, &data, &mut console)?;
     let labels = Labels::of(recipe.name.clone(), Some(recipe.license.clone()), Some(&dialect));
     measure::export(recipe, &dialect, &path, &|file, weights| {
         Ok(gguf::export(file, &model, &vocabulary, &labels, weights)?)
@@ -136,6 +144,12 @@ fn start(recipe: &Recipe, path: &Path, out: &Path, device: Device) -> Result<(Mo
     let (found, max) = (vocabulary.len(), recipe.vocabulary_max);
     ensure!(found <= max, "{}: {found} tokens, the recipe's vocabulary_max is {max}", named());
     Ok((model, vocabulary))
+}
+
+/// The student whose logits are learned, and its vocabulary.
+fn teacher(logits: &LogitsConfig) -> Result<(Model, Vocabulary)> {
+    let path = &logits.teacher;
+    gguf::read(path).with_context(|| format!("logits.teacher: {}", path.display()))
 }
 
 /// The trajectories of every world: those of an earlier run of the same recipe, and new ones.

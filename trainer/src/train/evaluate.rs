@@ -114,10 +114,10 @@ mod tests {
 
     #[test]
     fn runs_without_the_end_token_are_no_turns() {
-        let sequence = Sequence {
-            ids: vec![5, 1, 9, 5, 2, 5, 3, 9],
-            learned: vec![true, true, true, false, true, false, true, true],
-        };
+        let sequence = Sequence::new(
+            vec![5, 1, 9, 5, 2, 5, 3, 9],
+            vec![true, true, true, false, true, false, true, true],
+        );
         let predicted = [1, 9, 7, 3, 8];
         assert_eq!(turns(&sequence, &predicted, Some(9)), [true, false]);
         assert_eq!(turns(&sequence, &predicted, None), [true, false, false]);
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn batches_hold_all_sequences_in_order() {
-        let sequence = |length| Sequence { ids: vec![0; length], learned: vec![true; length] };
+        let sequence = |length| Sequence::new(vec![0; length], vec![true; length]);
         let sequences: Vec<Sequence> = [5000, 4000, 100, 9000, 1].map(sequence).to_vec();
         let lengths: Vec<usize> = batches(&sequences).iter().map(Vec::len).collect();
         assert_eq!(lengths, [1, 2, 1, 1]);

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     fn source(name: &str, length: usize, shares: [f32; 2]) -> MixtureSource {
-        let sequence = |id| Sequence { ids: vec![id; length], learned: vec![true; length] };
+        let sequence = |id| Sequence::new(vec![id; length], vec![true; length]);
         MixtureSource { name: name.into(), sequences: (0..7).map(sequence).collect(), shares }
     }
 

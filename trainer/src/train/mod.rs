@@ -9,12 +9,14 @@ mod evaluate;
 mod learner;
 mod mixture;
 mod on_device;
+mod soften;
 
 pub use console::Console;
 pub use evaluate::{Exactness, evaluate};
 pub use learner::Learner;
 pub use mixture::{MixtureSource, MixtureState};
 pub use on_device::OnDevice;
+pub use soften::LogitsConfig;
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -334,6 +336,10 @@ fn fingerprint(config: &TrainConfig, model: &Model, data: &TrainData) -> String 
                 .flat_map(|(id, learned)| (id * 2 + u32::from(*learned)).to_le_bytes())
                 .collect();
             hash.update(bytes);
+            if sequence.soft.per_position > 0 {
+                hash.update(bytemuck::cast_slice(&sequence.soft.tokens));
+                hash.update(bytemuck::cast_slice(&sequence.soft.shares));
+            }
         }
     }
     let mut bytes = Vec::new();

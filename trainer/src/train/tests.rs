@@ -23,7 +23,7 @@ fn copies(count: usize, seed: u64) -> Vec<Sequence> {
         ids.extend(words);
         ids.push(END);
         let learned = (0..ids.len()).map(|index| index > length).collect();
-        Sequence { ids, learned }
+        Sequence::new(ids, learned)
     };
     (0..count).map(|_| one(&mut random)).collect()
 }
@@ -173,7 +173,7 @@ fn a_resumed_run_computes_the_same_bits() {
 #[test]
 fn a_sequence_that_does_not_fit_is_refused() {
     let mut data = data();
-    data.sources[0].sequences = vec![Sequence { ids: vec![2; 99], learned: vec![true; 99] }];
+    data.sources[0].sequences = vec![Sequence::new(vec![2; 99], vec![true; 99])];
     let error = train(&config(1000), model(), &data, &mut Record::default()).err().unwrap();
     let expected = "training data: a sequence has 98 tokens, the context holds 64";
     assert_eq!(error.to_string(), expected);
