@@ -5,7 +5,7 @@ case " $* " in
 *" --crate-name retort "* | *" --crate-name retort_transcript "* | *" --crate-name wasmi "* | \
     *" --crate-name retort_train "* | *" --crate-name safetensors "* | \
     *" --crate-name action "* | *" --crate-name host_calls "* | *" --crate-name readers "* | \
-    *" --crate-name reply "*)
+    *" --crate-name reply "* | *" --crate-name rows "*)
     exec "$@" --cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
         -Cllvm-args=-sanitizer-coverage-pc-table -Ccodegen-units=1

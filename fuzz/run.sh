@@ -3,7 +3,7 @@
 # What it finds is written to fuzz/artifacts/TARGET, inputs that reach something new to
 # fuzz/corpus/TARGET.
 #
-# Usage: fuzz/run.sh action|host_calls|readers|reply [LIBFUZZER_OPTION...]
+# Usage: fuzz/run.sh action|host_calls|readers|reply|rows [LIBFUZZER_OPTION...]
 #   fuzz/run.sh action -max_total_time=180
 set -eu
 

@@ -203,13 +203,26 @@ def final_answer(answer):
     raise ActionEnd
 
 
+def of_python(function):
+    """The same as a function of Python: sympy's parser takes builtins written in C for its own names."""
+
+    def offered(*arguments):
+        return function(*arguments)
+
+    offered.__name__ = offered.__qualname__ = function.__name__
+    offered.__module__ = "builtins"
+    offered.__doc__ = function.__doc__
+    return offered
+
+
 def offer_names():
     """The tools and math names are builtins of the actions: an action may shadow them, never lose them."""
     for tool in (search, web_search, final_answer):
         tool.__module__ = "builtins"
         setattr(builtins, tool.__name__, tool)
     for name in MATH_NAMES:
-        setattr(builtins, name, getattr(math, name))
+        value = getattr(math, name)
+        setattr(builtins, name, of_python(value) if callable(value) else value)
     builtins.exit = Quitter("exit", "Ctrl-D (i.e. EOF)")
     builtins.quit = Quitter("quit", "Ctrl-D (i.e. EOF)")
     builtins.help = _Helper()

@@ -33,7 +33,8 @@ struct Tried {
 struct Trial {
     code: String,
     outcome: Outcome,
-    state: Session,
+    /// None where the states before it fill the memory that one action may have.
+    state: Option<Session>,
     /// What it wanted to do and may only do if it wins.
     deed: Option<String>,
 }
@@ -44,10 +45,10 @@ pub struct Chosen {
     pub candidate: usize,
     /// Its reply parsed; an error when no candidate held code.
     pub action: Result<Action, String>,
-    /// What its code did and the state after it.
-    pub ran: Option<(Outcome, Session)>,
-    /// Its code stopped short of a deed: it is to be run again, in earnest.
-    pub awaits_deed: bool,
+    /// What its code did and the state after it, which is kept unless `again` says otherwise.
+    pub ran: Option<(Outcome, Option<Session>)>,
+    /// Its code is to be run again: it stopped short of a deed, or its state was not kept.
+    pub again: Option<Acting>,
     /// How far the candidates came.
     pub sampled: Sampled,
 }
@@ -117,14 +118,19 @@ impl<'a> Attempts<'a> {
             agreed,
         };
         let tried = self.tried.swap_remove(index);
-        let (action, ran, awaits_deed) = match tried.parsed {
+        let (action, ran, again) = match tried.parsed {
             Ok((action, trial)) => {
                 let trial = self.trials.swap_remove(trial);
-                (Ok(action), Some((trial.outcome, trial.state)), trial.deed.is_some())
+                let again = match (&trial.deed, &trial.state) {
+                    (Some(_), _) => Some(Acting::Now),
+                    (None, None) => Some(self.acting),
+                    (None, Some(_)) => None,
+                };
+                (Ok(action), Some((trial.outcome, trial.state)), again)
             }
-            Err(message) => (Err(message), None, false),
+            Err(message) => (Err(message), None, None),
         };
-        Some(Chosen { candidate: tried.candidate, action, ran, awaits_deed, sampled })
+        Some(Chosen { candidate: tried.candidate, action, ran, again, sampled })
     }
 
     fn trial(
@@ -140,6 +146,10 @@ impl<'a> Attempts<'a> {
         tools.own.begin_action(self.acting);
         let outcome = state.run(code, limits, tools, self.cancel);
         let deed = tools.own.deed().map(ToOwned::to_owned);
+        let states = self.trials.iter().filter_map(|trial| trial.state.as_ref());
+        let held: u64 = states.map(Session::held_bytes).sum();
+        let fits = held + state.held_bytes() <= limits.memory_bytes_max;
+        let state = fits.then_some(state);
         self.trials.push(Trial { code: code.to_owned(), outcome, state, deed });
         Ok(self.trials.len() - 1)
     }
@@ -167,13 +177,14 @@ impl Chosen {
         }
     }
 
-    /// Runs the action again from `base`, where it may now do what it wanted. What leads there is
-    /// the same as in its trial: Python is deterministic, and searches are answered as before.
+    /// Runs the action again from `base`, acting as `again` says. All else is the same as in its
+    /// trial: Python is deterministic, and searches are answered as before.
     ///
     /// # Errors
     /// When the state cannot be forked.
-    pub fn act(
+    pub fn run_again(
         &mut self,
+        acting: Acting,
         base: &Session,
         limits: &Limits,
         tools: &mut StepTools<'_>,
@@ -181,10 +192,10 @@ impl Chosen {
     ) -> Result<(), SandboxError> {
         let Ok(action) = &self.action else { return Ok(()) };
         let mut state = base.fork()?;
-        tools.own.begin_action(Acting::Now);
+        tools.own.begin_action(acting);
         let outcome = state.run(&action.code, limits, tools, cancel);
-        self.ran = Some((outcome, state));
-        self.awaits_deed = false;
+        self.ran = Some((outcome, Some(state)));
+        self.again = None;
         Ok(())
     }
 }

@@ -151,10 +151,10 @@ impl Agent<'_> {
             self.check_budgets(state)?;
             return Err(Status::ModelError { reason: "the model gave no reply".to_owned() });
         };
-        if chosen.awaits_deed {
+        if let Some(acting) = chosen.again {
             let limits = self.action_limits(state, fuel);
-            let acted = chosen.act(&session, &limits, &mut tools, &cancel);
-            acted.map_err(|error| sandbox_failed(&error))?;
+            let again = chosen.run_again(acting, &session, &limits, &mut tools, &cancel);
+            again.map_err(|error| sandbox_failed(&error))?;
             fuel += chosen.ran.as_ref().map_or(0, |(outcome, _)| outcome.fuel);
             sandbox_seconds += chosen.ran.as_ref().map_or(0.0, |(outcome, _)| outcome.seconds);
         }
@@ -166,7 +166,7 @@ impl Agent<'_> {
         let report = report(&prompt, prefilled, &replies, &chosen, &tools);
         let observation = (!report.is_final).then(|| chosen.observation());
         let (answer_json, next) = match chosen.ran {
-            Some((outcome, next)) => (outcome.answer_json, Some(next)),
+            Some((outcome, next)) => (outcome.answer_json, next),
             None => (None, None),
         };
         state.push(StepReport { index, fuel, ..report }, observation, answer_json);

@@ -12,7 +12,9 @@ use super::exit::UsageError;
 use super::model::{self, Model};
 use crate::bundled;
 use crate::cancel::Cancel;
-use crate::corpus::{self, Corpus, CorpusError, IngestOptions, Reader, ReaderSettings};
+use crate::corpus::{
+    self, Corpus, CorpusError, CorpusState, IngestOptions, Reader, ReaderSettings,
+};
 use crate::profile::Resolved;
 
 /// The corpus that is asked when none is named and there are several.
@@ -106,6 +108,8 @@ impl Context {
             return Ok(DEFAULT_CORPUS.to_owned());
         };
         let mut entries = corpus::list(&data.join("corpora"))?;
+        // One whose first ingest found nothing does not stand before the demo.
+        entries.retain(|entry| !matches!(entry.state, CorpusState::Empty));
         match entries.pop() {
             Some(only) if entries.is_empty() => Ok(only.name),
             _ => Ok(DEFAULT_CORPUS.to_owned()),

@@ -169,10 +169,13 @@ fn corpus_state(state: &CorpusState, path: &Path) -> Result<String> {
         CorpusState::Ingesting(stats) => {
             Ok(format!("being indexed, {} passages so far", stats.passages))
         }
-        CorpusState::Interrupted(stats) => Ok(format!(
-            "{} passages; an ingest was cut off, `retort index` with the same paths goes on",
-            stats.passages
-        )),
+        CorpusState::Interrupted(stats) => {
+            corpus::Corpus::open(path)?;
+            Ok(format!(
+                "{} passages; an ingest was cut off, `retort index` with the same paths goes on",
+                stats.passages
+            ))
+        }
         CorpusState::Empty => Ok("empty: index files into it".to_owned()),
         CorpusState::Unusable(reason) => anyhow::bail!("{reason}"),
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::exit::{Exit, UsageError};
-use super::output::{errln, outln};
+use super::output::{errln, outln, printable};
 use super::watch::Watch;
 use crate::corpus::{self, CorpusError, IngestOptions, IngestProgress, IngestReport, Skip};
 
@@ -162,7 +162,8 @@ impl Printer<'_> {
         for Skip { path, line, reason } in &report.skipped {
             if self.told.insert((path.clone(), *line, reason.clone())) {
                 let line = line.map(|line| format!(":{line}")).unwrap_or_default();
-                errln!("skipped {}{line}: {reason}", path.display());
+                let path = path.display().to_string();
+                errln!("skipped {}{line}: {}", printable(&path), printable(reason));
             }
         }
     }

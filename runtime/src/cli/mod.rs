@@ -108,6 +108,13 @@ pub fn main() -> ExitCode {
     };
     let cancel = Cancel::default();
     cancel_on_interrupt(&cancel);
+    // What reads a corpus tells a caught panic as damage.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !crate::corpus::is_guarded() {
+            report(panic);
+        }
+    }));
     let done = log_to_stderr(&cli.shared.log).map_err(anyhow::Error::from);
     match done.and_then(|()| run(&cli, cancel)) {
         Ok(exit) => exit.into(),

@@ -1,6 +1,7 @@
 //! `retort models`.
 
 use std::fs::{File, Permissions};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,8 @@ use super::context::{Context, is_plain_word};
 use super::exit::{Exit, UsageError};
 use super::model::Model;
 use super::output::{out, outln};
+use crate::engine::AdapterFile;
+use crate::profile::{FirstSearchMissed, Manifest, SystemPromptFile};
 
 /// Commands about model files.
 #[derive(Debug, Subcommand)]
@@ -81,27 +84,58 @@ fn import(file: &Path, name: Option<&str>, context: &Context) -> Result<Model> {
     let model = Model::open(file)?;
     let dir = context.data_dir()?.join("models");
     std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-    let path = dir.join(&name).with_added_extension("gguf");
-    if path.exists() {
-        return Err(UsageError(format!("{}: there is such a model already", path.display())).into());
+    let [path, manifest, prompt] =
+        ["gguf", "toml", "prompt.jinja"].map(|kind| dir.join(&name).with_added_extension(kind));
+    for there in [&path, &manifest, &prompt] {
+        if there.exists() {
+            let there = there.display();
+            return Err(
+                UsageError(format!("{there} is there already; name another with --name")).into()
+            );
+        }
     }
-    let manifest = model.manifest_path.exists().then_some(model.manifest_path.as_path());
-    // The manifest first: a model is never there without what is said of it.
-    for (from, to) in manifest
-        .map(|from| (from, path.with_extension("toml")))
-        .into_iter()
-        .chain([(file, path.clone())])
-    {
-        copy(from, &to).with_context(|| format!("{} cannot be written", to.display()))?;
+    if file.with_file_name("tokenizer.json").exists() {
+        return Err(UsageError(format!(
+            "{} is read with the tokenizer.json beside it, for which the models folder has no \
+             place: name the file itself with --model",
+            file.display()
+        ))
+        .into());
     }
-    Model::open(&path)
+    let copied =
+        copy_all(&model, file, [&path, &manifest, &prompt]).and_then(|()| Model::open(&path));
+    if copied.is_err() {
+        // None of them was there before; a manifest left alone would be taken for the next model's.
+        for begun in [&path, &manifest, &prompt] {
+            let _ = std::fs::remove_file(begun);
+        }
+    }
+    copied
 }
 
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+/// The manifest first, with the prompt that it names: a model is never there without what is said
+/// of it.
+fn copy_all(model: &Model, file: &Path, [path, manifest, prompt]: [&Path; 3]) -> Result<()> {
+    let written = |to: &Path, from: &mut dyn Read| {
+        write(to, from).with_context(|| format!("{} cannot be written", to.display()))
+    };
+    if let Some(template) = model.system_prompt()? {
+        written(prompt, &mut template.as_bytes())?;
+        let file = prompt.file_name().map(PathBuf::from).unwrap_or_default();
+        let system_prompt = Some(SystemPromptFile { file, key: None });
+        let text = toml::to_string(&Manifest { system_prompt, ..model.manifest.clone() })?;
+        written(manifest, &mut text.as_bytes())?;
+    } else if model.manifest_path.exists() {
+        written(manifest, &mut File::open(&model.manifest_path)?)?;
+    }
+    written(path, &mut File::open(file)?)
+}
+
+fn write(to: &Path, from: &mut dyn Read) -> std::io::Result<()> {
     let folder = to.parent().unwrap_or(Path::new("."));
     let anyone = Permissions::from_mode(0o666);
     let mut copy = tempfile::Builder::new().permissions(anyone).tempfile_in(folder)?;
-    std::io::copy(&mut File::open(from)?, &mut copy)?;
+    std::io::copy(from, &mut copy)?;
     copy.as_file().sync_all()?;
     copy.persist(to).map_err(|error| error.error)?;
     File::open(folder)?.sync_all()
@@ -114,6 +148,8 @@ fn all(context: &Context) -> Vec<Result<Model>> {
     let mut paths: Vec<PathBuf> = entries
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "gguf"))
+        // An adapter is no model; it is checked with the model that it is for.
+        .filter(|path| !AdapterFile::is_one(path))
         .collect();
     paths.sort();
     bundled.into_iter().chain(paths.iter().map(|path| Model::open(path))).collect()
@@ -146,6 +182,10 @@ fn model_text(model: &Model) -> String {
     let figures: Vec<String> = figures.collect();
     if !figures.is_empty() {
         text += &format!("  exact match: {}\n", figures.join(", "));
+    }
+    if let Some(missed) = manifest.first_search_missed {
+        let FirstSearchMissed { questions, exact_match } = missed;
+        text += &format!("  of {questions} whose first search missed: {exact_match} exact\n");
     }
     text
 }

@@ -21,6 +21,8 @@ use super::{CorpusError, index, ingest};
 
 /// Version of the archive's layout.
 const ARCHIVE_FORMAT: u32 = 1;
+/// How the folders of imports under way begin.
+const STAGED_PREFIX: &str = ".import-";
 /// Name of the archive's first entry.
 const CONTENTS: &str = "corpus.json";
 /// Bytes of that entry at most: 10,000 files.
@@ -167,9 +169,8 @@ pub fn import(archive: &Path, dir: &Path) -> Result<CorpusStats, CorpusError> {
     }
     let parent = dir.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(|error| CorpusError::io(parent, error))?;
-    let staged = tempfile::Builder::new().prefix(".import-").tempdir_in(parent);
-    let staged = staged.map_err(|error| CorpusError::io(parent, error))?;
-    let corpus = staged.path().join("corpus");
+    let staged = stage(parent).map_err(|error| CorpusError::io(parent, error))?;
+    let corpus = staged.folder.path().join("corpus");
     std::fs::create_dir(&corpus).map_err(|error| CorpusError::io(&corpus, error))?;
     let file = File::open(archive).map_err(|error| CorpusError::io(archive, error))?;
     let refused = |reason| CorpusError::Archive { path: archive.to_path_buf(), reason };
@@ -186,6 +187,28 @@ pub fn import(archive: &Path, dir: &Path) -> Result<CorpusStats, CorpusError> {
     let synced = File::open(parent).and_then(|folder| folder.sync_all());
     synced.map_err(|error| CorpusError::io(parent, error))?;
     Ok(stats)
+}
+
+/// A folder for an import, held by a lock that ends with the process. Those of imports that were
+/// killed are removed.
+fn stage(parent: &Path) -> io::Result<Staged> {
+    for entry in std::fs::read_dir(parent)? {
+        let entry = entry?;
+        let is_staged = entry.file_name().to_string_lossy().starts_with(STAGED_PREFIX);
+        if is_staged && File::open(entry.path())?.try_lock().is_ok() {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    let folder = tempfile::Builder::new().prefix(STAGED_PREFIX).tempdir_in(parent)?;
+    let held = File::open(folder.path())?;
+    held.lock()?;
+    Ok(Staged { folder, _held: held })
+}
+
+/// An import's own folder.
+struct Staged {
+    folder: tempfile::TempDir,
+    _held: File,
 }
 
 /// Unpacks what the archive's first entry lists into `dir`, and nothing else.

@@ -284,6 +284,11 @@ impl PassageIndex {
     }
 }
 
+/// The number that the last commit of the corpus carries, where one can be read.
+pub(super) fn generation_of(corpus: &Path) -> Option<u64> {
+    PassageIndex::open(corpus).and_then(|index| index.generation(corpus)).ok()
+}
+
 /// Makes a commit durable: tantivy renames `meta.json` and does not sync its folder, and 7 of 150
 /// power cuts lost the last commit for it.
 pub(super) fn sync_folder(corpus: &Path) -> Result<(), CorpusError> {

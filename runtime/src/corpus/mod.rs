@@ -46,7 +46,7 @@ pub use plain::{PlainIndex, PlainIndexError};
 pub use reader::{Reader, ReaderSettings, serve_if_reader};
 pub use repair::repair;
 pub use report::{IngestOptions, IngestProgress, IngestReport, Skip};
-pub use search::{Corpus, CorpusStats, HITS_MAX, Hit};
+pub use search::{Corpus, CorpusStats, HITS_MAX, Hit, is_guarded};
 
 use std::path::{Path, PathBuf};
 

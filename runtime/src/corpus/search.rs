@@ -1,11 +1,13 @@
 //! Searches a corpus.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tantivy::{DocAddress, IndexReader, ReloadPolicy, Searcher};
+use tantivy::{DocAddress, IndexReader, ReloadPolicy, Searcher, TantivyError};
 
 use super::analyse::{ANALYSER, QuestionAnalyser};
 use super::index::{self, Fields, PassageIndex};
@@ -23,6 +25,13 @@ const CACHE_BYTES: u64 = 4 << 20;
 /// An index up to this size is compared with its checksums whenever it is opened (4 MiB: 2 ms
 /// with all of opening); a larger one after an unclean stop and by [`Corpus::check`].
 const CHECKED_BYTES_MAX: u64 = 16 << 20;
+
+/// How often a corpus is opened that changes meanwhile.
+const ATTEMPTS: usize = 5;
+
+thread_local! {
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+}
 
 /// A corpus open for searching. It shows the corpus as it was when it was opened.
 #[derive(Clone)]
@@ -117,6 +126,15 @@ impl Corpus {
     }
 
     fn open_with(dir: &Path, thorough: bool, cache_bytes: u64) -> Result<Self, CorpusError> {
+        for _ in 1..ATTEMPTS {
+            let before = index::generation_of(dir);
+            let opened = Self::open_while(dir, thorough, cache_bytes, ingest::is_running(dir));
+            // What an ingest puts in the place of what was being read is no damage.
+            let is_moving = || ingest::is_running(dir) || index::generation_of(dir) != before;
+            if !matches!(opened, Err(CorpusError::Damaged { .. })) || !is_moving() {
+                return opened;
+            }
+        }
         Self::open_while(dir, thorough, cache_bytes, ingest::is_running(dir))
     }
 
@@ -140,15 +158,18 @@ impl Corpus {
         if thorough || unclean || (index_bytes <= CHECKED_BYTES_MAX && !ingesting) {
             index.validate(dir)?;
         }
-        let reader = open_reader(&index, cache_bytes);
+        let reader = guarded(|| open_reader(&index, cache_bytes));
+        let reader = reader.unwrap_or_else(|| Err(unreadable_blocks()));
         let reader = reader.map_err(|error| CorpusError::unreadable(dir, error))?;
         let settled = totals.clean && !ingesting;
         check_agreement(dir, &totals, &index, reader.searcher().num_docs(), settled)?;
         let searcher = reader.searcher();
-        let languages = languages(&searcher, &index);
+        let languages = guarded(|| languages(&searcher, &index));
+        let languages = languages.unwrap_or_else(|| Err(unreadable_blocks()));
         let languages = languages.map_err(|error| CorpusError::unreadable(dir, error))?;
         let analyser = QuestionAnalyser::new(&languages);
-        let keys = Keys::of(&searcher, index.fields.key);
+        let keys = guarded(|| Keys::of(&searcher, index.fields.key));
+        let keys = keys.unwrap_or_else(|| Err(unreadable_blocks()));
         let keys = Arc::new(keys.map_err(|error| CorpusError::unreadable(dir, error))?);
         let stats = stats(&totals, index_bytes);
         Ok(Self { dir: dir.to_path_buf(), index, reader, analyser, keys, stats })
@@ -187,13 +208,35 @@ impl Corpus {
             analyser: &self.analyser,
             keys: &self.keys,
         };
-        let found = ranking.rank(question, limit.min(HITS_MAX));
-        let found = found.map_err(|error| CorpusError::index(&self.dir, error))?;
+        let found = guarded(|| ranking.rank(question, limit.min(HITS_MAX)));
+        let found = found.unwrap_or_else(|| Err(unreadable_blocks()));
+        let found = found.map_err(|error| {
+            let damage = self.index.validate(&self.dir).err();
+            damage.unwrap_or_else(|| CorpusError::index(&self.dir, error))
+        })?;
         let shown = |Found { score, source, passage, via, address, .. }: Found| {
             hit(score, source, passage, via, address)
         };
         Ok(found.into_iter().map(shown).collect())
     }
+}
+
+/// What `read` gives; `None` where it panicked, as tantivy does on some faults in its files.
+fn guarded<T>(read: impl FnOnce() -> T) -> Option<T> {
+    IS_GUARDED.set(true);
+    let read = catch_unwind(AssertUnwindSafe(read));
+    IS_GUARDED.set(false);
+    read.ok()
+}
+
+fn unreadable_blocks() -> TantivyError {
+    TantivyError::InternalError("a block of the index cannot be read".to_owned())
+}
+
+/// Whether a panic of this thread is caught and told as damage.
+#[must_use]
+pub fn is_guarded() -> bool {
+    IS_GUARDED.get()
 }
 
 /// A reader whose segments share the cache.

@@ -44,6 +44,13 @@ impl AdapterFile {
         let path = absolute.to_string_lossy().into_owned();
         Ok(Self { name, sha256, bytes, header, path })
     }
+
+    /// Whether the header of a file says that it is an adapter, sound or not.
+    #[must_use]
+    pub fn is_one(path: &Path) -> bool {
+        let header = File::open(path).map(|file| Header::read(BufReader::new(file)));
+        matches!(header, Ok(Ok(header)) if header.text("general.type").is_ok_and(|kind| kind == "adapter"))
+    }
 }
 
 /// Checks an adapter of `file_bytes` against the header of its base.

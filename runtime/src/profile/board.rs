@@ -222,15 +222,20 @@ fn check(profile: &Profile) -> Result<Profile, ConfigError> {
         ("run.run_tokens_max", u64::from(profile.run.run_tokens_max)),
         ("run.wall_seconds_max", u64::from(profile.run.wall_seconds_max)),
     ];
-    match least_one.into_iter().find(|(_, value)| *value == 0) {
-        None => Ok(profile.clone()),
-        Some((key, value)) => Err(ConfigError::OutOfRange {
-            origin: profile.origins.get(key).cloned().unwrap_or_default(),
-            key: key.to_owned(),
-            value: value.to_string(),
-            expected: "at least 1",
-        }),
+    let refused = |key: &str, value: u64, expected| ConfigError::OutOfRange {
+        origin: profile.origins.get(key).cloned().unwrap_or_default(),
+        key: key.to_owned(),
+        value: value.to_string(),
+        expected,
+    };
+    if let Some((key, value)) = least_one.into_iter().find(|(_, value)| *value == 0) {
+        return Err(refused(key, value, "at least 1"));
     }
+    let cache = profile.corpus_cache_bytes;
+    if cache > profile.memory_bytes_max {
+        return Err(refused("corpus_cache_bytes", cache, "at most `memory_bytes_max`"));
+    }
+    Ok(profile.clone())
 }
 
 #[cfg(test)]

@@ -31,6 +31,9 @@ pub struct Manifest {
     /// SHA-256 of what the recipe says that made the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipe_sha256: Option<String>,
+    /// SHA-256 of what the recipe says of how the model is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measure_sha256: Option<String>,
     /// Settings that suit the model. They cover those of the board; whatever a user sets covers
     /// them.
     #[serde(default, skip_serializing_if = "is_unset")]
@@ -38,6 +41,19 @@ pub struct Manifest {
     /// Share of questions answered exactly, 0..=1, by kind of question; `all` for all of them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub exact_match: BTreeMap<String, f64>,
+    /// Among those questions, the ones whose first search did not show what it was for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_search_missed: Option<FirstSearchMissed>,
+}
+
+/// What came of questions whose first search missed: a model that changes its query answers some.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FirstSearchMissed {
+    /// How many there were.
+    pub questions: u32,
+    /// How many of them were answered exactly all the same.
+    pub exact_match: u32,
 }
 
 /// A system prompt in a file: a Jinja template over the tools.
@@ -107,6 +123,7 @@ mod tests {
             }),
             settings: RawSettings { temperature: Some(0.5), ..RawSettings::default() },
             exact_match: BTreeMap::from([("all".to_owned(), 0.5)]),
+            first_search_missed: Some(FirstSearchMissed { questions: 3, exact_match: 2 }),
             ..Manifest::default()
         };
         let text = toml::to_string(&manifest).unwrap();

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use board::Boards;
 pub use error::ConfigError;
 pub use folders::{Folders, PROJECT_SETTINGS_FILE};
-pub use manifest::{Manifest, SystemPromptFile};
+pub use manifest::{FirstSearchMissed, Manifest, SystemPromptFile};
 pub(crate) use settings::{FLAGS, VARIABLE_PREFIX};
 pub use settings::{Machine, RawSettings, Resolved, Settings, Sources};
 pub use tools::{DeclaredTool, Effects, Kind, Parameter, RawTool};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::value::Value;
@@ -288,7 +288,22 @@ fn project_layer(file: &File) -> Result<FileLayer, ConfigError> {
 
 fn file_layer((path, _): &File, mut raw: RawSettings) -> Result<FileLayer, ConfigError> {
     let declared = tools::declared(path, std::mem::take(&mut raw.tools))?;
+    raw.data_dir = raw.data_dir.map(|folder| from_file(path, folder)).transpose()?;
     Ok((Layer::of(&path.to_string_lossy(), &raw)?, declared))
+}
+
+/// A folder that a settings file names: a relative one starts in the file's own.
+fn from_file(file: &Path, folder: PathBuf) -> Result<PathBuf, ConfigError> {
+    if folder.starts_with("~") {
+        return Err(ConfigError::Malformed {
+            origin: file.to_string_lossy().into_owned(),
+            reason: format!(
+                "`data_dir` is {:?}: `~` is the shell's; write the folder out",
+                folder.display()
+            ),
+        });
+    }
+    Ok(file.parent().unwrap_or(Path::new("")).join(folder))
 }
 
 fn read_file((path, text): &File) -> Result<RawSettings, ConfigError> {

@@ -62,6 +62,12 @@ impl Session {
         Ok(())
     }
 
+    /// Bytes of memory that only this session, or those it was forked from, hold.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.at.state.held_bytes()
+    }
+
     /// Runs one action. An exception keeps the state it left; a limit, a cancelled action and a
     /// guest that broke down restore the state before.
     pub fn run(

@@ -73,6 +73,12 @@ impl State {
         self.changed.len()
     }
 
+    /// Bytes of the blocks that no other state shares.
+    pub fn held_bytes(&self) -> u64 {
+        let own = self.changed.iter().filter(|(_, block)| Arc::strong_count(block) == 1).count();
+        (own * BLOCK_BYTES) as u64
+    }
+
     /// Size of the linear memory.
     pub fn memory_bytes(&self) -> usize {
         self.memory_bytes

@@ -126,7 +126,8 @@ fn computed(file: &Path, checkpoint: &Path) -> Vec<f32> {
         let position = ids.len() - 1;
         let mut loss = |token| {
             let targets = vec![Target { position, token }];
-            let batch = Batch { lengths: vec![ids.len()], ids: ids.clone(), targets };
+            let batch =
+                Batch { lengths: vec![ids.len()], ids: ids.clone(), targets, ..Batch::default() };
             (model.evaluate(&batch, &mut workspace), workspace.predicted[0])
         };
         let (_, best) = loss(0);

@@ -145,3 +145,97 @@ fn a_run_that_met_a_limit_can_be_executed_again() {
     let replayed = run(home.path(), &["runs", "replay", run_of["run"].as_str().unwrap(), "--json"]);
     assert_eq!(lines(&replayed)[0]["differences"], json!([]));
 }
+
+#[test]
+fn replies_that_fill_the_memory_are_not_all_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let step = |codes: &[&str]| {
+        let reply = |code: &&str| format!("I act.\n```py\n{code}\n```");
+        json!({"replies": codes.iter().map(reply).collect::<Vec<_>>()}).to_string() + "\n"
+    };
+    // The states of two of these do not fit into what one action may have; the second wins.
+    let first = "x = bytearray(b'a') * 140_000_000\ny = 1\nprint(y)";
+    let [second, third] = ["y = 2", "y = 1 + 1"].map(|y| first.replace("y = 1", y));
+    let script = step(&[first, &second, &third]) + &step(&["final_answer((len(x), y))"; 3]);
+    std::fs::write(home.path().join("script.jsonl"), script).unwrap();
+    let ask = ["ask", "Q?", "--engine", "scripted", "--script", "script.jsonl", "--samples", "3"];
+    let told = &lines(&run(home.path(), &[&ask[..], &["--json"]].concat()))[0];
+    assert_eq!(told["answer"], "(140000000, 2)", "{told}");
+}
+
+#[test]
+fn indexing_over_damage_does_not_hide_it() {
+    let home = tempfile::tempdir().unwrap();
+    let pages = home.path().join("pages");
+    std::fs::create_dir(&pages).unwrap();
+    let text = |page: usize| format!("Page {page} tells of zebra{page} and its keeper Mipa{page}.");
+    for page in 0..40 {
+        std::fs::write(pages.join(format!("{page}.txt")), text(page)).unwrap();
+    }
+    let index = ["index", "pages", "--corpus", "p"];
+    assert!(run(home.path(), &index).status.success());
+    let stored = home.path().join(".local/share/retort/corpora/p/index");
+    let entries = std::fs::read_dir(stored).unwrap().map(|entry| entry.unwrap().path());
+    let store = entries.into_iter().find(|path| path.extension().is_some_and(|e| e == "store"));
+    let store = store.unwrap();
+    let mut bytes = std::fs::read(&store).unwrap();
+    let middle = bytes.len() / 3;
+    bytes[middle] ^= 1;
+    std::fs::write(&store, bytes).unwrap();
+    std::fs::write(pages.join("0.txt"), text(99)).unwrap();
+    let indexed = run(home.path(), &index);
+    assert!(indexed.status.success(), "{}", error(&indexed));
+    let checked = run(home.path(), &["corpus", "check", "p"]);
+    assert!(checked.status.success(), "{}", error(&checked));
+    for page in (1..40).chain([99]) {
+        let found =
+            run(home.path(), &["search", &format!("zebra{page}"), "--corpus", "p", "--json"]);
+        assert_eq!(lines(&found)[0]["hits"][0]["passage"], text(page), "{}", error(&found));
+    }
+}
+
+#[test]
+fn a_model_is_imported_whole_or_not_at_all() {
+    let home = tempfile::tempdir().unwrap();
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+    let pupil = home.path().join("pupil.gguf");
+    std::fs::copy(models.join("small.gguf"), &pupil).unwrap();
+    let own = "dialect = \"smolagents\"\nsystem_prompt = { file = \"prompt.txt\" }\n";
+    std::fs::write(pupil.with_extension("toml"), own).unwrap();
+    let import = ["models", "import", "pupil.gguf"];
+    let kept = home.path().join(".local/share/retort/models");
+    let refused = |told: &str| {
+        let output = run(home.path(), &import);
+        assert!(!output.status.success() && error(&output).contains(told), "{}", error(&output));
+    };
+    refused("prompt.txt");
+    assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 0);
+    std::fs::write(home.path().join("prompt.txt"), "You have {{ tools }}.").unwrap();
+    std::fs::write(home.path().join("tokenizer.json"), "{}").unwrap();
+    refused("tokenizer.json");
+    std::fs::remove_file(home.path().join("tokenizer.json")).unwrap();
+    let output = run(home.path(), &import);
+    assert!(output.status.success(), "{}", error(&output));
+    std::fs::remove_file(home.path().join("prompt.txt")).unwrap();
+    std::fs::remove_file(&pupil).unwrap();
+    let ask = ["ask", "Q?", "--model", "pupil", "--samples", "1"];
+    let asked = run(home.path(), &ask);
+    assert!(!error(&asked).contains("prompt"), "{}", error(&asked));
+    std::fs::copy(models.join("small.gguf"), &pupil).unwrap();
+    refused("is there already");
+}
+
+#[test]
+fn a_relative_folder_in_a_settings_file_starts_there() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join(".config/retort");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("config.toml"), "data_dir = \"data\"\n").unwrap();
+    std::fs::write(home.path().join("a.txt"), "alpha").unwrap();
+    let output = run(home.path(), &["index", "a.txt", "--corpus", "p"]);
+    assert!(output.status.success(), "{}", error(&output));
+    assert!(config.join("data/corpora/p").is_dir());
+    std::fs::write(config.join("config.toml"), "data_dir = \"~/data\"\n").unwrap();
+    let output = run(home.path(), &["corpus", "list"]);
+    assert!(error(&output).contains("`~` is the shell's"), "{}", error(&output));
+}

@@ -30,6 +30,8 @@ fn manifest_recipe_and_file_belong_together() {
         let recipe = Recipe::read(&root().join(format!("trainer/recipes/{name}.toml"))).unwrap();
         assert_eq!(recipe.name, name);
         assert_eq!(manifest.recipe_sha256, Some(recipe.key().unwrap()), "train {name} anew");
+        let measured = recipe.measure.as_ref().map(|measure| measure.sha256().unwrap());
+        assert_eq!(manifest.measure_sha256, measured, "measure {name} anew");
         let file = ModelFile::open(&root().join(format!("models/{name}.gguf"))).unwrap();
         assert_eq!(manifest.sha256.as_ref(), Some(&file.sha256));
         let header = |key| file.header.text(key).unwrap();

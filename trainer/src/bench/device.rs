@@ -55,6 +55,29 @@ struct Row {
     /// Floating-point operations a second that the model itself takes, in 10^12: forward, and
     /// backward through frozen weights; what is computed again is not counted.
     teraflops: f64,
+    /// Model FLOP utilisation, 0..=1: part of what the devices can (PaLM, arXiv 2204.02311,
+    /// appendix B); `None` for a device that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    utilisation: Option<f64>,
+}
+
+/// Dense bf16 operations a second with f32 sums, in 10^12, of devices by how their names begin:
+/// NVIDIA's data sheets. The first that fits counts.
+const PEAKS: [(&str, f64); 9] = [
+    ("NVIDIA H100 PCIe", 756.0),
+    ("NVIDIA H100 NVL", 835.0),
+    ("NVIDIA H100", 989.4),
+    ("NVIDIA H200", 989.4),
+    ("NVIDIA A100", 312.0),
+    ("NVIDIA L40S", 362.0),
+    ("NVIDIA L40", 181.0),
+    ("NVIDIA L4", 121.0),
+    ("NVIDIA GeForce RTX 4090", 165.2),
+];
+
+/// What a device of this name can, where that is known.
+fn peak_teraflops(device: &str) -> Option<f64> {
+    PEAKS.iter().find(|(name, _)| device.starts_with(name)).map(|(_, peak)| *peak)
 }
 
 /// Qwen2.5's shapes.
@@ -91,14 +114,18 @@ pub(super) fn run(
         let work = work(shape, amount);
         bar.set_message(format!("{name}, retort-train"));
         bar.tick();
-        let own = row(name, "retort-train", &work, own(devices, &work)?);
+        let (device, speed) = own(devices, &work)?;
+        let count = (devices.1 - devices.0 + 1) as f64;
+        let peak = peak_teraflops(&device).map(|peak| peak * count);
+        let row = |system, speed| row(name, system, &work, speed, peak);
+        let own = row("retort-train", speed);
         say(&own, None, json)?;
         if let Some(python) = python {
             bar.set_message(format!("{name}, PEFT"));
             bar.tick();
             let (_, speed) = peer::measure(python, SCRIPT, &work, Some(devices.0))
                 .with_context(|| format!("{} with PEFT", python.display()))?;
-            say(&row(name, "PEFT", &work, speed), Some(&own), json)?;
+            say(&row("PEFT", speed), Some(&own), json)?;
         }
     }
     bar.finish_and_clear();
@@ -143,7 +170,8 @@ fn model(work: &Work) -> Result<Model> {
     Ok(model)
 }
 
-fn own((first, last): (usize, usize), work: &Work) -> Result<Speed> {
+/// The name of the first device, and how fast it was.
+fn own((first, last): (usize, usize), work: &Work) -> Result<(String, Speed)> {
     let optimiser = OptimiserConfig { method: Method::AdamW, ..OptimiserConfig::default() };
     let config = TrainConfig {
         optimiser,
@@ -172,12 +200,19 @@ fn own((first, last): (usize, usize), work: &Work) -> Result<Speed> {
     let seconds = steps(work.steps)?;
     let tokens = work.steps * work.sequences * work.sequence_tokens;
     let peak_mib = learner.held_bytes()? as f64 / f64::from(1 << 20);
-    Ok(Speed { tokens_per_second: tokens as f64 / seconds, peak_mib })
+    let speed = Speed { tokens_per_second: tokens as f64 / seconds, peak_mib };
+    Ok((learner.device_name()?, speed))
 }
 
-fn row(model: &'static str, system: &'static str, work: &Work, speed: Speed) -> Row {
+fn row(
+    model: &'static str,
+    system: &'static str,
+    work: &Work,
+    speed: Speed,
+    peak: Option<f64>,
+) -> Row {
     let teraflops = flops(work) * speed.tokens_per_second / 1e12;
-    Row { model, system, speed, teraflops }
+    Row { model, system, speed, teraflops, utilisation: peak.map(|peak| teraflops / peak) }
 }
 
 /// Operations a token: two for each weight of a matrix and each way, twice as many for adapters'
@@ -197,14 +232,15 @@ fn say(row: &Row, own: Option<&Row>, json: bool) -> Result<()> {
         println!("{}", serde_json::to_string(row)?);
         return Ok(());
     }
-    let Row { model, system, speed, teraflops } = row;
+    let Row { model, system, speed, teraflops, utilisation } = row;
+    let utilisation = utilisation.map_or(String::new(), |part| format!(" {:>3.0} %", part * 100.0));
     let ratio = own.map_or(String::new(), |own| {
         let faster = own.speed.tokens_per_second / speed.tokens_per_second;
         let memory = own.speed.peak_mib / speed.peak_mib;
         format!("  retort-train: {faster:.2} times the tokens in {memory:.2} of the memory")
     });
     println!(
-        "{model:<5} {system:<12} {:>8.0} tokens/s {:>8.0} MiB {teraflops:>6.1} TFLOP/s{ratio}",
+        "{model:<5} {system:<12} {:>8.0} tokens/s {:>8.0} MiB {teraflops:>6.1} TFLOP/s{utilisation}{ratio}",
         speed.tokens_per_second, speed.peak_mib
     );
     Ok(())
@@ -229,6 +265,21 @@ mod tests {
             assert_eq!(adapters, expected);
             assert!(flops(&work) > 4.0 * (layout.parameters as f64 * 0.9));
         }
+    }
+
+    #[test]
+    fn the_part_of_what_a_device_can_is_told_where_it_is_known() {
+        assert_eq!(peak_teraflops("NVIDIA H100 80GB HBM3"), Some(989.4));
+        assert_eq!(peak_teraflops("NVIDIA L40S"), Some(362.0));
+        assert_eq!(peak_teraflops("NVIDIA L4"), Some(121.0));
+        assert_eq!(peak_teraflops("the processor"), None);
+        let amount = Amount { steps: 1, sequences: 1, sequence_tokens: 4096, recompute: false };
+        let [(name, half), ..] = shapes();
+        let work = work(half, &amount);
+        let tokens_per_second = 0.4 * 989.4e12 / flops(&work);
+        let speed = Speed { tokens_per_second, peak_mib: 1.0 };
+        let row = row(name, "retort-train", &work, speed, Some(989.4));
+        assert!((row.utilisation.unwrap() - 0.4).abs() < 1e-9);
     }
 
     #[test]

@@ -244,8 +244,11 @@ impl Network {
         let missing: usize = wanted.iter().map(|(buffer, bytes)| bytes - buffer.bytes()).sum();
         let free = self.machine.free_bytes()?;
         if missing as u64 > free {
-            let (all, usable) = ((held + missing) as u64, held as u64 + free);
-            let fitting = (tokens as u64).saturating_mul(usable) / all;
+            // Logits are held in chunks of one size; everything else grows with the tokens.
+            let chunk = if targets > self.chunk_rows() { logits * (SINGLE + HALF) } else { 0 };
+            let growing = (held + missing - chunk) as u64;
+            let usable = (held as u64 + free).saturating_sub(chunk as u64);
+            let fitting = (tokens as u64).saturating_mul(usable) / growing;
             let further = match self.recompute {
                 true => "",
                 false => ", or set `recompute = true`",

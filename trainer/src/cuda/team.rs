@@ -281,6 +281,14 @@ impl Team {
     pub fn held_bytes(&self) -> Result<u64, DeviceError> {
         Ok(self.each(|own| own.network.machine().held_bytes())?.iter().sum())
     }
+
+    /// What the first device is called.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn name(&self) -> Result<String, DeviceError> {
+        self.first(|own| Ok(own.network.machine().name().to_owned()))
+    }
 }
 
 /// A thread that panicked.

@@ -44,12 +44,26 @@ const NOTHING: [&str; 12] = [
     "\\degree",
 ];
 
-/// The text of an answer in one spelling: without spaces, dollars, degrees and layout, and without
-/// `x =` before it.
+/// What stands before a unit, as MATH writes one: `10\text{ cm}`.
+#[must_use]
+pub fn without_unit(answer: &str) -> Option<&str> {
+    let answer = boxed(answer).unwrap_or(answer).trim();
+    let (number, unit) = answer.split_once("\\text{ ")?;
+    let ends = group_length(unit).is_some_and(|length| length + 1 == unit.len());
+    let is_unit = ends && !number.trim().is_empty() && !unit.starts_with("and ");
+    is_unit.then_some(number)
+}
+
+/// Stands for the end of a matrix' row while an answer is tidied: a character of no text.
+const ROW_END: &str = "\u{1}";
+
+/// The text of an answer in one spelling: without spaces, dollars, degrees, percent signs and
+/// layout, and without `x =` before it; `and` is a comma, `a\pm b` both values.
 #[must_use]
 pub fn tidy(answer: &str) -> String {
     let answer = boxed(answer).unwrap_or(answer).trim();
-    let mut text = answer.trim_end_matches('.').to_owned();
+    // The break of a row is no backslash before a blank.
+    let mut text = answer.trim_end_matches('.').replace("\\\\", ROW_END);
     for word in NOTHING {
         // `\left` is also the beginning of `\leftarrow`, which no answer has.
         text = text.replace(word, "");
@@ -58,11 +72,23 @@ pub fn tidy(answer: &str) -> String {
     for wrapper in ["\\text{", "\\mathrm{", "\\textbf{", "\\mbox{"] {
         text = unwrapped(&text, wrapper);
     }
+    let text = text.replace(" and ", ",").replace(ROW_END, "\\\\");
     let text = with_mixed_numbers(&text);
-    match text.split_once('=') {
+    let text = match text.split_once('=') {
         Some((name, value)) if is_name(name) && !value.contains('=') => value.to_owned(),
         _ => text,
+    };
+    with_both_signs(text)
+}
+
+/// `a\pm b` as `a-b,a+b`.
+fn with_both_signs(text: String) -> String {
+    let Some((before, after)) = text.split_once("\\pm") else { return text };
+    if text.contains(',') || after.contains("\\pm") {
+        return text;
     }
+    let plus = if before.is_empty() { "" } else { "+" };
+    format!("{before}-{after},{before}{plus}{after}")
 }
 
 /// A whole number, a blank, and a fraction.
@@ -113,7 +139,7 @@ fn unwrapped(text: &str, wrapper: &str) -> String {
 /// An expression as sympy's parser reads it, from a tidied answer.
 #[must_use]
 pub fn expression(tidied: &str) -> String {
-    let mut text = with_roots(tidied);
+    let mut text = with_logarithms(&with_roots(tidied));
     while let Some(next) = without_first_pair(&text) {
         text = next;
     }
@@ -191,6 +217,19 @@ fn with_roots(text: &str) -> String {
     }
 }
 
+/// `\log_2 8` and `\log_{2}(8)` as `log(8,2)`.
+fn with_logarithms(text: &str) -> String {
+    const LOGARITHM: &str = "\\log_";
+    let Some((before, after)) = text.split_once(LOGARITHM) else { return text.to_owned() };
+    let Some((base, after)) = argument(after) else { return text.to_owned() };
+    let length = match after.strip_prefix(['(', '{']) {
+        Some(inside) => inside.find([')', '}']).map_or(after.len(), |end| end + 2),
+        None => after.find(|c: char| !c.is_alphanumeric()).unwrap_or(after.len()),
+    };
+    let (of, rest) = after.split_at(length);
+    format!("{before} log({of},{base}){}", with_logarithms(rest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,5 +262,7 @@ mod tests {
         assert_eq!(expression("2^{10}x\\cdot\\sqrt2"), "2**(10)x*sqrt(2)");
         assert_eq!(expression("\\sqrt[3]{8}"), " root(8,3)");
         assert_eq!(expression("\\binom42"), " binomial(4,2)");
+        assert_eq!(expression("\\log_28+1"), " log(8,2)+1");
+        assert_eq!(expression("\\log_{10}(x)"), " log((x),10)");
     }
 }

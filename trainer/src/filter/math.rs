@@ -1,7 +1,7 @@
 //! Are two answers equal as mathematics? In the order of the published score: text, numbers within
 //! a relative 1e-4, tuples by part, else symbolically.
 
-use super::latex::{boxed, expression, fraction, tidy};
+use super::latex::{boxed, expression, fraction, tidy, without_unit};
 
 /// What could be found out without algebra.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,11 +23,23 @@ const CHARACTERS_MAX: usize = 500;
 /// Compares an answer with the right one.
 #[must_use]
 pub fn equal(answer: &str, expected: &str) -> Equality {
+    let (answer, expected) = unitless(answer, expected);
     let (answer, expected) = (tidy(answer), tidy(expected));
     if answer.is_empty() || answer.len() > CHARACTERS_MAX || expected.len() > CHARACTERS_MAX {
         return Equality::Different;
     }
     compare(&answer, &expected)
+}
+
+/// An answer and the right one, without the unit that only one of them has.
+fn unitless<'a>(answer: &'a str, expected: &'a str) -> (&'a str, &'a str) {
+    match (without_unit(answer), without_unit(expected)) {
+        (Some(number), None) => (number, expected),
+        (None, Some(number)) if !answer.trim_end().ends_with(char::is_alphabetic) => {
+            (answer, number)
+        }
+        _ => (answer, expected),
+    }
 }
 
 /// Whether two numbers are equal; `None` where one of the answers is no number. Text does not tell:
@@ -217,6 +229,11 @@ mod tests {
             ("1.5", "1\\frac12"),
             ("-2.75", "-2\\frac{3}{4}"),
             ("1.5", "1 1/2"),
+            ("10", "10\\text{ cm}"),
+            ("10 cm", "10\\text{ cm}"),
+            ("3 and 2", "2,3"),
+            ("2, -2", "\\pm 2"),
+            ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}"),
         ] {
             check(answer, expected, &Equality::Equal);
         }
@@ -225,6 +242,8 @@ mod tests {
             ("\\frac12", "1\\frac12"),
             ("5.5", "1 1/2"),
             ("1.0002", "1"),
+            ("10\\text{ m}", "10\\text{ cm}"),
+            ("10 m", "10\\text{ cm}"),
             ("Paris", "Rome"),
             ("", "1"),
             ("7", "Rome"),
@@ -265,6 +284,8 @@ mod tests {
     fn the_rest_is_left_to_algebra() {
         let open = |a: &str, b: &str| Equality::Open(vec![(a.to_owned(), b.to_owned())]);
         check("2\\sqrt{3}", "\\sqrt{12}", &open("2sqrt(3)", "sqrt(12)"));
+        let both = vec![("3-1".to_owned(), "2".to_owned()), ("3+1".to_owned(), "4".to_owned())];
+        check("3\\pm 1", "2,4", &Equality::Open(both));
         check("(x+1)^2", "x^2+2x+1", &open("(x+1)**2", "x**2+2x+1"));
     }
 }

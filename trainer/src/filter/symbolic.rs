@@ -7,12 +7,12 @@ use retort::sandbox::{Limits, NoTools, Sandbox, Seed};
 /// vanishes, or is a number within a relative 1e-4, as between numbers. What cannot be read is not
 /// equal.
 const QUESTION: &str = "\
-from sympy import N, simplify
+from sympy import E, I, N, simplify
 from sympy.parsing.sympy_parser import (
     convert_xor, implicit_multiplication_application, parse_expr, standard_transformations)
 def read(text):
     rules = standard_transformations + (implicit_multiplication_application, convert_xor)
-    return parse_expr(text, transformations=rules)
+    return parse_expr(text, {\"e\": E, \"i\": I}, transformations=rules)
 def same(answer, expected):
     try:
         answer, expected = read(answer), read(expected)
@@ -59,6 +59,12 @@ mod tests {
             ("3.4641016151377544", "2sqrt(3)"),
             (" root(8,3)", "2"),
             ("6", " binomial(4,2)"),
+            ("1.41421", "sqrt(2)"),
+            ("sqrt(x)**2", "x"),
+            ("sin(x)**2+cos(x)**2", "1"),
+            ("e**2", "exp(2)"),
+            ("e**(i pi)", "-1"),
+            ("3", " log(8,2)"),
         ] {
             assert_eq!(same(answer, expected), Some(true), "{answer} and {expected}");
         }

@@ -170,6 +170,14 @@ impl Model {
         Ok(Model { shape, layout, parameters, lora: None, rotary })
     }
 
+    /// The same for sequences of at most `context_tokens` tokens.
+    #[must_use]
+    pub fn with_context(mut self, context_tokens: usize) -> Self {
+        self.shape.context_tokens = context_tokens;
+        self.rotary = Rotary::new(&self.shape);
+        self
+    }
+
     /// What training changes: its tensors and their values.
     pub fn trained(&mut self) -> (&[Tensor], &mut Vec<f32>) {
         match &mut self.lora {

@@ -1,10 +1,9 @@
 //! One training of the table.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use indicatif::ProgressBar;
+use indicatif::{MultiProgress, ProgressBar};
 use retort_transcript::Dialect;
 
 use super::config::{PaperRecipe, Size};
@@ -14,7 +13,7 @@ use crate::gguf::{self, Labels, Weights};
 use crate::model::{Model, Start};
 use crate::student::curriculum::{self, Runs};
 use crate::tokenizer::MESSAGE_END;
-use crate::train::{Exactness, Progress, StepReport, TrainConfig, TrainData, train};
+use crate::train::{Console, TrainConfig, TrainData, train};
 
 /// A size, a seed, and what is learnt from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +53,7 @@ impl Cell {
         lessons: &Lessons,
         out: &Path,
         device: Device,
-        bar: &ProgressBar,
+        bars: &MultiProgress,
     ) -> Result<Trained> {
         let size = self.size(recipe)?;
         // Rows of several recipes and sizes grow in one folder.
@@ -72,14 +71,27 @@ impl Cell {
             ..TrainConfig::small(recipe.tokens_budget, self.seed)
         };
         let rendered = lessons.of(self.regime);
+        let shape = size.shape(vocabulary.len());
+        let context_tokens = shape.context_tokens;
         let runs = Runs { name: "trajectories", rendered, share: 1.0 };
         let data = TrainData {
-            sources: curriculum::sources(&vocabulary.encoder()?, &[runs], &lessons.drills)?,
+            sources: curriculum::sources(
+                &vocabulary.encoder()?,
+                context_tokens,
+                &[runs],
+                &lessons.drills,
+            )?,
             held_out: Vec::new(),
             turn_end: vocabulary.id(MESSAGE_END),
         };
-        let model = Model::initialised(size.shape(vocabulary.len()), Start::Structured, self.seed)?;
-        let model = train(&config, model, &data, &mut Bar(bar))?;
+        let model = Model::initialised(shape, Start::Structured, self.seed)?;
+        let metrics = dir.join(self.name());
+        std::fs::create_dir_all(&metrics)
+            .with_context(|| format!("{} cannot be made", metrics.display()))?;
+        let bar = bars.add(ProgressBar::new(0));
+        let mut console = Console::on(bar.clone(), Some(&metrics.join("metrics.jsonl")))?;
+        let model = train(&config, model, &data, &mut console)?;
+        bars.remove(&bar);
         let dialect = Dialect::named(&recipe.dialect)?;
         let labels = Labels::of(self.name(), Some("Apache-2.0".to_owned()), Some(&dialect));
         let gguf = dir.join(format!("{}.gguf", self.name()));
@@ -92,17 +104,4 @@ impl Cell {
 pub(super) struct Trained {
     pub gguf: PathBuf,
     pub parameters: usize,
-}
-
-/// Shows tokens on a bar.
-struct Bar<'a>(&'a ProgressBar);
-
-impl Progress for Bar<'_> {
-    fn step(&mut self, report: &StepReport) -> ControlFlow<()> {
-        self.0.set_length(report.tokens_budget);
-        self.0.set_position(report.tokens);
-        ControlFlow::Continue(())
-    }
-
-    fn evaluated(&mut self, _report: &StepReport, _exactness: &Exactness) {}
 }

@@ -1,5 +1,8 @@
 //! What the students of a table learn from: the same questions, answered by the same teacher.
 
+use std::fs;
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 use indicatif::ProgressBar;
 use rayon::prelude::*;
@@ -7,6 +10,7 @@ use retort::agent::Retriever;
 use retort::sandbox::Sandbox;
 use retort_transcript::{Dialect, Passage, Transcript};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, json};
 
 use super::config::PaperRecipe;
 use crate::classroom::Classroom;
@@ -15,6 +19,7 @@ use crate::environment::{Environment, index_world};
 use crate::student::{Drills, Rendered, curriculum};
 use crate::teach::{Drill, Manner, Slips, explain, with_passages};
 use crate::tokenizer::Vocabulary;
+use crate::trajectory::Manifest;
 use crate::world::{Finish, Task, World, reads, training_world};
 
 /// What a student is trained on.
@@ -99,6 +104,22 @@ impl Lessons {
 
     pub fn of(&self, regime: Regime) -> &[Rendered] {
         self.runs.get(regime as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// Writes into `folder` how many questions the teacher's slips took away, and from what.
+    pub fn record(&self, recipe: &str, folder: &Path) -> Result<()> {
+        let kept = self.of(Regime::Cot).len();
+        let made_by = Map::from_iter([("recipe".to_owned(), json!(recipe))]);
+        let mut manifest = Manifest { complete: true, ..Manifest::new("lessons", made_by) };
+        manifest.counts = Map::from_iter([
+            ("questions".to_owned(), json!(self.tasks)),
+            ("kept".to_owned(), json!(kept)),
+            ("slipped".to_owned(), json!(self.tasks - kept)),
+            ("vocabulary".to_owned(), json!(self.vocabulary.len())),
+        ]);
+        fs::create_dir_all(folder)
+            .with_context(|| format!("{} cannot be made", folder.display()))?;
+        manifest.write(&folder.join("lessons.manifest.json"))
     }
 
     pub fn summary(&self) -> String {

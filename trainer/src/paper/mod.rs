@@ -73,15 +73,17 @@ pub fn run(recipe: &PaperRecipe, out: &Path, device: Device) -> Result<()> {
             bar.set_message(message.to_owned());
             bar
         };
+        // Refused at once, not after the lessons.
+        let exams = Exam::draw_all(recipe)?;
         let lessons =
             Lessons::collect(recipe, &dialect, &sandbox, &bar(recipe.worlds, "collecting"))?;
-        bars.println(lessons.summary())?;
-        let exams = Exam::draw_all(recipe)?;
+        bars.suspend(|| eprintln!("{}", lessons.summary()));
+        lessons.record(&key, &out.join("cells").join(&key))?;
         let cells = bar(todo.len(), "cells");
         for cell in todo {
-            let steps = bar(0, &cell.name());
-            let trained = cell.train(recipe, &lessons, out, device, &steps)?;
-            steps.set_message(format!("{}, asking", cell.name()));
+            bars.suspend(|| eprintln!("{}", cell.name()));
+            let trained = cell.train(recipe, &lessons, out, device, &bars)?;
+            let steps = bar(0, &format!("{}, asking", cell.name()));
             let hall = Hall { exams: &exams, dialect: &dialect, sandbox: &sandbox };
             let made = hall.ask(recipe, &cell, &trained, &steps)?;
             bars.remove(&steps);

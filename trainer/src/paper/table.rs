@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use clap::ValueEnum as _;
+
 use super::rows::{Row, Student};
 use crate::world::Family;
 
@@ -131,9 +133,20 @@ fn share_of_steps(rows: &[Row], sitting: Sitting, count: Count) -> Option<f64> {
 pub fn report(rows: &[Row]) -> String {
     let mut text = String::new();
     let sizes = sizes(rows);
+    let heads: Vec<String> = sizes.iter().map(millions).collect();
     for (title, families) in GROUPS {
-        let cell = |student, parameters| score(rows, student, parameters, families);
-        text += &table(&format!("{title}, % right"), &Student::ALL, &sizes, cell);
+        let cell = |student, parameters: &usize| score(rows, student, *parameters, families);
+        let title = format!("{title}, % right");
+        text += &table(&title, &Student::ALL, &heads, sizes.iter(), cell);
+    }
+    // A mean of a full family and an empty one looks like two in the middle.
+    let families: Vec<String> = Family::ALL.iter().map(family_name).collect();
+    for parameters in &sizes {
+        let cell = |student, family: &Family| {
+            score(rows, student, *parameters, std::slice::from_ref(family))
+        };
+        let title = format!("Each family, {}, % right", millions(parameters));
+        text += &table(&title, &Student::ALL, &families, Family::ALL.iter(), cell);
     }
     let acting = [Student::Agent, Student::AgentPrefix, Student::AgentPrefixVote];
     let counts: [(&str, Count); 2] = [
@@ -141,29 +154,37 @@ pub fn report(rows: &[Row]) -> String {
         ("Actions that raised an error, % of steps", |row| row.failed),
     ];
     for (title, count) in counts {
-        let cell = |student, parameters| {
-            over_seeds(rows, |seed| share_of_steps(rows, (student, parameters, seed), count))
+        let cell = |student, parameters: &usize| {
+            over_seeds(rows, |seed| share_of_steps(rows, (student, *parameters, seed), count))
         };
-        text += &table(title, &acting, &sizes, cell);
+        text += &table(title, &acting, &heads, sizes.iter(), cell);
     }
     text + &claims(rows)
 }
 
-fn table(
+fn millions(parameters: &usize) -> String {
+    format!("{:.2} M", *parameters as f64 / 1e6)
+}
+
+/// `facts unseen`
+fn family_name(family: &Family) -> String {
+    let value = family.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().replace('-', " "))
+}
+
+/// A row for each student, a column for each of `columns`.
+fn table<'a, T: 'a>(
     title: &str,
     students: &[Student],
-    sizes: &[usize],
-    cell: impl Fn(Student, usize) -> Option<Estimate>,
+    heads: &[String],
+    columns: impl Iterator<Item = &'a T> + Clone,
+    cell: impl Fn(Student, &T) -> Option<Estimate>,
 ) -> String {
-    let millions = |size: &usize| format!("{:.2} M", *size as f64 / 1e6);
-    let head: Vec<String> = sizes.iter().map(millions).collect();
-    let mut text = format!("{title}\n\n| student | {} |\n", head.join(" | "));
-    let _ = writeln!(text, "|---|{}", "---|".repeat(sizes.len()));
+    let mut text = format!("{title}\n\n| student | {} |\n", heads.join(" | "));
+    let _ = writeln!(text, "|---|{}", "---|".repeat(heads.len()));
     for student in students {
-        let cells = sizes
-            .iter()
-            .map(|size| cell(*student, *size).map_or_else(|| "–".to_owned(), Estimate::shown));
-        let cells: Vec<String> = cells.collect();
+        let shown = |column| cell(*student, column).map_or_else(|| "–".to_owned(), Estimate::shown);
+        let cells: Vec<String> = columns.clone().map(shown).collect();
         let _ = writeln!(text, "| {} | {} |", student.name(), cells.join(" | "));
     }
     text + "\n"

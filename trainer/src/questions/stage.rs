@@ -50,7 +50,9 @@ pub fn write_questions(
     manifest.rows_spent = Some(rows_spent);
     let teacher = Teacher::open(teaching.teacher, teaching.seed, manifest.spent, pace)?;
     manifest.write(&path)?;
-    let known: BTreeSet<&str> = rows.iter().map(|row| row.key()).collect();
+    // A teacher that wrote no question may do better another time.
+    let asked = rows.iter().filter(|row| !row.proposed.is_empty());
+    let known: BTreeSet<&str> = asked.map(|row| row.key()).collect();
     let missing: Vec<&Hit> =
         passages.iter().filter(|hit| !known.contains(key(hit).as_str())).collect();
     let done = read_passages(
@@ -135,7 +137,10 @@ fn finish(
     let rows_spent = rows.iter().map(|row| &row.spent).sum();
     let places: BTreeMap<String, usize> =
         passages.iter().zip(0..).map(|(hit, place)| (key(hit), place)).collect();
-    rows.retain(|row| places.contains_key(&row.key));
+    // A passage that was read again has two rows.
+    rows.reverse();
+    let mut seen = BTreeSet::new();
+    rows.retain(|row| places.contains_key(&row.key) && seen.insert(row.key.clone()));
     rows.sort_by_key(|row| places.get(&row.key).copied());
     let (questions, ends) = select(&rows, config);
     let (test, train): (Vec<_>, Vec<_>) =
@@ -171,7 +176,10 @@ fn finish(
         None if is_too_many(passages.len() - rows.len(), passages.len(), config) => {
             bail!("{} passages failed; run again to try only those", done.failed)
         }
-        None if questions.is_empty() => bail!("no question was kept; the counts say why"),
+        None if questions.is_empty() => bail!(
+            "no question was kept; the counts say why. Passages whose reply held no question are \
+             read again when this is run again"
+        ),
         None => Ok(()),
     }
 }

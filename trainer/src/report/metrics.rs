@@ -86,7 +86,6 @@ fn points(text: &str) -> Result<Vec<Point>> {
         }
         points.push(point);
     }
-    ensure!(!points.is_empty(), "holds no step yet");
     Ok(points)
 }
 
@@ -108,7 +107,7 @@ mod tests {
         let text = text.concat() + "{\"step\":";
         let losses: Vec<f64> = points(&text).unwrap().iter().map(|point| point.loss).collect();
         assert_eq!(losses, [3.0, 2.0, 2.5, 1.0]);
-        assert!(points("{\"step\":").unwrap_err().to_string().contains("no step yet"));
+        assert!(points("{\"step\":").unwrap().is_empty());
         let error = points("{}\n").unwrap_err();
         assert!(format!("{error:#}").contains("line 1 is no metrics"), "{error:#}");
     }

@@ -32,8 +32,9 @@ struct Summary<'a> {
     tokens: u64,
     /// Of the budget, 0 to 1.
     done: f64,
-    /// Mean cross-entropy per learned token over the last tenth of the run.
-    loss: f64,
+    /// Mean cross-entropy per learned token over the last tenth of the run; none before its first
+    /// step.
+    loss: Option<f64>,
     /// Cross-entropy of the held-out sequences at the last evaluation.
     held_out_loss: Option<f64>,
     /// Part of the held-out sequences with every turn right, at the last evaluation.
@@ -56,7 +57,7 @@ impl<'a> Summary<'a> {
             run: &run.name,
             tokens,
             done: (tokens as f64 / budget.max(1) as f64).min(1.0),
-            loss: late.iter().sum::<f64>() / late.len().max(1) as f64,
+            loss: (!late.is_empty()).then(|| late.iter().sum::<f64>() / late.len() as f64),
             held_out_loss: judged.map(|exactness| exactness.loss),
             exact: judged.map(|exactness| exactness.full),
             tokens_per_second: speeds.get(speeds.len() / 2).copied().unwrap_or_default(),
@@ -67,11 +68,11 @@ impl<'a> Summary<'a> {
         let shown =
             |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
         format!(
-            "{:<name_width$} {:>11} {:>5.0} {:>7.3} {:>9} {:>6} {:>9.0}",
+            "{:<name_width$} {:>11} {:>5.0} {:>7} {:>9} {:>6} {:>9.0}",
             self.run,
             self.tokens,
             self.done * 100.0,
-            self.loss,
+            shown(self.loss),
             shown(self.held_out_loss),
             shown(self.exact),
             self.tokens_per_second
@@ -129,9 +130,11 @@ mod tests {
             points: vec![point(10, 9.0, None), point(91, 3.0, Some(judged)), point(100, 2.0, None)],
         };
         let summary = Summary::of(&run);
-        assert_eq!((summary.tokens, summary.done, summary.loss), (100, 0.5, 2.5));
+        assert_eq!((summary.tokens, summary.done, summary.loss), (100, 0.5, Some(2.5)));
         assert_eq!((summary.held_out_loss, summary.exact), (Some(1.5), Some(0.25)));
         assert_eq!(summary.tokens_per_second, 91.0);
         assert!(summary.row(3).contains("2.500"), "{}", summary.row(3));
+        let begun = Run { name: "b".to_owned(), points: Vec::new() };
+        assert_eq!(Summary::of(&begun).row(3).split_whitespace().nth(3), Some("-"));
     }
 }

@@ -34,6 +34,9 @@ pub struct Recipe {
     pub layers: usize,
     /// Width inside the feed-forward part.
     pub feed_forward: usize,
+    /// Tokens of the longest conversation that it reads; longer ones are not learnt from.
+    #[serde(default = "context_tokens", skip_serializing_if = "is_usual_context")]
+    pub context_tokens: usize,
     /// Tokens to train on.
     pub tokens_budget: u64,
     /// Share of them, 0..=1, after which there are fewer drills.
@@ -45,6 +48,9 @@ pub struct Recipe {
     /// How the student's weights are stored. With Q4_0 every step computes with weights rounded so.
     #[serde(default = "eight_bits", skip_serializing_if = "is_eight_bits")]
     pub weights: Weights,
+    /// Parts a step is cut into, each on a thread of its own; part of the result.
+    #[serde(default = "shards", skip_serializing_if = "is_usual_shards")]
+    pub shards: usize,
     /// Seed of initial values and order.
     pub seed: u64,
     /// Exercises of each skill.
@@ -85,6 +91,22 @@ fn is_usual_rate(rate: &f32) -> bool {
     *rate == learning_rate()
 }
 
+fn context_tokens() -> usize {
+    Shape::small(0).context_tokens
+}
+
+fn is_usual_context(tokens: &usize) -> bool {
+    *tokens == context_tokens()
+}
+
+fn shards() -> usize {
+    2
+}
+
+fn is_usual_shards(count: &usize) -> bool {
+    *count == shards()
+}
+
 fn eight_bits() -> Weights {
     Weights::Q8_0
 }
@@ -93,6 +115,10 @@ fn is_eight_bits(weights: &Weights) -> bool {
     *weights == eight_bits()
 }
 
+/// Tokens of a context at most: attention takes their square.
+const CONTEXT_MAX: usize = 1 << 15;
+/// More parts of a step than any machine has threads.
+const SHARDS_MAX: usize = 1 << 10;
 /// Share of a kind of question at most.
 const SHARE_MAX: usize = 1000;
 /// Recipes that start from one another, at most.
@@ -161,6 +187,13 @@ impl Recipe {
         ] {
             ensure!(count <= COUNT_MAX, "{key} is {count}; expected at most {COUNT_MAX}");
         }
+        for (key, count, range) in [
+            ("context_tokens", self.context_tokens, 256..=CONTEXT_MAX),
+            ("shards", self.shards, 1..=SHARDS_MAX),
+        ] {
+            let (least, most) = (range.start(), range.end());
+            ensure!(range.contains(&count), "{key} is {count}; expected {least} to {most}");
+        }
         for (key, share) in [
             ("drills_until", self.drills_until),
             ("data_share", self.data_share),
@@ -215,6 +248,7 @@ impl Recipe {
             heads,
             kv_heads: heads,
             feed_forward: self.feed_forward,
+            context_tokens: self.context_tokens,
             ..small
         }
     }
@@ -346,6 +380,8 @@ mod tests {
             format!("{:#}", bad.check().unwrap_err())
         };
         assert!(told(&|r| r.name = "../up".to_owned()).contains("it names a file"));
+        assert!(told(&|r| r.context_tokens = 8).contains("context_tokens is 8; expected 256 to"));
+        assert!(told(&|r| r.shards = 0).contains("shards is 0; expected 1 to 1024"));
         assert!(told(&|r| r.tokens_budget = 0).contains("tokens_budget is 0"));
         assert!(told(&|r| r.learning_rate = -1.0).contains("learning_rate is -1"));
         assert!(told(&|r| r.drills_until = f64::NAN).contains("drills_until is NaN"));

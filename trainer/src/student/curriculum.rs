@@ -7,7 +7,6 @@ use retort_transcript::{Dialect, Segment, Source};
 
 use crate::dataset::{self, Sequence};
 use crate::environment::index_world;
-use crate::model::Shape;
 use crate::teach::{Drill, DrillSource};
 use crate::tokenizer::{Encoder, Vocabulary, train_tokenizer};
 use crate::train::MixtureSource;
@@ -96,11 +95,12 @@ pub struct Runs<'a> {
 /// When a text cannot be encoded.
 pub fn sources(
     encoder: &Encoder,
+    context_tokens: usize,
     runs: &[Runs<'_>],
     drills: &Drills,
 ) -> Result<Vec<MixtureSource>> {
     let of_runs = runs.iter().map(|runs| {
-        let sequences = encode(encoder, runs.rendered)?;
+        let sequences = encode(encoder, context_tokens, runs.rendered)?;
         let shares = RUN_SHARES.map(|share| share * runs.share);
         Ok(MixtureSource { name: runs.name.to_owned(), sequences, shares })
     });
@@ -108,18 +108,21 @@ pub fn sources(
     for (skill, drawn) in &drills.0 {
         let fixed = DRILLS.into_iter().find(|(drill, _, _)| drill == skill);
         if let Some((_, name, shares)) = fixed {
-            let sequences = encode(encoder, drawn)?;
+            let sequences = encode(encoder, context_tokens, drawn)?;
             sources.push(MixtureSource { name: name.to_owned(), sequences, shares });
         }
     }
     Ok(sources)
 }
 
-/// The sequences that a student's context holds; how many it does not is said.
+/// The sequences that a context of `context_tokens` holds; how many it does not is said.
 ///
 /// # Errors
 /// When a text cannot be encoded.
-pub fn encode(encoder: &Encoder, rendered: &[Rendered]) -> Result<Vec<Sequence>> {
-    let context_tokens = Shape::small(0).context_tokens;
+pub fn encode(
+    encoder: &Encoder,
+    context_tokens: usize,
+    rendered: &[Rendered],
+) -> Result<Vec<Sequence>> {
     dataset::encode(rendered, context_tokens, |segment| encoder.segment(segment))
 }

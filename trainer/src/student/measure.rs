@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use retort::engine::ModelFile;
 use retort::eval::{Summary, Task};
-use retort::profile::Manifest;
+use retort::profile::{FirstSearchMissed, Manifest};
 use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::Dialect;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use crate::classroom;
 use crate::durable::{beside, keep_file, replace_text};
 use crate::environment::{Environment, index_world};
 use crate::gguf::Weights;
+use crate::hash::sha256;
 use crate::score::{ask, compare};
 use crate::teach::first_search_missed;
 use crate::world::{self, Domain, Style, TaskKind, World, WorldConfig};
@@ -47,6 +48,18 @@ pub struct MeasureConfig {
     pub drop_max: Option<f64>,
 }
 
+impl MeasureConfig {
+    /// SHA-256, lower-case hexadecimal, of all that decides the figures; how much may be lost by
+    /// rounding is asked once, when the student is written.
+    ///
+    /// # Errors
+    /// None: every value can be written.
+    pub fn sha256(&self) -> Result<String> {
+        let asked = Self { drop_max: None, ..self.clone() };
+        Ok(sha256(toml::to_string(&asked)?.as_bytes()))
+    }
+}
+
 /// How far a recipe's student has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -70,10 +83,11 @@ pub fn stage(recipe: &Recipe, gguf: &Path) -> Result<Stage> {
         return Ok(Stage::Missing);
     };
     let is_its = known.sha256 == Some(file.sha256) && known.recipe_sha256 == Some(recipe.key()?);
-    Ok(match recipe.measure.is_some() && known.exact_match.is_empty() {
+    let measured = recipe.measure.as_ref().map(MeasureConfig::sha256).transpose()?;
+    Ok(match measured.is_none() || known.measure_sha256 == measured {
         _ if !is_its => Stage::Missing,
-        true => Stage::Exported,
-        false => Stage::Measured,
+        true => Stage::Measured,
+        false => Stage::Exported,
     })
 }
 
@@ -164,10 +178,13 @@ fn told(recipe: &Recipe, gguf: &Path, report: Report) -> Result<()> {
         recipe_sha256: Some(recipe.key()?),
         ..Manifest::default()
     };
-    if recipe.measure.is_some() {
-        let Report { summary, lines, after_miss: (right, missed) } = report;
+    if let Some(config) = &recipe.measure {
+        let Report { summary, lines, first_search_missed } = report;
+        let FirstSearchMissed { questions, exact_match } = first_search_missed;
         eprint!("{summary}");
-        eprintln!("{right} of {missed} right after a first search that missed");
+        eprintln!("{exact_match} of {questions} right after a first search that missed");
+        manifest.measure_sha256 = Some(config.sha256()?);
+        manifest.first_search_missed = Some(first_search_missed);
         let rows = gguf.with_extension("eval.jsonl");
         write(&rows, &(lines + &summary.json().to_string() + "\n"))?;
         manifest.exact_match = shares(&summary);
@@ -181,8 +198,7 @@ struct Report {
     summary: Summary,
     /// A JSON line for each question.
     lines: String,
-    /// Runs whose first search did not show what it was for: right ones, and all.
-    after_miss: (usize, usize),
+    first_search_missed: FirstSearchMissed,
 }
 
 /// Answers the questions of the world of a domain.
@@ -202,14 +218,14 @@ fn answer(
     let tasks = world.test.iter().map(asked).collect::<Result<Vec<Task>, _>>()?;
     let environment = Environment { dialect, sandbox: &sandbox, retriever: &corpus };
     let mut planned = world.test.iter();
-    let Report { summary, lines, after_miss: (right, missed) } = report;
+    let Report { summary, lines, first_search_missed: missed } = report;
     ask(&environment, &tasks, file, doing, &mut |task, run, score| {
         summary.add(task, run, score);
         let plan = planned.next().filter(|task| task.kind != TaskKind::Absent);
         let plan = plan.and_then(|task| task.plan.as_ref());
         if plan.is_some_and(|plan| first_search_missed(plan, &run.transcript)) {
-            *right += usize::from(score.exact_match);
-            *missed += 1;
+            missed.exact_match += u32::from(score.exact_match);
+            missed.questions += 1;
         }
         *lines += &(task.report(run, score, None).to_string() + "\n");
     })

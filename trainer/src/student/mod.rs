@@ -29,7 +29,7 @@ use crate::optimise::OptimiserConfig;
 use crate::teach::Drill;
 use crate::tokenizer::{MESSAGE_END, Vocabulary};
 use crate::train::{Console, LogitsConfig, TrainConfig, TrainData, train};
-use crate::trajectory::{Journal, Manifest, manifest_path, versioned};
+use crate::trajectory::{Journal, Manifest, Mode, manifest_path, versioned};
 use crate::world::Style;
 
 /// Held-out trajectories that are judged during training, and how often in a whole run: more would
@@ -51,10 +51,15 @@ pub fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
     }
     measure::check(recipe)?;
     let start = recipe.start.as_deref().map(|path| start(recipe, path, out, device)).transpose()?;
-    let dir = out.join(recipe.key()?.get(..16).unwrap_or("stages"));
+    let key = recipe.key()?;
+    let dir = out.join(format!("{}-{}", recipe.name, key.get(..16).unwrap_or_default()));
     fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let _held = hold(&dir)?;
-    let lessons = Lessons::new(recipe, &dialect, &dir)?;
+    let own = Own::read(recipe, &dialect)?;
+    if let (Some(own), Some((_, vocabulary))) = (&own, &start) {
+        own.check(recipe, vocabulary)?;
+    }
+    let lessons = Lessons::new(recipe, own, &dialect, &dir)?;
     let teacher = recipe.logits.as_ref().map(teacher).transpose()?;
     let (model, vocabulary) = match (start, &teacher) {
         (Some(start), _) => start,
@@ -81,6 +86,43 @@ pub fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
     Ok(path)
 }
 
+fn rendered(dialect: &Dialect, transcripts: &[Transcript]) -> Vec<Rendered> {
+    transcripts.iter().map(|transcript| dialect.render_training(transcript)).collect()
+}
+
+/// Runs of the recipe's `data`, as its dialect writes them.
+#[derive(Default)]
+struct Own {
+    train: Vec<Rendered>,
+    held_out: Vec<Rendered>,
+}
+
+impl Own {
+    fn read(recipe: &Recipe, dialect: &Dialect) -> Result<Option<Self>> {
+        let Some(data) = &recipe.data else { return Ok(None) };
+        let split = data.read(dialect)?;
+        let path = data.trajectories.display();
+        ensure!(
+            split.mode == Mode::Agent,
+            "data.trajectories: {path} holds chains of thought; a student that acts learns from \
+             rows that `retort-train collect` made without --mode cot"
+        );
+        let [train, held_out] = [split.train, split.held_out].map(|own| rendered(dialect, &own));
+        Ok(Some(Self { train, held_out }))
+    }
+
+    /// Refuses runs that are all too long, before hours are spent beside them.
+    fn check(&self, recipe: &Recipe, vocabulary: &Vocabulary) -> Result<()> {
+        let fitting =
+            curriculum::encode(&vocabulary.encoder()?, recipe.context_tokens, &self.train)?;
+        ensure!(
+            !fitting.is_empty(),
+            "data.trajectories: no row is short enough to learn from; raise context_tokens"
+        );
+        Ok(())
+    }
+}
+
 /// What a student reads, as its dialect writes it.
 struct Lessons {
     /// Runs of generated worlds.
@@ -93,27 +135,23 @@ struct Lessons {
 }
 
 impl Lessons {
-    fn new(recipe: &Recipe, dialect: &Dialect, dir: &Path) -> Result<Self> {
+    fn new(recipe: &Recipe, own: Option<Own>, dialect: &Dialect, dir: &Path) -> Result<Self> {
         let worlds = collected(recipe, dialect, dir)?;
-        let own = recipe.data.as_ref().map(|data| data.read(dialect)).transpose()?;
         let own = own.unwrap_or_default();
-        let render = |transcripts: &[Transcript]| -> Vec<Rendered> {
-            transcripts.iter().map(|transcript| dialect.render_training(transcript)).collect()
-        };
         let of_all = |part: fn(&Collected) -> &[Transcript]| -> Vec<Rendered> {
-            worlds.iter().flat_map(|collected| render(part(collected))).collect()
+            worlds.iter().flat_map(|collected| rendered(dialect, part(collected))).collect()
         };
         Ok(Self {
-            held_out: [render(&own.held_out), of_all(|one| &one.held_out)].concat(),
+            held_out: [own.held_out, of_all(|one| &one.held_out)].concat(),
             worlds: of_all(|one| &one.train),
-            own: render(&own.train),
+            own: own.train,
             drills: drills(recipe, dialect)?,
         })
     }
 
     /// The same in tokens, with its shares.
     fn data(&self, recipe: &Recipe, vocabulary: &Vocabulary) -> Result<TrainData> {
-        let encoder = vocabulary.encoder()?;
+        let (encoder, context_tokens) = (vocabulary.encoder()?, recipe.context_tokens);
         let every = self.held_out.len().div_ceil(HELD_OUT_MAX).max(1);
         let judged: Vec<Rendered> = self.held_out.iter().step_by(every).cloned().collect();
         let share = if recipe.data.is_some() { recipe.data_share as f32 } else { 0.0 };
@@ -122,8 +160,8 @@ impl Lessons {
             runs.push(Runs { name: "data.trajectories", rendered: &self.own, share });
         }
         Ok(TrainData {
-            sources: curriculum::sources(&encoder, &runs, &self.drills)?,
-            held_out: curriculum::encode(&encoder, &judged)?,
+            sources: curriculum::sources(&encoder, context_tokens, &runs, &self.drills)?,
+            held_out: curriculum::encode(&encoder, context_tokens, &judged)?,
             turn_end: vocabulary.id(MESSAGE_END),
         })
     }
@@ -141,6 +179,7 @@ fn start(recipe: &Recipe, path: &Path, out: &Path, device: Device) -> Result<(Mo
     let (said, found) = (recipe.width, model.shape.width);
     ensure!(said == found, "{}: width is {found}, the recipe says {said}", named());
     let model = model.grown(recipe.layers, recipe.feed_forward, recipe.seed).with_context(named)?;
+    let model = model.with_context(recipe.context_tokens);
     let (found, max) = (vocabulary.len(), recipe.vocabulary_max);
     ensure!(found <= max, "{}: {found} tokens, the recipe's vocabulary_max is {max}", named());
     Ok((model, vocabulary))
@@ -208,6 +247,7 @@ fn train_config(recipe: &Recipe, dir: &Path) -> TrainConfig {
     let small = TrainConfig::small(recipe.tokens_budget, recipe.seed);
     TrainConfig {
         phases_change_at: recipe.drills_until,
+        shards: recipe.shards,
         optimiser: OptimiserConfig { learning_rate: recipe.learning_rate, ..small.optimiser },
         checkpoint: Some(dir.join("checkpoint")),
         rounded: (recipe.weights == Weights::Q4_0).then_some(recipe.weights),
@@ -255,7 +295,8 @@ mod tests {
         let gguf = recipe.start.clone().unwrap();
         let (bundled, _) = gguf::read(&gguf).unwrap();
         let (begun, _) = start(&recipe, &gguf, Path::new("."), Device::Cpu).unwrap();
-        assert_eq!(begun.shape, bundled.shape);
+        let context_tokens = recipe.context_tokens;
+        assert_eq!(begun.shape, Shape { context_tokens, ..bundled.shape });
     }
 
     #[test]
@@ -263,6 +304,10 @@ mod tests {
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
         let (small, gguf) = (recipe("small.toml"), models.join("small.gguf"));
         let stage = |recipe: &Recipe, gguf: &Path| measure::stage(recipe, gguf).unwrap();
+        let elsewhere =
+            small.measure.clone().map(|own| MeasureConfig { seed: own.seed + 1, ..own });
+        let asked_elsewhere = Recipe { measure: elsewhere, ..small.clone() };
+        assert_eq!(stage(&asked_elsewhere, &gguf), Stage::Exported);
         assert_eq!(stage(&small, &gguf), Stage::Measured);
         assert_eq!(stage(&small, &models.join("student.gguf")), Stage::Missing);
         let other = Recipe { seed: 2, ..small.clone() };
@@ -273,7 +318,10 @@ mod tests {
         let copy = folder.path().join("small.gguf");
         fs::copy(&gguf, &copy).unwrap();
         let told = fs::read_to_string(models.join("small.toml")).unwrap();
-        let (before, _) = told.split_once("[exact_match]").unwrap();
+        let before: String = told
+            .lines()
+            .filter(|line| !line.starts_with("measure_"))
+            .fold(String::new(), |text, line| text + line + "\n");
         fs::write(copy.with_extension("toml"), before).unwrap();
         assert_eq!(stage(&small, &copy), Stage::Exported);
         assert_eq!(stage(&Recipe { measure: None, ..small }, &copy), Stage::Measured);

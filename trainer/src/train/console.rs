@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::{Exactness, Progress, StepReport};
@@ -38,7 +38,14 @@ impl Console {
     /// # Errors
     /// When the metrics file cannot be opened.
     pub fn new(metrics: Option<&Path>) -> io::Result<Self> {
-        let bar = ProgressBar::new(0);
+        Self::on(ProgressBar::new(0), metrics)
+    }
+
+    /// As [`Console::new`], on a bar beside others.
+    ///
+    /// # Errors
+    /// As [`Console::new`].
+    pub fn on(bar: ProgressBar, metrics: Option<&Path>) -> io::Result<Self> {
         let style = "{bar:30} {percent}% {elapsed}/{duration} {msg}";
         bar.set_style(ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar()));
         let metrics = metrics.map(append_lines).transpose()?;
@@ -52,6 +59,15 @@ impl Console {
         if seconds > 0.0 { (report.tokens - tokens) as f64 / seconds } else { 0.0 }
     }
 
+    /// A line of the log. A hidden bar prints nothing, and a log of a long run should show its
+    /// evaluations.
+    fn say(&self, line: &str) {
+        self.bar.suspend(|| {
+            // Nothing can be done when standard error is closed.
+            let _ = writeln!(io::stderr(), "{line}");
+        });
+    }
+
     /// Metrics are a convenience: a full disk does not end a run, it is said once.
     fn write(&mut self, line: &Line<'_>) {
         let Some(file) = &mut self.metrics else {
@@ -61,8 +77,8 @@ impl Console {
             .map_err(io::Error::from)
             .and_then(|line| writeln!(file, "{line}"));
         if let Err(error) = written {
-            self.bar.println(format!("metrics are no longer written: {error}"));
             self.metrics = None;
+            self.say(&format!("metrics are no longer written: {error}"));
         }
     }
 }
@@ -92,14 +108,15 @@ impl Progress for Console {
             }
             false => "nothing held out".to_owned(),
         };
-        // A hidden bar prints nothing, and a log of a long run should show its evaluations.
         let (tokens, loss) = (report.tokens, shown(report.loss));
-        let line =
-            format!("{tokens:>9} tokens  loss {loss}  {held_out}  {tokens_per_second:.0} tokens/s");
-        self.bar.suspend(|| {
-            // Nothing can be done when standard error is closed.
-            let _ = writeln!(io::stderr(), "{line}");
-        });
+        let left = report.tokens_budget.saturating_sub(tokens) as f64 / tokens_per_second;
+        let left = match Duration::try_from_secs_f64(left) {
+            Ok(left) if !left.is_zero() => format!("  {} left", HumanDuration(left)),
+            _ => String::new(),
+        };
+        self.say(&format!(
+            "{tokens:>9} tokens  loss {loss}  {held_out}  {tokens_per_second:.0} tokens/s{left}"
+        ));
         let evaluation = judged.then_some(exactness);
         self.write(&Line { report, tokens_per_second, evaluation });
         if report.tokens >= report.tokens_budget {

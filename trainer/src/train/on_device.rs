@@ -65,6 +65,14 @@ impl OnDevice {
         self.team.held_bytes()
     }
 
+    /// What the first device is called.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn device_name(&self) -> Result<String, DeviceError> {
+        self.team.name()
+    }
+
     /// The gradient that was kept.
     #[cfg(test)]
     pub fn gradient(&self) -> Result<Vec<f32>, DeviceError> {

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use retort_transcript::{Dialect, Transcript};
 use serde::{Deserialize, Serialize};
 
-use super::read_in;
+use super::{Mode, read_in};
 use crate::hash::{file_sha256, is_drawn};
 
 /// A file of trajectories.
@@ -28,6 +28,8 @@ pub struct Split {
     pub train: Vec<Transcript>,
     /// For judging.
     pub held_out: Vec<Transcript>,
+    /// What all of them are.
+    pub mode: Mode,
 }
 
 fn held_out_share() -> f64 {
@@ -51,12 +53,21 @@ impl DataConfig {
     /// The file's trajectories.
     ///
     /// # Errors
-    /// A file that cannot be read, a share that is none, or a row in another dialect.
+    /// A file that cannot be read, a share that is none, or a row in another dialect or mode.
     pub fn read(&self, dialect: &Dialect) -> Result<Split> {
         self.check()?;
         let share = self.held_out_share;
-        let mut split = Split::default();
-        for row in read_in(&self.trajectories, dialect)? {
+        let rows = read_in(&self.trajectories, dialect)?;
+        let mode = rows.first().map_or_else(Mode::default, |row| row.mode);
+        let mut split = Split { mode, ..Split::default() };
+        for row in rows {
+            let path = self.trajectories.display();
+            ensure!(
+                row.mode == mode,
+                "{path}: row {:?} is of mode {}, the first of mode {mode}; a student learns one",
+                row.id,
+                row.mode
+            );
             // By its id, so that a row stays on its side when others come.
             let is_held_out = is_drawn(&row.id, share);
             let side = if is_held_out { &mut split.held_out } else { &mut split.train };

@@ -1,5 +1,7 @@
 //! One task as a teacher did it.
 
+use std::fmt;
+
 use retort_transcript::{Observation, Transcript};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,15 @@ pub enum Mode {
     Agent,
     /// Write a chain of thought: one reply, no code.
     Cot,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Agent => "agent",
+            Self::Cot => "cot",
+        })
+    }
 }
 
 /// One line of a file of trajectories. It can also be read as a

@@ -32,7 +32,7 @@ pub struct WorldArgs {
     pub style: Style,
     /// Write the eight test families instead, each into a folder of its name, and the training world
     /// they differ from: gazetteers of the plain style
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["domain", "style"])]
     pub families: bool,
     /// Folder for corpus.jsonl, test.jsonl, train.jsonl and, for `retort bench corpus`,
     /// queries.jsonl; made if it is missing

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 use rustyline::{Config, Editor};
@@ -47,8 +47,9 @@ pub fn converse(
         }
     }
     if let Some(file) = &history {
-        let saved = editor.save_history(file);
-        saved.with_context(|| format!("{} cannot be written", file.display()))?;
+        if let Err(error) = editor.save_history(file) {
+            tracing::warn!("{} cannot be written: {error}", file.display());
+        }
     }
     Ok(Exit::Success)
 }

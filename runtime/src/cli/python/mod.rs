@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use self::show::Show;
 use super::context::Context;
 use super::exit::Exit;
+use super::input;
 use super::output::outln;
 use super::setup::action_limits;
 use super::tools;
@@ -83,7 +84,8 @@ pub fn run(args: &PythonArgs, context: &Context) -> Result<Exit> {
 fn read(file: &Path) -> Result<String> {
     let mut bytes = Vec::new();
     if file == Path::new("-") {
-        std::io::stdin().read_to_end(&mut bytes).context("standard input cannot be read")?;
+        let read = input::waiting(|| std::io::stdin().read_to_end(&mut bytes));
+        read.context("standard input cannot be read")?;
     } else {
         bytes =
             std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))?;

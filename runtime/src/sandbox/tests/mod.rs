@@ -255,6 +255,18 @@ fn sympy_costs_an_action_no_import() {
 }
 
 #[test]
+fn sympy_reads_its_own_functions_and_not_those_that_actions_are_offered() {
+    let mut session = session();
+    let read = "from sympy import sympify\n";
+    let mut value = |code: &str| run(&mut session, &format!("{read}{code}")).value.unwrap();
+    assert_eq!(value("sympify('sqrt(2)')"), "sqrt(2)");
+    assert_eq!(value("sympify('sin(x)**2 + log(x) + exp(2)')"), "log(x) + sin(x)**2 + exp(2)");
+    assert_eq!(value("sqrt(16), log(8, 2), gcd(12, 18, 8), round(pi, 3)"), "(4.0, 3.0, 2, 3.142)");
+    let error = run(&mut session, "a = 1\nsqrt(-1)").error.unwrap();
+    assert_eq!((error.kind.as_str(), error.line), ("ValueError", Some(2)));
+}
+
+#[test]
 fn a_session_keeps_its_state_when_it_turns_to_sympy() {
     let mut session = session();
     run(&mut session, "import random\nn = random.random()\nfound = search('who')\nn / 0");
