@@ -365,6 +365,26 @@ mod tests {
     }
 
     #[test]
+    fn the_teacher_of_logits_is_part_of_the_key_and_where_it_lies_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = starting(folder.path(), "pupil", "zeroth.gguf");
+        let logits = "[logits]\nteacher = \"teacher.gguf\"\n";
+        fs::write(&path, fs::read_to_string(&path).unwrap() + logits).unwrap();
+        let teacher = folder.path().join("teacher.gguf");
+        fs::write(folder.path().join("zeroth.gguf"), "weights").unwrap();
+        fs::write(&teacher, "weights").unwrap();
+        let recipe = Recipe::read(&path).unwrap();
+        assert_eq!(recipe.logits.as_ref().unwrap().teacher, teacher);
+        let key = recipe.key().unwrap();
+        let moved = folder.path().join("moved.gguf");
+        fs::copy(&teacher, &moved).unwrap();
+        let logits = recipe.logits.clone().map(|own| LogitsConfig { teacher: moved, ..own });
+        assert_eq!(Recipe { logits, ..recipe.clone() }.key().unwrap(), key);
+        fs::write(&teacher, "others").unwrap();
+        assert_ne!(recipe.key().unwrap(), key);
+    }
+
+    #[test]
     fn a_recipe_names_style_and_domains() {
         let ClassroomConfig { style, domains, .. } = recipe("student.toml").collect;
         assert_eq!(style, Style::Full);
