@@ -193,7 +193,10 @@ impl Chosen {
         let Ok(action) = &self.action else { return Ok(()) };
         let mut state = base.fork()?;
         tools.own.begin_action(acting);
-        let outcome = state.run(&action.code, limits, tools, cancel);
+        // What it took the first time it may take again.
+        let taken = self.ran.as_ref().map_or(0, |(outcome, _)| outcome.fuel);
+        let limits = Limits { fuel_max: limits.fuel_max.max(taken), ..limits.clone() };
+        let outcome = state.run(&action.code, &limits, tools, cancel);
         self.ran = Some((outcome, Some(state)));
         self.again = None;
         Ok(())

@@ -152,6 +152,7 @@ impl Agent<'_> {
             return Err(Status::ModelError { reason: "the model gave no reply".to_owned() });
         };
         if let Some(acting) = chosen.again {
+            tracing::debug!("the chosen reply's state was not kept: its action runs again");
             let limits = self.action_limits(state, fuel);
             let again = chosen.run_again(acting, &session, &limits, &mut tools, &cancel);
             again.map_err(|error| sandbox_failed(&error))?;

@@ -192,11 +192,15 @@ pub fn import(archive: &Path, dir: &Path) -> Result<CorpusStats, CorpusError> {
 /// A folder for an import, held by a lock that ends with the process. Those of imports that were
 /// killed are removed.
 fn stage(parent: &Path) -> io::Result<Staged> {
-    for entry in std::fs::read_dir(parent)? {
-        let entry = entry?;
+    // No other import looks for left ones between the making of a folder and its lock.
+    let alone = File::open(parent)?;
+    alone.lock()?;
+    for entry in std::fs::read_dir(parent)?.flatten() {
         let is_staged = entry.file_name().to_string_lossy().starts_with(STAGED_PREFIX);
-        if is_staged && File::open(entry.path())?.try_lock().is_ok() {
-            std::fs::remove_dir_all(entry.path())?;
+        let is_left = || File::open(entry.path()).is_ok_and(|folder| folder.try_lock().is_ok());
+        if is_staged && is_left() {
+            // What cannot be removed is in nobody's way.
+            let _ = std::fs::remove_dir_all(entry.path());
         }
     }
     let folder = tempfile::Builder::new().prefix(STAGED_PREFIX).tempdir_in(parent)?;

@@ -62,10 +62,11 @@ impl Session {
         Ok(())
     }
 
-    /// Bytes of memory that only this session, or those it was forked from, hold.
+    /// Bytes of memory that are free again when this session is dropped: what it shares with others
+    /// is not.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
-        self.at.state.held_bytes()
+        if Arc::strong_count(&self.at.state) > 1 { 0 } else { self.at.state.held_bytes() }
     }
 
     /// Runs one action. An exception keeps the state it left; a limit, a cancelled action and a

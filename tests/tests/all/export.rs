@@ -260,7 +260,7 @@ fn a_model_that_lost_too_much_is_not_written() {
     let done = trainer(&["export-checkpoint", student.to_str().unwrap(), "--out", &checkpoint]);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let world = at("world");
-    let drawn = ["--seed", "31", "--documents", "100", "--tasks", "60", "--domain", "gazetteer"];
+    let drawn = ["--seed", "31", "--documents", "100", "--tasks", "60", "--style", "plain"];
     let done = trainer(&[&["world", "--out", &world][..], &drawn].concat());
     assert!(done.status.success());
     let (tasks, corpus) = (at("tasks.jsonl"), format!("{world}/corpus.jsonl"));

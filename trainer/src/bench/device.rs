@@ -63,10 +63,11 @@ struct Row {
 
 /// Dense bf16 operations a second with f32 sums, in 10^12, of devices by how their names begin:
 /// NVIDIA's data sheets. The first that fits counts.
-const PEAKS: [(&str, f64); 9] = [
+const PEAKS: [(&str, f64); 10] = [
     ("NVIDIA H100 PCIe", 756.0),
     ("NVIDIA H100 NVL", 835.0),
     ("NVIDIA H100", 989.4),
+    ("NVIDIA H200 NVL", 835.0),
     ("NVIDIA H200", 989.4),
     ("NVIDIA A100", 312.0),
     ("NVIDIA L40S", 362.0),
@@ -77,6 +78,10 @@ const PEAKS: [(&str, f64); 9] = [
 
 /// What a device of this name can, where that is known.
 fn peak_teraflops(device: &str) -> Option<f64> {
+    // Parts of a device, and slower ones of a similar name.
+    if [" MIG ", " Laptop", " 4090 D"].iter().any(|other| device.contains(other)) {
+        return None;
+    }
     PEAKS.iter().find(|(name, _)| device.starts_with(name)).map(|(_, peak)| *peak)
 }
 
@@ -272,6 +277,7 @@ mod tests {
         assert_eq!(peak_teraflops("NVIDIA H100 80GB HBM3"), Some(989.4));
         assert_eq!(peak_teraflops("NVIDIA L40S"), Some(362.0));
         assert_eq!(peak_teraflops("NVIDIA L4"), Some(121.0));
+        assert_eq!(peak_teraflops("NVIDIA H100 80GB HBM3 MIG 1g.10gb"), None);
         assert_eq!(peak_teraflops("the processor"), None);
         let amount = Amount { steps: 1, sequences: 1, sequence_tokens: 4096, recompute: false };
         let [(name, half), ..] = shapes();

@@ -84,7 +84,9 @@ pub fn tidy(answer: &str) -> String {
 /// `a\pm b` as `a-b,a+b`.
 fn with_both_signs(text: String) -> String {
     let Some((before, after)) = text.split_once("\\pm") else { return text };
-    if text.contains(',') || after.contains("\\pm") {
+    // `\\pmod` is another command.
+    let is_other = after.starts_with(|letter: char| letter.is_alphabetic());
+    if is_other || text.contains(',') || after.contains("\\pm") {
         return text;
     }
     let plus = if before.is_empty() { "" } else { "+" };
@@ -221,13 +223,39 @@ fn with_roots(text: &str) -> String {
 fn with_logarithms(text: &str) -> String {
     const LOGARITHM: &str = "\\log_";
     let Some((before, after)) = text.split_once(LOGARITHM) else { return text.to_owned() };
-    let Some((base, after)) = argument(after) else { return text.to_owned() };
-    let length = match after.strip_prefix(['(', '{']) {
-        Some(inside) => inside.find([')', '}']).map_or(after.len(), |end| end + 2),
-        None => after.find(|c: char| !c.is_alphanumeric()).unwrap_or(after.len()),
-    };
-    let (of, rest) = after.split_at(length);
+    let read = argument(after).and_then(|(base, after)| {
+        let (of, rest) = after.split_at(operand_length(after)?);
+        Some((base, of, rest))
+    });
+    let Some((base, of, rest)) = read else { return text.to_owned() };
     format!("{before} log({of},{base}){}", with_logarithms(rest))
+}
+
+/// Length of what a logarithm is of: a number, a name or a group, with brackets behind a name. `None`
+/// where that is not sure, as before a power.
+fn operand_length(text: &str) -> Option<usize> {
+    let is_of_name = |letter: char| letter.is_alphanumeric() || letter == '.';
+    let name = text.find(|letter: char| !is_of_name(letter)).unwrap_or(text.len());
+    let rest = text.get(name..)?;
+    let group = match rest.strip_prefix(['(', '{']) {
+        Some(inside) => closing(inside)? + 2,
+        None => 0,
+    };
+    let is_sure = name + group > 0 && !rest.get(group..)?.starts_with('^');
+    is_sure.then_some(name + group)
+}
+
+/// Where the bracket closes that was just passed.
+fn closing(inside: &str) -> Option<usize> {
+    let mut depth = 1_usize;
+    inside.char_indices().find_map(|(at, letter)| {
+        match letter {
+            '(' | '{' => depth += 1,
+            ')' | '}' => depth -= 1,
+            _ => {}
+        }
+        (depth == 0).then_some(at)
+    })
 }
 
 #[cfg(test)]
@@ -264,5 +292,10 @@ mod tests {
         assert_eq!(expression("\\binom42"), " binomial(4,2)");
         assert_eq!(expression("\\log_28+1"), " log(8,2)+1");
         assert_eq!(expression("\\log_{10}(x)"), " log((x),10)");
+        assert_eq!(expression("\\log_2((x+1)(x-1))"), " log(((x+1)(x-1)),2)");
+        assert_eq!(expression("\\log_2\\sqrt8"), " log(sqrt(8),2)");
+        assert_eq!(expression("\\log_23.5"), " log(3.5,2)");
+        assert!(!expression("\\log_2x^2").contains("log(x,2)"));
+        assert_eq!(tidy("3\\pmod 5"), "3\\pmod5");
     }
 }

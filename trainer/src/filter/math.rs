@@ -23,6 +23,9 @@ const CHARACTERS_MAX: usize = 500;
 /// Compares an answer with the right one.
 #[must_use]
 pub fn equal(answer: &str, expected: &str) -> Equality {
+    if tidy(answer).eq_ignore_ascii_case(&tidy(expected)) && !tidy(answer).is_empty() {
+        return Equality::Equal;
+    }
     let (answer, expected) = unitless(answer, expected);
     let (answer, expected) = (tidy(answer), tidy(expected));
     if answer.is_empty() || answer.len() > CHARACTERS_MAX || expected.len() > CHARACTERS_MAX {
@@ -31,13 +34,17 @@ pub fn equal(answer: &str, expected: &str) -> Equality {
     compare(&answer, &expected)
 }
 
+/// Whether an answer ends in a word that is no command: `10 cm`, but not `2\pi`.
+fn has_plain_unit(answer: &str) -> bool {
+    let before = answer.trim_end().trim_end_matches(|letter: char| letter.is_alphabetic());
+    before.len() < answer.trim_end().len() && !before.ends_with('\\')
+}
+
 /// An answer and the right one, without the unit that only one of them has.
 fn unitless<'a>(answer: &'a str, expected: &'a str) -> (&'a str, &'a str) {
     match (without_unit(answer), without_unit(expected)) {
-        (Some(number), None) => (number, expected),
-        (None, Some(number)) if !answer.trim_end().ends_with(char::is_alphabetic) => {
-            (answer, number)
-        }
+        (Some(number), None) if !has_plain_unit(expected) => (number, expected),
+        (None, Some(number)) if !has_plain_unit(answer) => (answer, number),
         _ => (answer, expected),
     }
 }
@@ -231,6 +238,9 @@ mod tests {
             ("1.5", "1 1/2"),
             ("10", "10\\text{ cm}"),
             ("10 cm", "10\\text{ cm}"),
+            ("10\\text{ cm}", "10 cm"),
+            ("10\\text{ cm}", "10\\text{cm}"),
+            ("2\\pi", "2\\pi\\text{ cm}"),
             ("3 and 2", "2,3"),
             ("2, -2", "\\pm 2"),
             ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}"),

@@ -38,10 +38,10 @@ pub fn run(recipe: &FinetuneRecipe, out: &Path, device: Device) -> Result<()> {
     fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
     let _held = hold(out)?;
     let mut data = data(recipe)?;
-    let (model, lora) = model(recipe)?;
     if let Some(logits) = &recipe.logits {
-        soften(recipe, logits, model.shape.vocabulary, &mut data)?;
+        soften(recipe, logits, &mut data)?;
     }
+    let (model, lora) = model(recipe)?;
     let manifest = manifest(recipe, &data)?;
     let mut console = Console::new(Some(&out.join("metrics.jsonl")))?;
     let config = train_config(recipe, &data, out, device);
@@ -83,13 +83,9 @@ fn manifest(recipe: &FinetuneRecipe, data: &TrainData) -> Result<Manifest> {
     Ok(Manifest { counts, complete: true, ..Manifest::new("run", made_by) })
 }
 
-/// Adds what the teacher of `logits` finds probable in a student of `vocabulary` tokens.
-fn soften(
-    recipe: &FinetuneRecipe,
-    logits: &LogitsConfig,
-    vocabulary: usize,
-    data: &mut TrainData,
-) -> Result<()> {
+/// Adds what the teacher of `logits` finds probable. It is gone before the student is loaded.
+fn soften(recipe: &FinetuneRecipe, logits: &LogitsConfig, data: &mut TrainData) -> Result<()> {
+    let vocabulary = Checkpoint::open(&recipe.checkpoint, None)?.shape.vocabulary;
     let path = &logits.teacher;
     let named = || format!("logits.teacher: {}", path.display());
     let as_it_reads = FinetuneRecipe { checkpoint: path.clone(), ..recipe.clone() };

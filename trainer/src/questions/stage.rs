@@ -50,9 +50,9 @@ pub fn write_questions(
     manifest.rows_spent = Some(rows_spent);
     let teacher = Teacher::open(teaching.teacher, teaching.seed, manifest.spent, pace)?;
     manifest.write(&path)?;
-    // A teacher that wrote no question may do better another time.
-    let asked = rows.iter().filter(|row| !row.proposed.is_empty());
-    let known: BTreeSet<&str> = asked.map(|row| row.key()).collect();
+    // Where not a single reply held a question, the teacher was at fault and has been mended since.
+    let is_barren = rows.iter().all(|row| row.proposed.is_empty());
+    let known: BTreeSet<&str> = rows.iter().filter(|_| !is_barren).map(|row| row.key()).collect();
     let missing: Vec<&Hit> =
         passages.iter().filter(|hit| !known.contains(key(hit).as_str())).collect();
     let done = read_passages(
@@ -177,8 +177,8 @@ fn finish(
             bail!("{} passages failed; run again to try only those", done.failed)
         }
         None if questions.is_empty() => bail!(
-            "no question was kept; the counts say why. Passages whose reply held no question are \
-             read again when this is run again"
+            "no question was kept; the counts say why. If no reply held one, the passages are read \
+             again when this is run again"
         ),
         None => Ok(()),
     }

@@ -1,6 +1,7 @@
 //! Questions about documents, written by a server on loopback.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use retort_test_data::server::{Act, Asked, Server};
 use serde_json::{Value, json};
@@ -116,12 +117,25 @@ fn a_test_set_is_set_aside() {
 
 #[test]
 fn a_teacher_that_writes_no_question_is_named() {
-    let server = Server::start(|_| Act::Reply("I would rather not.".to_owned()));
+    let is_mended = Arc::new(AtomicBool::new(false));
+    let asked_for = is_mended.clone();
+    let server = Server::start(move |asked| match asked_for.load(Ordering::Relaxed) {
+        true => teach(asked),
+        false => Act::Reply("I would rather not.".to_owned()),
+    });
     let folder = tempfile::tempdir().unwrap();
     let config = config(&server, folder.path());
     let out = folder.path().join("questions.jsonl");
     let told = write(&config, &out).unwrap_err();
     assert!(told.to_string().contains("no question was kept"), "{told}");
+    // Its replies are not held against it for ever.
+    is_mended.store(true, Ordering::Relaxed);
+    write(&config, &out).unwrap();
+    assert_eq!(std::fs::read_to_string(&out).unwrap().lines().count(), 5);
+    let (asked, record) = (server.asked().len(), out.with_extension("passages.jsonl"));
+    let rows = std::fs::read_to_string(&record).unwrap();
+    write(&config, &out).unwrap();
+    assert_eq!((server.asked().len(), std::fs::read_to_string(&record).unwrap()), (asked, rows));
 }
 
 #[test]

@@ -56,11 +56,14 @@ pub fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
     fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let _held = hold(&dir)?;
     let own = Own::read(recipe, &dialect)?;
-    if let (Some(own), Some((_, vocabulary))) = (&own, &start) {
+    let taught = start.as_ref().map(|(_, vocabulary)| vocabulary);
+    let teacher =
+        recipe.logits.as_ref().map(|logits| teacher(recipe, logits, taught)).transpose()?;
+    let known = taught.or(teacher.as_ref().map(|(_, vocabulary)| vocabulary));
+    if let (Some(own), Some(vocabulary)) = (&own, known) {
         own.check(recipe, vocabulary)?;
     }
     let lessons = Lessons::new(recipe, own, &dialect, &dir)?;
-    let teacher = recipe.logits.as_ref().map(teacher).transpose()?;
     let (model, vocabulary) = match (start, &teacher) {
         (Some(start), _) => start,
         (None, Some((_, vocabulary))) => (initial(recipe, vocabulary.len())?, vocabulary.clone()),
@@ -73,10 +76,8 @@ pub fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
     let config = TrainConfig { device, ..train_config(recipe, &dir) };
     let mut console = Console::new(Some(&dir.join("metrics.jsonl")))?;
     let mut data = lessons.data(recipe, &vocabulary)?;
-    if let (Some(logits), Some((teacher, words))) = (&recipe.logits, &teacher) {
-        let path = logits.teacher.display();
-        ensure!(*words == vocabulary, "logits.teacher: {path} has another vocabulary than start");
-        logits.soften(teacher, vocabulary.len(), &mut data.sources)?;
+    if let (Some(logits), Some((teacher, _))) = (&recipe.logits, teacher) {
+        logits.soften(&teacher, vocabulary.len(), &mut data.sources)?;
     }
     let model = train(&config, model, &data, &mut console)?;
     let labels = Labels::of(recipe.name.clone(), Some(recipe.license.clone()), Some(&dialect));
@@ -185,10 +186,19 @@ fn start(recipe: &Recipe, path: &Path, out: &Path, device: Device) -> Result<(Mo
     Ok((model, vocabulary))
 }
 
-/// The student whose logits are learned, and its vocabulary.
-fn teacher(logits: &LogitsConfig) -> Result<(Model, Vocabulary)> {
-    let path = &logits.teacher;
-    gguf::read(path).with_context(|| format!("logits.teacher: {}", path.display()))
+/// The student whose logits are learned, and its vocabulary, which is that of the `start`.
+fn teacher(
+    recipe: &Recipe,
+    logits: &LogitsConfig,
+    start: Option<&Vocabulary>,
+) -> Result<(Model, Vocabulary)> {
+    let named = || format!("logits.teacher: {}", logits.teacher.display());
+    let (model, vocabulary) = gguf::read(&logits.teacher).with_context(named)?;
+    let is_starts = start.is_none_or(|start| *start == vocabulary);
+    ensure!(is_starts, "{}: it has another vocabulary than start", named());
+    let (found, max) = (vocabulary.len(), recipe.vocabulary_max);
+    ensure!(found <= max, "{}: {found} tokens, the recipe's vocabulary_max is {max}", named());
+    Ok((model.with_context(recipe.context_tokens), vocabulary))
 }
 
 /// The trajectories of every world: those of an earlier run of the same recipe, and new ones.

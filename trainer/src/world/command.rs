@@ -28,7 +28,7 @@ pub struct WorldArgs {
     #[arg(long, value_enum, default_value_t = Domain::Gazetteer)]
     pub domain: Domain,
     /// How they are written and what is asked about them
-    #[arg(long, value_enum, default_value_t = Style::default())]
+    #[arg(long, value_enum, default_value_t = Style::Full)]
     pub style: Style,
     /// Write the eight test families instead, each into a folder of its name, and the training world
     /// they differ from: gazetteers of the plain style
