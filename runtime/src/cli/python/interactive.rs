@@ -46,10 +46,10 @@ pub fn converse(
             errln!("stopped: what this action changed is undone");
         }
     }
-    if let Some(file) = &history {
-        if let Err(error) = editor.save_history(file) {
-            tracing::warn!("{} cannot be written: {error}", file.display());
-        }
+    if let Some(file) = &history
+        && let Err(error) = editor.save_history(file)
+    {
+        tracing::warn!("{} cannot be written: {error}", file.display());
     }
     Ok(Exit::Success)
 }
