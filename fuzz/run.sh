@@ -26,6 +26,12 @@ if [ "$target" = readers ]; then
     seed 007 "$hub/qwen2-patterns/adapter_config.json"
     seed 017 "$hub/qwen2-patterns/adapter_model.safetensors"
 fi
+if [ "$target" = rows ]; then
+    row='"version":1,"id":"1","question":"q","answer":"a","generated":"a","status":"answered"'
+    printf '\000{"id":1,"question":"q","answer":"a"}\n' >"$here/corpus/$target/sound-tasks"
+    printf '\002{%s,"dialect":"chat","dialect_hash":"","teacher":"t","transcript":{"question":"q","steps":[]}}\n' \
+        "$row" >"$here/corpus/$target/sound-row"
+fi
 # A folder of its own: cargo does not know that some of its crates are compiled otherwise.
 CARGO_TARGET_DIR=${FUZZ_TARGET_DIR:-$here/target} CARGO_INCREMENTAL=0 \
     RUSTC_WRAPPER=$here/instrument.sh \

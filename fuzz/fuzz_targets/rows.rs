@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
         1 => {
             let Ok(row) = serde_json::from_slice(bytes) else { return };
             if let Ok(trajectory) = from_published(&row, "1", &DIALECT) {
-                to_published(&trajectory, &DIALECT, true);
+                let _ = to_published(&trajectory, &DIALECT, true);
             }
         }
         2 => {
