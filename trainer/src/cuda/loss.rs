@@ -1,7 +1,8 @@
 //! Cross-entropy at the positions with loss, in chunks of rows: no logits of a whole batch exist.
 
 use super::machine::{Argument, DeviceError, HALF, Operand};
-use super::network::{Network, Pass, THREADS, launch};
+use super::memory::Pass;
+use super::network::{Network, THREADS, launch};
 use super::projection::{halves, singles};
 
 /// Logits held at once: 256 MiB in f32, and half of that for their derivatives.

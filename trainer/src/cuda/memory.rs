@@ -1,8 +1,18 @@
 //! Buffers of a pass in the device's memory, kept between passes.
 
 use super::machine::{Address, DeviceError, HALF, Machine, Region, SINGLE};
-use super::network::Pass;
 use crate::model::{Batch, Shape};
+
+/// A pass over one batch.
+#[derive(Clone, Copy)]
+pub struct Pass {
+    pub tokens: usize,
+    pub targets: usize,
+    /// Tokens that share the loss of each target with it.
+    pub soft_per_target: usize,
+    /// Seed of what adapters leave out.
+    pub seed: Option<u64>,
+}
 
 /// Memory that grows when more is needed.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::machine::{Address, Argument, DeviceError, HALF, Machine, Region, SINGLE};
-use super::memory::{Buffer, Derivatives, Head, Rows, Tape};
+use super::memory::{Buffer, Derivatives, Head, Pass, Rows, Tape};
 use crate::model::{Batch, Layout, Lora, Model, Rotary, Shape};
 
 /// Threads of a block of most kernels.
@@ -64,17 +64,6 @@ pub struct Network {
     pub(super) rows: Rows,
     /// Its kernels: forward, back to the queries, back to keys and values.
     pub(super) attention: [&'static str; 3],
-}
-
-/// A pass over one batch.
-#[derive(Clone, Copy)]
-pub(super) struct Pass {
-    pub tokens: usize,
-    pub targets: usize,
-    /// Tokens that share the loss of each target with it.
-    pub soft_per_target: usize,
-    /// Seed of what adapters leave out.
-    pub seed: Option<u64>,
 }
 
 impl Network {

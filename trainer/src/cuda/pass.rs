@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::machine::{Address, Argument, DeviceError, HALF};
-use super::memory::Tape;
-use super::network::{Network, Pass, SUM_COLUMNS, THREADS, launch};
+use super::memory::{Pass, Tape};
+use super::network::{Network, SUM_COLUMNS, THREADS, launch};
 
 /// Threads of a block of attention's kernels.
 const ATTENTION_THREADS: usize = 128;

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::machine::{Address, Argument, DeviceError, Operand, Product, Target};
-use super::network::{Adapters, Network, Pass, THREADS, flat, launch};
+use super::memory::Pass;
+use super::network::{Adapters, Network, THREADS, flat, launch};
 use crate::model::Site;
 
 impl Network {
