@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use super::network::{Batch, Model};
+use super::batch::Batch;
+use super::network::Model;
 use super::shape::{Block, Layout, Role};
 use super::workspace::BlockTape;
 

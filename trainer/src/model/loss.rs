@@ -1,8 +1,9 @@
 //! Cross-entropy at the positions with loss, in chunks of rows: no logits of a whole batch exist.
 
+use super::batch::{Batch, SoftTargets, Target};
 use super::kernels::{rms_norm, rms_norm_backward};
 use super::lanes::{exp_sum, largest, wide};
-use super::network::{Batch, Model, SoftTargets, Target, linear, linear_backward, weight_gradient};
+use super::network::{Model, linear, linear_backward, weight_gradient};
 use super::workspace::{HeadTape, Workspace, fit};
 
 /// Logits held at once, in floats (4 MiB): the rows of a chunk depend on the vocabulary alone.

@@ -7,6 +7,7 @@
 
 mod architecture;
 pub(crate) mod attention;
+mod batch;
 mod gemm;
 mod grow;
 mod heads;
@@ -21,13 +22,14 @@ pub mod start;
 mod workspace;
 
 pub use architecture::{Architecture, Llama3Rope};
+pub use batch::{Batch, BatchError, SoftTargets, Target};
 pub use gemm::{Matrix, MatrixMut, multiply};
 pub use importance::Importance;
 pub(crate) use kernels::Rotary;
 pub use lanes::{adam_step, add, decay_and_add, momentum_step, scale, sum_of_squares};
 pub(crate) use lora::Site;
 pub use lora::{Adaptation, Lora};
-pub use network::{Batch, BatchError, Model, SoftTargets, Target};
+pub use network::Model;
 pub use shape::{Block, Layout, Role, Shape, ShapeError, Tensor};
 pub use start::Start;
 pub use workspace::Workspace;
