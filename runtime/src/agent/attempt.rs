@@ -184,13 +184,12 @@ impl Chosen {
     /// When the state cannot be forked.
     pub fn run_again(
         &mut self,
-        acting: Acting,
         base: &Session,
         limits: &Limits,
         tools: &mut StepTools<'_>,
         cancel: &Cancel,
     ) -> Result<(), SandboxError> {
-        let Ok(action) = &self.action else { return Ok(()) };
+        let (Ok(action), Some(acting)) = (&self.action, self.again.take()) else { return Ok(()) };
         let mut state = base.fork()?;
         tools.own.begin_action(acting);
         // What it took the first time it may take again.
@@ -198,7 +197,6 @@ impl Chosen {
         let limits = Limits { fuel_max: limits.fuel_max.max(taken), ..limits.clone() };
         let outcome = state.run(&action.code, &limits, tools, cancel);
         self.ran = Some((outcome, Some(state)));
-        self.again = None;
         Ok(())
     }
 }

@@ -152,9 +152,9 @@ impl Agent<'_> {
             return Err(Status::ModelError { reason: "the model gave no reply".to_owned() });
         };
         if let Some(acting) = chosen.again {
-            tracing::debug!("the chosen reply's state was not kept: its action runs again");
+            tracing::debug!(?acting, "the chosen reply goes on from before: its action runs again");
             let limits = self.action_limits(state, fuel);
-            let again = chosen.run_again(acting, &session, &limits, &mut tools, &cancel);
+            let again = chosen.run_again(&session, &limits, &mut tools, &cancel);
             again.map_err(|error| sandbox_failed(&error))?;
             fuel += chosen.ran.as_ref().map_or(0, |(outcome, _)| outcome.fuel);
             sandbox_seconds += chosen.ran.as_ref().map_or(0.0, |(outcome, _)| outcome.seconds);

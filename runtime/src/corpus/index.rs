@@ -284,9 +284,9 @@ impl PassageIndex {
     }
 }
 
-/// The number that the last commit of the corpus carries, where one can be read.
-pub(super) fn generation_of(corpus: &Path) -> Option<u64> {
-    PassageIndex::open(corpus).and_then(|index| index.generation(corpus)).ok()
+/// The list of the files that an index consists of, as it is stored; another one after each commit.
+pub(super) fn contents(corpus: &Path) -> Option<Vec<u8>> {
+    std::fs::read(folder(corpus).join("meta.json")).ok()
 }
 
 /// Makes a commit durable: tantivy renames `meta.json` and does not sync its folder, and 7 of 150

@@ -127,10 +127,10 @@ impl Corpus {
 
     fn open_with(dir: &Path, thorough: bool, cache_bytes: u64) -> Result<Self, CorpusError> {
         for _ in 1..ATTEMPTS {
-            let before = index::generation_of(dir);
+            let before = index::contents(dir);
             let opened = Self::open_while(dir, thorough, cache_bytes, ingest::is_running(dir));
             // What an ingest puts in the place of what was being read is no damage.
-            let is_moving = || ingest::is_running(dir) || index::generation_of(dir) != before;
+            let is_moving = || ingest::is_running(dir) || index::contents(dir) != before;
             if !matches!(opened, Err(CorpusError::Damaged { .. })) || !is_moving() {
                 return opened;
             }
@@ -159,17 +159,14 @@ impl Corpus {
             index.validate(dir)?;
         }
         let reader = guarded(|| open_reader(&index, cache_bytes));
-        let reader = reader.unwrap_or_else(|| Err(unreadable_blocks()));
         let reader = reader.map_err(|error| CorpusError::unreadable(dir, error))?;
         let settled = totals.clean && !ingesting;
         check_agreement(dir, &totals, &index, reader.searcher().num_docs(), settled)?;
         let searcher = reader.searcher();
         let languages = guarded(|| languages(&searcher, &index));
-        let languages = languages.unwrap_or_else(|| Err(unreadable_blocks()));
         let languages = languages.map_err(|error| CorpusError::unreadable(dir, error))?;
         let analyser = QuestionAnalyser::new(&languages);
         let keys = guarded(|| Keys::of(&searcher, index.fields.key));
-        let keys = keys.unwrap_or_else(|| Err(unreadable_blocks()));
         let keys = Arc::new(keys.map_err(|error| CorpusError::unreadable(dir, error))?);
         let stats = stats(&totals, index_bytes);
         Ok(Self { dir: dir.to_path_buf(), index, reader, analyser, keys, stats })
@@ -209,7 +206,6 @@ impl Corpus {
             keys: &self.keys,
         };
         let found = guarded(|| ranking.rank(question, limit.min(HITS_MAX)));
-        let found = found.unwrap_or_else(|| Err(unreadable_blocks()));
         let found = found.map_err(|error| {
             let damage = self.index.validate(&self.dir).err();
             damage.unwrap_or_else(|| CorpusError::index(&self.dir, error))
@@ -221,16 +217,13 @@ impl Corpus {
     }
 }
 
-/// What `read` gives; `None` where it panicked, as tantivy does on some faults in its files.
-fn guarded<T>(read: impl FnOnce() -> T) -> Option<T> {
+/// What `read` gives; an error where it panicked, as tantivy does on some faults in its files.
+fn guarded<T>(read: impl FnOnce() -> tantivy::Result<T>) -> tantivy::Result<T> {
     IS_GUARDED.set(true);
     let read = catch_unwind(AssertUnwindSafe(read));
     IS_GUARDED.set(false);
-    read.ok()
-}
-
-fn unreadable_blocks() -> TantivyError {
-    TantivyError::InternalError("a block of the index cannot be read".to_owned())
+    let told = "a block of the index cannot be read";
+    read.unwrap_or_else(|_| Err(TantivyError::InternalError(told.to_owned())))
 }
 
 /// Whether a panic of this thread is caught and told as damage.

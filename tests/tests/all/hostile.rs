@@ -9,11 +9,15 @@ use std::process::{Command, Output, Stdio};
 use retort_tests::{error, lines, retort, run};
 use serde_json::{Value, json};
 
+/// A line of a script: a step with these replies, each as the code of a block.
+fn scripted_step(codes: &[&str]) -> String {
+    let reply = |code: &&str| format!("I act.\n```py\n{code}\n```");
+    json!({"replies": codes.iter().map(reply).collect::<Vec<_>>()}).to_string() + "\n"
+}
+
 /// Asks an engine that gives these replies, each as the code of a block.
 fn ask_scripted(home: &Path, codes: &[&str], flags: &[&str]) -> Value {
-    let reply = |code: &&str| format!("I act.\n```py\n{code}\n```");
-    let script = json!({"replies": codes.iter().map(reply).collect::<Vec<_>>()}).to_string();
-    std::fs::write(home.join("script.jsonl"), script + "\n").unwrap();
+    std::fs::write(home.join("script.jsonl"), scripted_step(codes)).unwrap();
     let ask = ["ask", "Q?", "--engine", "scripted", "--script", "script.jsonl", "--json"];
     let output = run(home, &[&ask[..], flags].concat());
     lines(&output).remove(0)
@@ -149,16 +153,12 @@ fn a_run_that_met_a_limit_can_be_executed_again() {
 #[test]
 fn replies_that_fill_the_memory_are_not_all_kept() {
     let home = tempfile::tempdir().unwrap();
-    let step = |codes: &[&str]| {
-        let reply = |code: &&str| format!("I act.\n```py\n{code}\n```");
-        json!({"replies": codes.iter().map(reply).collect::<Vec<_>>()}).to_string() + "\n"
-    };
     // The states of two of these do not fit into what one action may have; the second wins.
     let first = "x = bytearray(b'a') * 140_000_000\ny = 1\nprint(y)";
     let [second, third] = ["y = 2", "y = 1 + 1"].map(|y| first.replace("y = 1", y));
-    let last = step(&["final_answer((len(x), y))"; 3]);
+    let last = scripted_step(&["final_answer((len(x), y))"; 3]);
     let asked = |first: &str, second: &str, third: &str| {
-        let script = step(&[first, second, third]) + &last;
+        let script = scripted_step(&[first, second, third]) + &last;
         std::fs::write(home.path().join("script.jsonl"), script).unwrap();
         let ask = ["ask", "Q?", "--engine", "scripted", "--script", "script.jsonl", "--json"];
         let output = run(home.path(), &[&ask[..], &["--samples", "3", "--log", "debug"]].concat());

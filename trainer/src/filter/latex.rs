@@ -14,18 +14,17 @@ pub fn boxed(text: &str) -> Option<&str> {
 
 /// Length of the text before the brace that closes a group whose opening brace was just passed.
 fn group_length(inside: &str) -> Option<usize> {
+    length_within(inside, ['{', '}'])
+}
+
+/// The same with brackets of another kind.
+fn length_within(inside: &str, [open, close]: [char; 2]) -> Option<usize> {
     let mut depth = 1_usize;
-    for (at, letter) in inside.char_indices() {
-        match letter {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return Some(at);
-        }
-    }
-    None
+    inside.char_indices().find_map(|(at, letter)| {
+        depth += usize::from(letter == open);
+        depth -= usize::from(letter == close);
+        (depth == 0).then_some(at)
+    })
 }
 
 /// Commands that change nothing in what an answer means.
@@ -237,25 +236,13 @@ fn operand_length(text: &str) -> Option<usize> {
     let is_of_name = |letter: char| letter.is_alphanumeric() || letter == '.';
     let name = text.find(|letter: char| !is_of_name(letter)).unwrap_or(text.len());
     let rest = text.get(name..)?;
-    let group = match rest.strip_prefix(['(', '{']) {
-        Some(inside) => closing(inside)? + 2,
-        None => 0,
+    let group = match (rest.strip_prefix('('), rest.strip_prefix('{')) {
+        (Some(inside), _) => length_within(inside, ['(', ')'])? + 2,
+        (None, Some(inside)) => group_length(inside)? + 2,
+        (None, None) => 0,
     };
     let is_sure = name + group > 0 && !rest.get(group..)?.starts_with('^');
     is_sure.then_some(name + group)
-}
-
-/// Where the bracket closes that was just passed.
-fn closing(inside: &str) -> Option<usize> {
-    let mut depth = 1_usize;
-    inside.char_indices().find_map(|(at, letter)| {
-        match letter {
-            '(' | '{' => depth += 1,
-            ')' | '}' => depth -= 1,
-            _ => {}
-        }
-        (depth == 0).then_some(at)
-    })
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ const CHARACTERS_MAX: usize = 500;
 /// Compares an answer with the right one.
 #[must_use]
 pub fn equal(answer: &str, expected: &str) -> Equality {
-    if tidy(answer).eq_ignore_ascii_case(&tidy(expected)) && !tidy(answer).is_empty() {
+    let whole = tidy(answer);
+    if !whole.is_empty() && whole.eq_ignore_ascii_case(&tidy(expected)) {
         return Equality::Equal;
     }
     let (answer, expected) = unitless(answer, expected);
