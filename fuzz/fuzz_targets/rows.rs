@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
+use retort::cancel::Cancel;
 use retort::{corpus, eval};
 use retort_train::train::checkpoint;
 use retort_train::trajectory::{from_published, read_trajectories, to_published};
@@ -51,7 +52,7 @@ fuzz_target!(|data: &[u8]| {
         _ => {
             written(bytes);
             let corpus = FOLDER.join("corpus");
-            if corpus::import(&file, &corpus).is_ok() {
+            if corpus::import(&file, &corpus, &Cancel::default()).is_ok() {
                 fs::remove_dir_all(&corpus).expect("its own folder");
             }
         }

@@ -1,5 +1,6 @@
 //! A flag that ends long work from another thread.
 
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,5 +25,33 @@ impl Cancel {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+
+    /// `inner`, which fails to be read as soon as the work should end.
+    pub fn watch<R>(&self, inner: R) -> Watched<R> {
+        Watched { inner, cancel: self.clone() }
+    }
+}
+
+/// Why work ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cancelled")]
+pub struct Cancelled;
+
+/// A reader that heeds a flag: see [`Cancel::watch`].
+#[derive(Debug)]
+pub struct Watched<R> {
+    inner: R,
+    cancel: Cancel,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        // Not `Interrupted`: a copy would try that again.
+        if self.cancel.is_cancelled() {
+            Err(io::Error::other(Cancelled))
+        } else {
+            self.inner.read(into)
+        }
     }
 }

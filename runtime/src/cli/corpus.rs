@@ -76,7 +76,7 @@ pub fn run(command: &CorpusCommand, context: &Context) -> Result<Exit> {
                 let message = format!("{}: there is such a file already", file.display());
                 return Err(UsageError(message).into());
             }
-            let stats = corpus::export(&context.corpus_dir(name)?, file)?;
+            let stats = corpus::export(&context.corpus_dir(name)?, file, &context.cancel)?;
             let bytes = std::fs::metadata(file).map_or(0, |data| data.len());
             if *json {
                 let mut line = json!({"format": 1, "name": name, "file": file.to_string_lossy(), "bytes": bytes});
@@ -88,7 +88,7 @@ pub fn run(command: &CorpusCommand, context: &Context) -> Result<Exit> {
             Ok(Exit::Success)
         }
         CorpusCommand::Import { file, name, json } => {
-            let stats = corpus::import(file, &context.corpus_dir(name)?)?;
+            let stats = corpus::import(file, &context.corpus_dir(name)?, &context.cancel)?;
             if *json {
                 let mut line = json!({"format": 1, "name": name, "file": file.to_string_lossy()});
                 add(&mut line, Some(&stats), None);

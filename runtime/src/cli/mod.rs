@@ -34,7 +34,7 @@ use anyhow::Context as _;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::agent::ReplayError;
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Cancelled};
 use crate::corpus::CorpusError;
 use crate::engine::EngineError;
 use crate::profile::{ConfigError, Folders};
@@ -99,6 +99,26 @@ enum Command {
     },
 }
 
+impl Command {
+    /// Whether it ends by itself when it is asked to. Ctrl-C simply ends the others: they only read,
+    /// or what they write is there whole or not at all.
+    fn heeds_cancel(&self) -> bool {
+        match self {
+            Self::Corpus(command) => matches!(
+                command,
+                corpus::CorpusCommand::Export { .. } | corpus::CorpusCommand::Import { .. }
+            ),
+            Self::Models(command) => matches!(command, models::ModelsCommand::Import { .. }),
+            Self::Bench(_)
+            | Self::Config(_)
+            | Self::Doctor(_)
+            | Self::Completions { .. }
+            | Self::Man { .. } => false,
+            _ => true,
+        }
+    }
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -107,7 +127,9 @@ pub fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let cancel = Cancel::default();
-    cancel_on_interrupt(&cancel);
+    if cli.command.heeds_cancel() {
+        cancel_on_interrupt(&cancel);
+    }
     // What reads a corpus tells a caught panic as damage.
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -190,7 +212,8 @@ fn exit_of_error(error: &anyhow::Error) -> Exit {
     if let Some(error) = error.downcast_ref::<CorpusError>() {
         return Exit::of_corpus(error);
     }
-    if matches!(error.downcast_ref::<ReplayError>(), Some(ReplayError::Cancelled)) {
+    let is_replay = matches!(error.downcast_ref::<ReplayError>(), Some(ReplayError::Cancelled));
+    if is_replay || error.is::<Cancelled>() {
         return Exit::Interrupted;
     }
     if matches!(engine, Some(EngineError::Refused { .. })) {

@@ -13,6 +13,7 @@ use super::context::{Context, is_plain_word};
 use super::exit::{Exit, UsageError};
 use super::model::Model;
 use super::output::{out, outln};
+use crate::cancel::{Cancel, Cancelled};
 use crate::engine::AdapterFile;
 use crate::profile::{FirstSearchMissed, Manifest, SystemPromptFile};
 
@@ -102,20 +103,25 @@ fn import(file: &Path, name: Option<&str>, context: &Context) -> Result<Model> {
         ))
         .into());
     }
-    let copied =
-        copy_all(&model, file, [&path, &manifest, &prompt]).and_then(|()| Model::open(&path));
+    let copied = copy_all(&model, file, [&path, &manifest, &prompt], &context.cancel)
+        .and_then(|()| Model::open(&path));
     if copied.is_err() {
         // None of them was there before; a manifest left alone would be taken for the next model's.
         for begun in [&path, &manifest, &prompt] {
             let _ = std::fs::remove_file(begun);
         }
     }
-    copied
+    if context.cancel.is_cancelled() { copied.context(Cancelled) } else { copied }
 }
 
 /// The manifest first, with the prompt that it names: a model is never there without what is said
 /// of it.
-fn copy_all(model: &Model, file: &Path, [path, manifest, prompt]: [&Path; 3]) -> Result<()> {
+fn copy_all(
+    model: &Model,
+    file: &Path,
+    [path, manifest, prompt]: [&Path; 3],
+    cancel: &Cancel,
+) -> Result<()> {
     let written = |to: &Path, from: &mut dyn Read| {
         write(to, from).with_context(|| format!("{} cannot be written", to.display()))
     };
@@ -128,7 +134,7 @@ fn copy_all(model: &Model, file: &Path, [path, manifest, prompt]: [&Path; 3]) ->
     } else if model.manifest_path.exists() {
         written(manifest, &mut File::open(&model.manifest_path)?)?;
     }
-    written(path, &mut File::open(file)?)
+    written(path, &mut cancel.watch(File::open(file)?))
 }
 
 fn write(to: &Path, from: &mut dyn Read) -> std::io::Result<()> {

@@ -18,6 +18,7 @@ use super::index::sync_folder;
 use super::ledger::{self, FORMAT, Ledger};
 use super::search::{Corpus, CorpusStats};
 use super::{CorpusError, index, ingest};
+use crate::cancel::Cancel;
 
 /// Version of the archive's layout.
 const ARCHIVE_FORMAT: u32 = 1;
@@ -53,8 +54,8 @@ struct Entry {
 ///
 /// # Errors
 /// As [`Corpus::check`]; [`CorpusError::Busy`] while an ingest runs; [`CorpusError::Io`] when the file
-/// cannot be written.
-pub fn export(dir: &Path, archive: &Path) -> Result<CorpusStats, CorpusError> {
+/// cannot be written; [`CorpusError::Cancelled`].
+pub fn export(dir: &Path, archive: &Path, cancel: &Cancel) -> Result<CorpusStats, CorpusError> {
     if !ledger::path(dir).is_file() {
         return Err(CorpusError::Missing { path: dir.to_path_buf() });
     }
@@ -65,9 +66,14 @@ pub fn export(dir: &Path, archive: &Path) -> Result<CorpusStats, CorpusError> {
     }
     let stats = Corpus::check_alone(dir)?;
     let paths = files(dir)?;
-    let written = write(dir, archive, &paths, stats.passages);
-    written.map_err(|error| CorpusError::io(archive, error))?;
-    Ok(stats)
+    match write(archive, &paths, stats.passages, cancel) {
+        Ok(()) => {
+            tracing::debug!(corpus = %dir.display(), archive = %archive.display(), "exported");
+            Ok(stats)
+        }
+        Err(_) if cancel.is_cancelled() => Err(CorpusError::Cancelled),
+        Err(error) => Err(CorpusError::io(archive, error)),
+    }
 }
 
 /// The files of a corpus that travel, by their path inside it.
@@ -85,10 +91,10 @@ fn files(dir: &Path) -> Result<BTreeMap<String, PathBuf>, CorpusError> {
 }
 
 fn write(
-    dir: &Path,
     archive: &Path,
     paths: &BTreeMap<String, PathBuf>,
     passages: u64,
+    cancel: &Cancel,
 ) -> io::Result<()> {
     let beside = archive.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut file = tempfile::Builder::new()
@@ -96,7 +102,7 @@ fn write(
         .tempfile_in(beside.unwrap_or(Path::new(".")))?;
     let mut files = BTreeMap::new();
     for (name, path) in paths {
-        files.insert(name.clone(), entry_of(path)?);
+        files.insert(name.clone(), entry_of(cancel.watch(File::open(path)?))?);
     }
     let contents =
         Contents { archive_format: ARCHIVE_FORMAT, corpus_format: FORMAT, passages, files };
@@ -108,12 +114,11 @@ fn write(
     for (name, path) in paths {
         let file = File::open(path)?;
         let mut header = plain_header(file.metadata()?.len());
-        tar.append_data(&mut header, name, BufReader::new(file))?;
+        tar.append_data(&mut header, name, BufReader::new(cancel.watch(file)))?;
     }
     tar.into_inner()?.finish()?.flush()?;
     file.as_file().sync_all()?;
     file.persist_noclobber(archive).map_err(|error| error.error)?;
-    tracing::debug!(corpus = %dir.display(), archive = %archive.display(), "exported");
     Ok(())
 }
 
@@ -125,9 +130,9 @@ fn plain_header(bytes: u64) -> tar::Header {
     header
 }
 
-fn entry_of(path: &Path) -> io::Result<Entry> {
+fn entry_of(mut file: impl Read) -> io::Result<Entry> {
     let mut hash = Hashing { inner: io::sink(), hash: Sha256::new(), bytes: 0 };
-    io::copy(&mut File::open(path)?, &mut hash)?;
+    io::copy(&mut file, &mut hash)?;
     Ok(hash.entry())
 }
 
@@ -161,9 +166,9 @@ impl<W: Write> Write for Hashing<W> {
 ///
 /// # Errors
 /// [`CorpusError::Exists`] when there is one already; [`CorpusError::Archive`] when the file is no
-/// archive, is cut short, was changed, or holds a corpus of another format; the rest as
-/// [`Corpus::check`].
-pub fn import(archive: &Path, dir: &Path) -> Result<CorpusStats, CorpusError> {
+/// archive, is cut short, was changed, or holds a corpus of another format;
+/// [`CorpusError::Cancelled`]; the rest as [`Corpus::check`].
+pub fn import(archive: &Path, dir: &Path, cancel: &Cancel) -> Result<CorpusStats, CorpusError> {
     if dir.exists() {
         return Err(CorpusError::Exists { path: dir.to_path_buf() });
     }
@@ -174,7 +179,10 @@ pub fn import(archive: &Path, dir: &Path) -> Result<CorpusStats, CorpusError> {
     std::fs::create_dir(&corpus).map_err(|error| CorpusError::io(&corpus, error))?;
     let file = File::open(archive).map_err(|error| CorpusError::io(archive, error))?;
     let refused = |reason| CorpusError::Archive { path: archive.to_path_buf(), reason };
-    unpack(file, &corpus).map_err(refused)?;
+    unpack(file, &corpus, cancel).map_err(|reason| match cancel.is_cancelled() {
+        true => CorpusError::Cancelled,
+        false => refused(reason),
+    })?;
     let stats = Corpus::check(&corpus).map_err(|error| {
         refused(format!(
             "what it holds is no sound corpus of this version ({error}); export it again"
@@ -216,9 +224,9 @@ struct Staged {
 }
 
 /// Unpacks what the archive's first entry lists into `dir`, and nothing else.
-fn unpack(file: File, dir: &Path) -> Result<(), String> {
+fn unpack(file: File, dir: &Path, cancel: &Cancel) -> Result<(), String> {
     let bytes = file.metadata().map_or(0, |data| data.len());
-    let decompressed = zstd::Decoder::new(file).map_err(|error| error.to_string())?;
+    let decompressed = zstd::Decoder::new(cancel.watch(file)).map_err(|error| error.to_string())?;
     let mut tar = tar::Archive::new(Expanding::new(decompressed, bytes));
     let unreadable =
         |error: io::Error| format!("it is cut short or no archive of a corpus: {error}");
@@ -283,6 +291,8 @@ fn is_inside(path: &Path) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::super::tests::{BRIDGES, World};
     use super::*;
 
@@ -295,13 +305,13 @@ mod tests {
     /// Exports a corpus and returns the archive's path.
     fn exported(world: &World) -> PathBuf {
         let archive = world.files().join("corpus.tar.zst");
-        export(&world.corpus(), &archive).unwrap();
+        export(&world.corpus(), &archive, &Cancel::default()).unwrap();
         archive
     }
 
     fn imported(archive: &Path, name: &str) -> Result<Corpus, CorpusError> {
         let dir = archive.with_file_name(name);
-        import(archive, &dir)?;
+        import(archive, &dir, &Cancel::default())?;
         Corpus::open(&dir)
     }
 
@@ -316,7 +326,7 @@ mod tests {
         let question = "who designed the bridge";
         assert_eq!(shown(copy.search(question, 5).unwrap()), shown(world.hits(question)));
         let again = archive.with_file_name("again");
-        export(&world.corpus(), &again).unwrap();
+        export(&world.corpus(), &again, &Cancel::default()).unwrap();
         assert!(std::fs::read(&again).unwrap() == std::fs::read(&archive).unwrap());
     }
 
@@ -324,12 +334,33 @@ mod tests {
     fn nothing_is_overwritten() {
         let world = world();
         let archive = exported(&world);
-        assert!(matches!(export(&world.corpus(), &archive), Err(CorpusError::Io { .. })));
-        assert!(matches!(import(&archive, &world.corpus()), Err(CorpusError::Exists { .. })));
+        let cancel = Cancel::default();
+        let again = export(&world.corpus(), &archive, &cancel);
+        assert!(matches!(again, Err(CorpusError::Io { .. })));
+        let there = import(&archive, &world.corpus(), &cancel);
+        assert!(matches!(there, Err(CorpusError::Exists { .. })));
         let nothing = World::new(&[]);
-        let missing = export(&nothing.corpus(), &archive.with_file_name("x"));
+        let missing = export(&nothing.corpus(), &archive.with_file_name("x"), &cancel);
         assert!(matches!(missing, Err(CorpusError::Missing { .. })));
         assert!(!nothing.corpus().exists());
+    }
+
+    #[test]
+    fn what_is_cancelled_leaves_nothing_behind() {
+        let world = world();
+        let archive = exported(&world);
+        let names = || -> BTreeSet<String> {
+            let entries = std::fs::read_dir(world.files()).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        };
+        let before = names();
+        let cancel = Cancel::default();
+        cancel.cancel();
+        let exported = export(&world.corpus(), &archive.with_file_name("again"), &cancel);
+        assert!(matches!(exported, Err(CorpusError::Cancelled)), "{exported:?}");
+        let imported = import(&archive, &archive.with_file_name("copy"), &cancel);
+        assert!(matches!(imported, Err(CorpusError::Cancelled)), "{imported:?}");
+        assert_eq!(names(), before);
     }
 
     #[test]

@@ -276,10 +276,29 @@ fn one_command_goes_from_a_corpus_to_what_is_worth_learning() {
     pages(home);
     let server = Server::start(teach);
     let config = config(&server).replace("tasks.file = \"questions.jsonl\"\n", "");
-    std::fs::write(home.join("distil.toml"), config).unwrap();
+    let config = config + "[student]\nrecipe = \"own.toml\"\n";
+    std::fs::write(home.join("distil.toml"), &config).unwrap();
     let distil = ["distil", "distil.toml", "--out", "taught"];
+    // A recipe whose student could not learn it costs no request.
+    for (recipe, expected) in [
+        (RECIPE.replace("'retort'", "'smolagents'"), "own.toml is of dialect \"smolagents\""),
+        (RECIPE.replace("layers", "layer"), "unknown field `layer`"),
+    ] {
+        std::fs::write(home.join("own.toml"), recipe).unwrap();
+        let refused = trainer(home).args(distil).output().unwrap();
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert!(!refused.status.success() && told.contains(expected), "{told}");
+    }
+    assert!(server.asked().is_empty());
+
+    std::fs::write(home.join("own.toml"), RECIPE).unwrap();
     let told = String::from_utf8(run(trainer(home).args(distil)).stdout).unwrap();
     assert!(told.contains("asked already") && told.contains("wrong answer"), "{told}");
+    assert!(told.contains("exact match") && told.ends_with("taught/own.gguf\n"), "{told}");
+    let test = lines(&home.join("taught/questions.test.jsonl"));
+    let answered = lines(&home.join("taught/own.questions.jsonl"));
+    assert_eq!(answered.len(), test.len() + 1);
+    assert_eq!(answered.last().unwrap()["tasks"], json!(test.len()));
     let kept = lines(&home.join("taught/kept.jsonl"));
     assert!(kept.len() > PUMPS as usize);
     let sent = server.asked().len();

@@ -62,6 +62,7 @@ impl Scene {
             collect: CollectConfig { tasks: Some(TasksConfig::File(tasks)), ..Default::default() },
             questions: Default::default(),
             filter: FilterConfig::default(),
+            student: None,
         };
         Self { folder, config }
     }
@@ -353,6 +354,7 @@ fn the_programmatic_teacher_is_behind_the_same_collection() {
         collect: CollectConfig { tasks: Some(TasksConfig::World(world)), ..Default::default() },
         questions: Default::default(),
         filter: FilterConfig::default(),
+        student: None,
     };
     let out = folder.path().join("out.jsonl");
     collect(config.teaching(), &config.collect, &out, Arc::new(SystemPace::default())).unwrap();

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use super::StudentConfig;
 use crate::collect::CollectConfig;
 use crate::environment::CorpusConfig;
 use crate::filter::FilterConfig;
@@ -31,6 +32,8 @@ pub struct DistilConfig {
     /// Which trajectories are kept.
     #[serde(default)]
     pub filter: FilterConfig,
+    /// The student that `distil` makes in the end.
+    pub student: Option<StudentConfig>,
 }
 
 impl DistilConfig {
@@ -60,9 +63,12 @@ impl DistilConfig {
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("{} cannot be read", path.display()))?;
-        let config: Self = toml::from_str(&text)
+        let mut config: Self = toml::from_str(&text)
             .with_context(|| format!("{} is no configuration of teaching", path.display()))?;
         config.check().with_context(|| format!("{}", path.display()))?;
+        if let (Some(student), Some(folder)) = (&mut config.student, path.parent()) {
+            student.recipe = folder.join(&student.recipe);
+        }
         Ok(config)
     }
 

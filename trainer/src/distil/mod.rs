@@ -1,17 +1,19 @@
 //! The commands of teaching, which read one file, [`DistilConfig`]: `retort-train questions`, `collect`,
 //! `filter`; and `distil`, all three in one folder, from a corpus to trajectories that are worth
-//! learning from. Each stage does only what is missing, so the same command goes on after an
-//! interruption.
+//! learning from, and on to a student of them and its score. Each stage does only what is missing,
+//! so the same command goes on after an interruption.
 
 mod collect;
 mod config;
 mod filter;
 mod questions;
+mod student;
 
 pub use collect::{CollectArgs, run as collect};
 pub use config::DistilConfig;
 pub use filter::{FilterArgs, run as filter};
 pub use questions::{QuestionsArgs, run as questions};
+pub use student::StudentConfig;
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,21 +23,27 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::collect::{self as stage, TasksConfig};
+use crate::cuda::Device;
 use crate::filter::filter_file;
-use crate::questions::write_questions;
+use crate::questions::{test_set, write_questions};
 use crate::remote::{Pace, SystemPace};
+use student::Pupil;
 
-/// Have a teacher write questions, answer them, and keep what is worth learning from.
+/// Have a teacher write questions, answer them, keep what is worth learning from, and make a student.
 #[derive(Debug, Args)]
 pub struct DistilArgs {
     /// Configuration of teaching; with tasks in its part `collect` no questions are written.
     config: PathBuf,
-    /// Folder of questions.jsonl, questions.test.jsonl, trajectories.jsonl and kept.jsonl.
+    /// Folder of questions.jsonl, questions.test.jsonl, trajectories.jsonl, kept.jsonl and what the
+    /// recipe of a student makes.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Name of the corpus, in place of the configuration's.
     #[arg(long, value_name = "NAME")]
     corpus: Option<String>,
+    /// Where the student trains: cpu, an NVIDIA device as cuda:0, several as cuda:0-3, or auto.
+    #[arg(long, value_name = "DEVICE", default_value_t = Device::Cpu)]
+    device: Device,
 }
 
 /// Runs the stages.
@@ -46,16 +54,33 @@ pub fn run(args: &DistilArgs) -> Result<()> {
     let mut config = DistilConfig::read_about(&args.config, args.corpus.as_deref())?;
     fs::create_dir_all(&args.out)
         .with_context(|| format!("{} cannot be made", args.out.display()))?;
+    let kept = args.out.join("kept.jsonl");
+    // Refused before the teacher has cost anything.
+    let pupil = config.student.as_ref().map(|own| Pupil::read(own, &config.collect, &kept));
+    let pupil = pupil.transpose()?;
+    let questions = args.out.join("questions.jsonl");
+    let writes_questions = config.collect.tasks.is_none();
     let pace: Arc<dyn Pace> = Arc::new(SystemPace::default());
-    if config.collect.tasks.is_none() {
-        let questions = args.out.join("questions.jsonl");
+    if writes_questions {
         write_questions(config.teaching(), &config.questions, &questions, Arc::clone(&pace))?;
-        config.collect.tasks = Some(TasksConfig::File(questions));
+        config.collect.tasks = Some(TasksConfig::File(questions.clone()));
     }
     let trajectories = args.out.join("trajectories.jsonl");
     stage::collect(config.teaching(), &config.collect, &trajectories, pace)?;
-    let kept = args.out.join("kept.jsonl");
     print!("{}", filter_file(&trajectories, &kept, &config.filter)?);
     println!("{}", kept.display());
+    let Some(pupil) = pupil else { return Ok(()) };
+    let gguf = pupil.make(&args.out, args.device)?;
+    let test = test_set(&questions);
+    match &config.corpus {
+        Some(corpus)
+            if writes_questions && fs::metadata(&test).is_ok_and(|file| file.len() > 0) =>
+        {
+            let scratch = questions.with_extension("corpus");
+            print!("{}", pupil.score(&gguf, &test, (corpus, &scratch))?);
+        }
+        _ => eprintln!("no questions were set aside: score it on your own by `retort eval`"),
+    }
+    println!("{}", gguf.display());
     Ok(())
 }

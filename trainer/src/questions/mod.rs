@@ -17,4 +17,4 @@ mod write;
 
 pub use config::QuestionsConfig;
 pub use row::{PASSAGE_ROW_VERSION, PassageRow, Proposed, Verdict};
-pub use stage::write_questions;
+pub use stage::{test_set, write_questions};

@@ -1,7 +1,7 @@
 //! The stage of writing questions: a row a passage, resumable, and what is selected from all rows.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -22,6 +22,12 @@ use crate::hash::{file_sha256, is_drawn, sha256};
 use crate::remote::Pace;
 use crate::teachers::{Done, Pool, Teacher, Teaching};
 use crate::trajectory::{Journal, Keyed as _, Manifest, manifest_path, versioned, write_rows};
+
+/// Where the questions stand that are set aside for a test, beside those in `questions`.
+#[must_use]
+pub fn test_set(questions: &Path) -> PathBuf {
+    questions.with_extension("test.jsonl")
+}
 
 /// Writes questions about the configured corpus into `out`.
 ///
@@ -145,7 +151,7 @@ fn finish(
     let (questions, ends) = select(&rows, config);
     let (test, train): (Vec<_>, Vec<_>) =
         questions.iter().map(task).partition(|task| is_test(task, config));
-    let test_path = out.with_extension("test.jsonl");
+    let test_path = test_set(out);
     for (path, tasks) in [(out, &train), (&test_path, &test)] {
         write_rows(path, tasks.iter())
             .with_context(|| format!("{} cannot be written", path.display()))?;

@@ -39,6 +39,7 @@ fn config(server: &Server, folder: &std::path::Path) -> DistilConfig {
             ..QuestionsConfig::default()
         },
         filter: FilterConfig::default(),
+        student: None,
     }
 }
 

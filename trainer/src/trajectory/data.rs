@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use retort_transcript::{Dialect, Transcript};
 use serde::{Deserialize, Serialize};
 
-use super::{Mode, read_in};
+use super::{Manifest, Mode, manifest_path, read_in};
 use crate::hash::{file_sha256, is_drawn};
 
 /// A file of trajectories.
@@ -37,6 +37,12 @@ fn held_out_share() -> f64 {
 }
 
 impl DataConfig {
+    /// The usual share of this file is held out.
+    #[must_use]
+    pub fn of(trajectories: PathBuf) -> Self {
+        Self { trajectories, held_out_share: held_out_share() }
+    }
+
     /// Refuses a share that is none.
     ///
     /// # Errors
@@ -56,6 +62,13 @@ impl DataConfig {
     /// A file that cannot be read, a share that is none, or a row in another dialect or mode.
     pub fn read(&self, dialect: &Dialect) -> Result<Split> {
         self.check()?;
+        if let Some(stage) = self.unfiltered() {
+            eprintln!(
+                "{}: as `retort-train {stage}` wrote it, wrong answers and all; `retort-train filter` \
+                 drops them",
+                self.trajectories.display()
+            );
+        }
         let share = self.held_out_share;
         let rows = read_in(&self.trajectories, dialect)?;
         let mode = rows.first().map_or_else(Mode::default, |row| row.mode);
@@ -74,6 +87,12 @@ impl DataConfig {
             side.push(row.transcript);
         }
         Ok(split)
+    }
+
+    /// The stage that wrote the file, when it is another one than that which drops what is wrong.
+    fn unfiltered(&self) -> Option<String> {
+        let manifest = Manifest::read(&manifest_path(&self.trajectories)).ok()?;
+        (manifest.stage != "filter").then_some(manifest.stage)
     }
 
     /// SHA-256 of the file: another file makes another student.
@@ -103,6 +122,18 @@ mod tests {
         json!({"version": 1, "id": id.to_string(), "question": "Q", "answer": "A",
                "generated": "A", "status": "answered", "dialect": dialect, "dialect_hash": "",
                "transcript": transcript, "teacher": "t"})
+    }
+
+    #[test]
+    fn rows_that_no_filter_has_seen_are_known_by_their_manifest() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = data(folder.path(), &[row(1, "retort")]);
+        assert_eq!(data.unfiltered(), None);
+        for (stage, expected) in [("collect", Some("collect".to_owned())), ("filter", None)] {
+            let manifest = Manifest::new(stage, serde_json::Map::new());
+            manifest.write(&manifest_path(&data.trajectories)).unwrap();
+            assert_eq!(data.unfiltered(), expected);
+        }
     }
 
     #[test]
