@@ -196,7 +196,7 @@ pub fn world(config: &ClassroomConfig, index: usize) -> Result<World> {
             test_tasks: config.held_out_tasks,
             train_tasks: config.tasks,
         };
-        world::generate_with(&world, [TaskKind::shares(config.style), &shares], 0)
+        world::generate_with(&world, [TaskKind::shares(config.style), &shares], 0, &|_| true)
     };
     let too_few =
         |made: &Result<World, WorldError>| matches!(made, Err(WorldError::TooFewDocuments { .. }));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::sha256;
 use crate::model::{Shape, Start};
-use crate::world::COUNT_MAX;
+use crate::world::{COUNT_MAX, TrainingWorld};
 
 /// Every vocabulary has more tokens.
 const VOCABULARY_MIN: usize = 300;
@@ -148,6 +148,12 @@ impl PaperRecipe {
             fits.context("sizes")?;
         }
         Ok(recipe)
+    }
+
+    /// The training world with this index.
+    pub(super) fn training_world(&self, index: usize) -> TrainingWorld {
+        let seed = self.world_seed.wrapping_add(index as u64);
+        TrainingWorld { seed, documents: self.documents, tasks: self.tasks }
     }
 
     /// Hexadecimal hash of what decides every row: rows of other recipes are not mixed in. Which

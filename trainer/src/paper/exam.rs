@@ -42,7 +42,7 @@ impl Exam {
     /// All families of a recipe.
     pub fn draw_all(recipe: &PaperRecipe) -> Result<Vec<Self>> {
         let draw = |family: Family| -> Result<Self> {
-            let world = family.draw(recipe.world_seed, recipe.documents, recipe.test_tasks)?;
+            let world = family.draw(&recipe.training_world(0), recipe.test_tasks)?;
             let folder = tempfile::tempdir().context("a temporary folder")?;
             let corpus = match world.documents.is_empty() {
                 true => None,

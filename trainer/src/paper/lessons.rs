@@ -20,7 +20,7 @@ use crate::student::{Drills, Rendered, curriculum};
 use crate::teach::{Drill, Manner, Slips, explain, with_passages};
 use crate::tokenizer::Vocabulary;
 use crate::trajectory::Manifest;
-use crate::world::{Finish, Task, World, reads, training_world};
+use crate::world::{Finish, Task, World, reads};
 
 /// What a student is trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -133,8 +133,7 @@ impl Lessons {
 }
 
 fn training(recipe: &PaperRecipe, index: usize) -> Result<World> {
-    let seed = recipe.world_seed.wrapping_add(index as u64);
-    Ok(training_world(seed, recipe.documents, recipe.tasks)?)
+    Ok(recipe.training_world(index).generate()?)
 }
 
 /// The tasks of a world, and the lessons that are kept.

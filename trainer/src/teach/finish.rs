@@ -59,7 +59,10 @@ pub(super) fn code(plan: &Plan, evidence: &[Evidence]) -> String {
         }
         Finish::Bound(order, bound) => yes_no(order.sign(), &bound.to_string()),
         Finish::Check(order) => yes_no(order.sign(), last),
-        Finish::Compute { code, .. } => code.clone(),
+        Finish::Compute { code, .. } => match code.rsplit_once('\n') {
+            Some((statements, value)) => return format!("{statements}\nfinal_answer({value})"),
+            None => code.clone(),
+        },
     };
     format!("final_answer({value})")
 }

@@ -1,7 +1,7 @@
 //! Questions that need arithmetic and no search.
 //!
-//! A story starts with an amount and changes it step by step; the expression that answers it is
-//! built along with it. How many steps, how large the numbers and whose words: see [`StoryConfig`].
+//! A story starts with an amount and changes it step by step; the Python that answers it is built
+//! along with it. How many steps, how large the numbers and whose words: see [`StoryConfig`].
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -10,22 +10,112 @@ use rand_chacha::ChaCha8Rng;
 use super::Style;
 
 /// What stories are like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct StoryConfig {
     /// Changes of the amount.
     pub steps: usize,
-    /// Largest amount and change, at least 10.
+    /// Largest amount and change, at least 9; amounts begin at a tenth of it.
     pub number_max: i64,
-    /// In words that no training story uses.
-    pub other_words: bool,
+    /// How they are told.
+    pub words: &'static Words,
+    /// How they are answered.
+    pub python: Python,
 }
 
-/// A question with the Python expression that answers it.
+/// How Python answers a story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Python {
+    /// `(34 + 12) * 3`
+    Expression,
+    /// `n = 34 + 12`, `n = n * 3` and `n` on lines of their own.
+    Lines,
+}
+
+/// Sentences of a story, `{n}` being a number and `{t}` the things that are counted.
+#[derive(Debug)]
+pub struct Words {
+    starts: &'static [&'static str],
+    added: &'static [&'static str],
+    taken: &'static [&'static str],
+    multiplied: &'static [&'static str],
+    asked: &'static [&'static str],
+}
+
+/// Stories of worlds.
+const USUAL: Words = Words {
+    starts: &["A store holds {n} {t}.", "There are {n} {t} at first."],
+    added: &["Then {n} more come in.", "{n} are added."],
+    taken: &["Then {n} are taken away.", "{n} are used up."],
+    multiplied: &["Then there are {n} times as many.", "Their number grows {n} times."],
+    asked: &["How many {t} are there in the end?", "How many {t} does that make?"],
+};
+/// Stories of worlds of the unfamiliar style.
+const UNFAMILIAR: Words = Words {
+    starts: &["Picture a heap of {n} {t}."],
+    added: &["Somebody brings {n} further ones."],
+    taken: &["Of these {n} get lost."],
+    multiplied: &["By evening every one has become {n}."],
+    asked: &["What is the count of {t} now?"],
+};
+/// What students of the test families learn from.
+pub const LESSONS: Words = Words {
+    starts: &[
+        "A store holds {n} {t}.",
+        "There are {n} {t} at first.",
+        "In the morning a shop has {n} {t}.",
+        "Somebody owns {n} {t}.",
+    ],
+    added: &[
+        "Then {n} more come in.",
+        "{n} are added.",
+        "After that somebody brings {n} more.",
+        "The store gets {n} more on Monday.",
+        "In the evening {n} are bought.",
+    ],
+    taken: &[
+        "Then {n} are taken away.",
+        "{n} of them are used up.",
+        "After that somebody loses {n}.",
+        "The shop sells {n} on Friday.",
+        "In the evening {n} of them are lost.",
+    ],
+    multiplied: &[
+        "Then there are {n} times as many.",
+        "Their number grows {n} times.",
+        "After that the store has {n} times as many.",
+    ],
+    asked: &[
+        "How many {t} are there in the end?",
+        "How many {t} does that make?",
+        "What is the number of {t} then?",
+    ],
+};
+/// Other sentences of the same words: each stands somewhere in [`LESSONS`].
+pub const REWORDED: Words = Words {
+    starts: &["At first somebody holds {n} {t}.", "On Monday a store owns {n} {t}."],
+    added: &[
+        "On Friday {n} more are bought.",
+        "After that {n} more are added.",
+        "Somebody brings {n} in the evening.",
+    ],
+    taken: &[
+        "On Monday {n} of them are taken away.",
+        "After that {n} are lost.",
+        "Then somebody sells {n} of them.",
+    ],
+    multiplied: &[
+        "In the morning there are {n} times as many.",
+        "Then their number grows {n} times.",
+    ],
+    asked: &["How many {t} are there after that?", "What number of {t} does that make in the end?"],
+};
+
+/// A question with the Python that answers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Story {
     /// The question.
     pub question: String,
-    /// The expression.
+    /// The Python.
     pub code: String,
     /// Its value, as `str()` prints it.
     pub answer: String,
@@ -42,18 +132,6 @@ enum Change {
 
 const CHANGES: [Change; 3] = [Change::Add, Change::Take, Change::Times];
 const THINGS: &[&str] = &["screws", "litres of oil", "tickets", "boxes", "stones", "letters"];
-
-const STARTS: &[&str] = &["A store holds {n} {t}.", "There are {n} {t} at first."];
-const ADDED: &[&str] = &["Then {n} more come in.", "{n} are added."];
-const TAKEN: &[&str] = &["Then {n} are taken away.", "{n} are used up."];
-const MULTIPLIED: &[&str] = &["Then there are {n} times as many.", "Their number grows {n} times."];
-const ASKED: &[&str] = &["How many {t} are there in the end?", "How many {t} does that make?"];
-
-const OTHER_STARTS: &[&str] = &["Picture a heap of {n} {t}."];
-const OTHER_ADDED: &[&str] = &["Somebody brings {n} further ones."];
-const OTHER_TAKEN: &[&str] = &["Of these {n} get lost."];
-const OTHER_MULTIPLIED: &[&str] = &["By evening every one has become {n}."];
-const OTHER_ASKED: &[&str] = &["What is the count of {t} now?"];
 
 /// Direct questions, `{a}` and `{b}`, with their expression.
 const DIRECT: &[(&str, char)] = &[
@@ -84,8 +162,8 @@ pub fn short(style: Style, rng: &mut ChaCha8Rng) -> Story {
         2 => conversion(rng),
         _ => {
             let steps = rng.random_range(1..=2);
-            let other_words = style == Style::Unfamiliar;
-            story(&StoryConfig { steps, number_max: 99, other_words }, rng)
+            let words = if style == Style::Unfamiliar { &UNFAMILIAR } else { &USUAL };
+            story(&StoryConfig { steps, number_max: 99, words, python: Python::Expression }, rng)
         }
     }
 }
@@ -93,14 +171,14 @@ pub fn short(style: Style, rng: &mut ChaCha8Rng) -> Story {
 /// A story.
 pub fn story(config: &StoryConfig, rng: &mut ChaCha8Rng) -> Story {
     let thing = THINGS.choose(rng).copied().unwrap_or("boxes");
-    let mut amount = rng.random_range(config.number_max / 10..=config.number_max);
+    let mut amount = rng.random_range((config.number_max / 10).max(2)..=config.number_max);
     let mut code = amount.to_string();
     let mut working = Vec::new();
     let say = |templates: &[&'static str], number: i64, rng: &mut ChaCha8Rng| {
         let template = templates.choose(rng).copied().unwrap_or_default();
         template.replace("{n}", &number.to_string()).replace("{t}", thing)
     };
-    let words = Words::of(config.other_words);
+    let words = config.words;
     let mut sentences = vec![say(words.starts, amount, rng)];
     for step in 0..config.steps {
         let change = CHANGES.choose(rng).copied().unwrap_or(Change::Add);
@@ -118,13 +196,16 @@ pub fn story(config: &StoryConfig, rng: &mut ChaCha8Rng) -> Story {
         let before = amount;
         amount = apply(amount, sign, number);
         working.push(format!("{before} {sign} {number} = {amount}"));
-        let needs_brackets = sign == '*' && step > 0;
-        code = if needs_brackets {
-            format!("({code}) {sign} {number}")
-        } else {
-            format!("{code} {sign} {number}")
+        code = match config.python {
+            Python::Lines if step == 0 => format!("n = {code} {sign} {number}"),
+            Python::Lines => format!("{code}\nn = n {sign} {number}"),
+            Python::Expression if sign == '*' && step > 0 => format!("({code}) {sign} {number}"),
+            Python::Expression => format!("{code} {sign} {number}"),
         };
         sentences.push(say(templates, number, rng));
+    }
+    if config.python == Python::Lines {
+        code.push_str("\nn");
     }
     sentences.push(say(words.asked, 0, rng));
     Story { question: sentences.join(" "), code, answer: amount.to_string(), working }
@@ -158,47 +239,24 @@ fn apply(amount: i64, sign: char, number: i64) -> i64 {
     }
 }
 
-struct Words {
-    starts: &'static [&'static str],
-    added: &'static [&'static str],
-    taken: &'static [&'static str],
-    multiplied: &'static [&'static str],
-    asked: &'static [&'static str],
-}
-
-impl Words {
-    fn of(other: bool) -> Self {
-        if other {
-            Self {
-                starts: OTHER_STARTS,
-                added: OTHER_ADDED,
-                taken: OTHER_TAKEN,
-                multiplied: OTHER_MULTIPLIED,
-                asked: OTHER_ASKED,
-            }
-        } else {
-            Self {
-                starts: STARTS,
-                added: ADDED,
-                taken: TAKEN,
-                multiplied: MULTIPLIED,
-                asked: ASKED,
-            }
-        }
-    }
-}
-
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use rand::SeedableRng;
 
     use super::*;
 
+    fn config(words: &'static Words, python: Python) -> StoryConfig {
+        StoryConfig { steps: 3, number_max: 99, words, python }
+    }
+
     #[test]
     fn a_story_has_as_many_steps_as_asked_for() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        for steps in [1, 2, 5] {
-            let config = StoryConfig { steps, number_max: 90_000, other_words: false };
+        for (steps, python) in [(1, Python::Expression), (2, Python::Lines), (5, Python::Lines)] {
+            let config = StoryConfig { steps, number_max: 90_000, ..config(&USUAL, python) };
             let story = story(&config, &mut rng);
             let signs = story.code.chars().filter(|letter| "+-*".contains(*letter)).count();
             assert_eq!(signs, steps, "{story:?}");
@@ -207,14 +265,39 @@ mod tests {
     }
 
     #[test]
-    fn other_words_are_others() {
-        let mut rng = ChaCha8Rng::seed_from_u64(2);
-        let mut texts = |other_words| -> String {
-            let config = StoryConfig { steps: 3, number_max: 99, other_words };
-            (0..40).map(|_| story(&config, &mut rng).question).collect()
+    fn an_expression_and_its_lines_are_one_computation() {
+        for seed in 0..20 {
+            let told =
+                |python| story(&config(&LESSONS, python), &mut ChaCha8Rng::seed_from_u64(seed));
+            let (expression, lines) = (told(Python::Expression), told(Python::Lines));
+            assert_eq!(Story { code: lines.code.clone(), ..expression }, lines);
+            let mut before = String::new();
+            for (line, working) in lines.code.lines().zip(&lines.working) {
+                let (operation, value) = working.split_once(" = ").unwrap();
+                assert_eq!(line.replace("= n", &format!("= {before}")), format!("n = {operation}"));
+                before = value.to_owned();
+            }
+            assert!(lines.code.ends_with("\nn") && lines.answer == before);
+        }
+    }
+
+    #[test]
+    fn reworded_stories_are_other_sentences_of_the_same_words() {
+        let sentences = |words: &Words| -> Vec<&str> {
+            let kinds = [words.starts, words.added, words.taken, words.multiplied, words.asked];
+            kinds.concat()
         };
-        let (usual, other) = (texts(false), texts(true));
-        assert!(usual.contains("in the end") && !other.contains("in the end"));
-        assert!(other.contains("Picture a heap") && !usual.contains("Picture"));
+        let split = |sentence: &str| -> Vec<String> {
+            let words = sentence.split([' ', '.', '?']);
+            words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+        };
+        let taught = sentences(&LESSONS);
+        let known: BTreeSet<String> = taught.iter().flat_map(|text| split(text)).collect();
+        for sentence in sentences(&REWORDED) {
+            assert!(!taught.contains(&sentence), "{sentence}");
+            let new: Vec<String> =
+                split(sentence).into_iter().filter(|word| !known.contains(word)).collect();
+            assert!(new.is_empty(), "{sentence}: {new:?}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Serialize;
 
-use super::{Domain, Family, Style, World, WorldConfig, generate, training_world};
+use super::{Domain, Family, Style, TrainingWorld, World, WorldConfig, generate};
 
 /// Generates a world: documents, and questions whose answers stand in them.
 #[derive(Clone, Debug, clap::Args)]
@@ -61,9 +61,10 @@ pub fn run(args: &WorldArgs) -> anyhow::Result<()> {
 
 fn families(args: &WorldArgs) -> anyhow::Result<()> {
     let tasks = args.train_tasks.unwrap_or(args.tasks);
-    write(&training_world(args.seed, args.documents, tasks)?, &args.out.join("training"))?;
+    let training = TrainingWorld { seed: args.seed, documents: args.documents, tasks };
+    write(&training.generate()?, &args.out.join("training"))?;
     for family in Family::ALL {
-        let world = family.draw(args.seed, args.documents, args.tasks)?;
+        let world = family.draw(&training, args.tasks)?;
         let name = clap::ValueEnum::to_possible_value(&family);
         let name = name.as_ref().map_or("family", |name| name.get_name());
         write(&world, &args.out.join(name))?;

@@ -40,7 +40,7 @@ use serde::{Deserialize, Serialize};
 
 pub use command::{WorldArgs, run};
 pub use draw::reads;
-pub use family::{Family, training_world};
+pub use family::{Family, TrainingWorld};
 pub use kind::EntityKind;
 pub use names::{Split, split_of, syllables};
 pub use plan::{Finish, NOT_IN_CORPUS, Need, Order, Plan, Read, Scale, Subject};
@@ -210,11 +210,12 @@ pub enum WorldError {
 /// # Errors
 /// When it has too few documents.
 pub fn generate(config: &WorldConfig) -> Result<World, WorldError> {
-    generate_with(config, [TaskKind::shares(config.style); 2], 0)
+    generate_with(config, [TaskKind::shares(config.style); 2], 0, &|_| true)
 }
 
 /// Makes the world of `config` with these shares of kinds among its test and its training tasks.
-/// Worlds that differ in `draw` alone have the same documents and other questions about them.
+/// Worlds that differ in `draw` alone have the same documents and other questions about them, of
+/// those that `accepts` agrees to.
 ///
 /// # Errors
 /// When it has too few documents.
@@ -222,6 +223,7 @@ pub fn generate_with(
     config: &WorldConfig,
     [test_shares, train_shares]: [&[(TaskKind, usize)]; 2],
     draw: u64,
+    accepts: &dyn Fn(&Task) -> bool,
 ) -> Result<World, WorldError> {
     let [test_documents, train_documents] = split_documents(config)?;
     let &WorldConfig { seed, domain, style, .. } = config;
@@ -240,7 +242,7 @@ pub fn generate_with(
     }
     let mut tasks = |split, shares, count, name| {
         let id_prefix = format!("world-{seed}-{name}");
-        let about = TaskSource { domain, style, split, entities: &entities, id_prefix };
+        let about = TaskSource { domain, style, split, entities: &entities, id_prefix, accepts };
         task::tasks(&about, shares, count, &mut names, &mut rng)
     };
     let test = tasks(Split::Test, test_shares, config.test_tasks, "test")?;

@@ -75,9 +75,9 @@ pub enum Finish {
     Bound(Order, u32),
     /// Whether the first number is smaller or larger than the last.
     Check(Order),
-    /// Nothing is read: this Python expression has the value.
+    /// Nothing is read: this Python has the value.
     Compute {
-        /// The expression.
+        /// An expression, or lines of statements with an expression as the last.
         code: String,
         /// Its value, as `str()` prints it.
         answer: String,

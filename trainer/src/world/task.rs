@@ -107,6 +107,8 @@ pub struct TaskSource<'a> {
     pub split: Split,
     pub entities: &'a [Entity],
     pub id_prefix: String,
+    /// Tasks that it refuses are drawn anew.
+    pub accepts: &'a dyn Fn(&Task) -> bool,
 }
 
 /// Exactly `count` different tasks, in random order. `names` knows every name of the world.
@@ -127,7 +129,8 @@ pub fn tasks(
         let mut failures = 0;
         let wanted = drawn.len() + quota;
         while drawn.len() < wanted {
-            match source.draw(kind, rng).filter(|task| seen.insert(task.question.clone())) {
+            let task = source.draw(kind, rng).filter(about.accepts);
+            match task.filter(|task| seen.insert(task.question.clone())) {
                 Some(task) => {
                     drawn.push(task);
                     failures = 0;
