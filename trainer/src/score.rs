@@ -12,12 +12,14 @@ use retort::eval::{Score, Summary, Task};
 
 use crate::environment::Environment;
 
-/// Has the student in `file` answer `tasks`; `each` sees every run. The bar says what is done.
+/// Has the student in `file` answer `tasks` by these settings; `each` sees every run. The bar says
+/// what is done.
 ///
 /// # Errors
 /// When the student is refused, or a run failed for another reason than what it wrote.
 pub fn ask(
     environment: &Environment,
+    settings: &Settings,
     tasks: &[Task],
     file: ModelFile,
     doing: &'static str,
@@ -30,7 +32,7 @@ pub fn ask(
     let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} questions {eta}")?;
     let bar = ProgressBar::new(tasks.len() as u64).with_style(style).with_message(doing);
     for task in tasks {
-        let run = environment.run(&mut engine, &task.question, Settings::default());
+        let run = environment.run(&mut engine, &task.question, settings.clone());
         let run = run.with_context(|| task.question.clone())?;
         each(task, &run, task.score(&run));
         bar.inc(1);

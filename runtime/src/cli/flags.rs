@@ -87,17 +87,18 @@ pub struct SettingsArgs {
 impl SettingsArgs {
     /// The settings in force, from flags, environment, files and the board.
     pub fn resolve(&self, folders: Folders) -> Result<Resolved> {
-        let boards = match folders.boards() {
-            Some(folder) if folder.is_dir() => Boards::embedded()?.with_folder(&folder)?,
-            _ => Boards::embedded()?,
-        };
-        let user_file = folders.settings_file();
+        let mut boards = Boards::embedded()?;
+        for folder in folders.boards().into_iter().flatten().filter(|folder| folder.is_dir()) {
+            boards = boards.with_folder(&folder)?;
+        }
+        let [system_file, user_file] = folders.settings_files();
         let processors = std::thread::available_parallelism().ok();
         let mut sources = Sources {
             flags: self.raw(),
             environment: environment(std::env::vars_os())?,
             project_file: read_if_there(Some(Path::new(PROJECT_SETTINGS_FILE)))?,
             user_file: read_if_there(user_file.as_deref())?,
+            system_file: read_if_there(system_file.as_deref())?,
             manifest: None,
             folders,
             machine: Machine {

@@ -1,4 +1,4 @@
-//! Where files belong, by the XDG base directory rules.
+//! Where files belong, by the XDG base directory rules, and as a service where systemd says so.
 
 use std::path::PathBuf;
 
@@ -8,9 +8,14 @@ const PROGRAM: &str = "retort";
 /// The settings file of a project, in the folder where the program is run.
 pub const PROJECT_SETTINGS_FILE: &str = "retort.toml";
 
+/// Settings of the machine, where a service is not given others.
+const OF_THE_MACHINE: &str = "/etc/retort";
+
 /// The user's folders. `None` where the environment names neither the folder nor a home.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Folders {
+    /// Settings of the machine, which those of the user cover: `/etc/retort`.
+    pub system: Option<PathBuf>,
     /// Settings: `~/.config/retort`.
     pub config: Option<PathBuf>,
     /// Models, corpora, the record of runs: `~/.local/share/retort`.
@@ -30,23 +35,36 @@ impl Folders {
             let base = absolute(name).or_else(|| home.as_ref().map(|home| home.join(below_home)));
             base.map(|base| base.join(PROGRAM))
         };
+        // A service's own folders (systemd.exec); of several the first.
+        let of_service = |name: &str| {
+            let paths = variable(name)?;
+            let first = PathBuf::from(paths.split(':').next().unwrap_or_default());
+            first.is_absolute().then_some(first)
+        };
+        let system = of_service("CONFIGURATION_DIRECTORY");
         Self {
+            system: Some(system.unwrap_or_else(|| PathBuf::from(OF_THE_MACHINE))),
             config: folder("XDG_CONFIG_HOME", ".config"),
-            data: folder("XDG_DATA_HOME", ".local/share"),
-            cache: folder("XDG_CACHE_HOME", ".cache"),
+            data: of_service("STATE_DIRECTORY").or_else(|| folder("XDG_DATA_HOME", ".local/share")),
+            cache: of_service("CACHE_DIRECTORY").or_else(|| folder("XDG_CACHE_HOME", ".cache")),
         }
     }
 
-    /// The user's settings file.
+    /// The settings files of the machine and of the user; the second covers the first.
     #[must_use]
-    pub fn settings_file(&self) -> Option<PathBuf> {
-        self.config.as_deref().map(|folder| folder.join("config.toml"))
+    pub fn settings_files(&self) -> [Option<PathBuf>; 2] {
+        self.below_each("config.toml")
     }
 
-    /// The user's own board files, laid out like `firmware-configs/`.
+    /// Board files of the machine and of the user, laid out like `firmware-configs/`; the second
+    /// cover the first.
     #[must_use]
-    pub fn boards(&self) -> Option<PathBuf> {
-        self.config.as_deref().map(|folder| folder.join("firmware-configs"))
+    pub fn boards(&self) -> [Option<PathBuf>; 2] {
+        self.below_each("firmware-configs")
+    }
+
+    fn below_each(&self, name: &str) -> [Option<PathBuf>; 2] {
+        [&self.system, &self.config].map(|folder| folder.as_deref().map(|folder| folder.join(name)))
     }
 }
 
@@ -65,11 +83,28 @@ mod tests {
         assert_eq!(folders.config.as_deref(), Some("/home/ada/.config/retort".as_ref()));
         assert_eq!(folders.data.as_deref(), Some("/srv/data/retort".as_ref()));
         assert_eq!(folders.cache.as_deref(), Some("/home/ada/.cache/retort".as_ref()));
-        assert_eq!(folders.settings_file(), Some("/home/ada/.config/retort/config.toml".into()));
+        let files = ["/etc/retort/config.toml", "/home/ada/.config/retort/config.toml"];
+        assert_eq!(folders.settings_files(), files.map(|file| Some(file.into())));
     }
 
     #[test]
-    fn without_a_home_there_are_no_folders() {
-        assert_eq!(Folders::from_environment(|_| None), Folders::default());
+    fn a_service_has_the_folders_that_systemd_made_for_it() {
+        let folders = Folders::from_environment(|name| match name {
+            "HOME" => Some("/root".to_owned()),
+            "CONFIGURATION_DIRECTORY" => Some("/etc/answers".to_owned()),
+            "STATE_DIRECTORY" => Some("/var/lib/answers:/var/lib/second".to_owned()),
+            "CACHE_DIRECTORY" => Some("relative".to_owned()),
+            _ => None,
+        });
+        assert_eq!(folders.system.as_deref(), Some("/etc/answers".as_ref()));
+        assert_eq!(folders.data.as_deref(), Some("/var/lib/answers".as_ref()));
+        assert_eq!(folders.cache.as_deref(), Some("/root/.cache/retort".as_ref()));
+    }
+
+    #[test]
+    fn without_a_home_there_are_no_folders_of_a_user() {
+        let system = Some("/etc/retort".into());
+        let none = Folders { system, ..Folders::default() };
+        assert_eq!(Folders::from_environment(|_| None), none);
     }
 }

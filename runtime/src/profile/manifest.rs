@@ -71,9 +71,11 @@ impl Manifest {
     /// Reads the text of the manifest that messages call `origin`.
     ///
     /// # Errors
-    /// [`ConfigError`] names an unknown key, or a setting that is not the model's to make.
+    /// [`ConfigError`] names an unknown key, a figure that is none, or a setting that is not the
+    /// model's to make.
     pub fn read(origin: &str, text: &str) -> Result<Self, ConfigError> {
         let manifest: Self = layers::read_toml(origin, text)?;
+        manifest.check(origin)?;
         match manifest.foreign_setting() {
             None => Ok(manifest),
             Some(key) => Err(ConfigError::UnknownKey {
@@ -81,6 +83,30 @@ impl Manifest {
                 key: format!("settings.{key}"),
                 hint: "a manifest says how to use its model, nothing about the machine".to_owned(),
             }),
+        }
+    }
+
+    /// Refuses figures that nothing can have measured.
+    fn check(&self, origin: &str) -> Result<(), ConfigError> {
+        let out_of_range = |key: String, value: String, expected| ConfigError::OutOfRange {
+            origin: origin.to_owned(),
+            key,
+            value,
+            expected,
+        };
+        for (kind, share) in &self.exact_match {
+            if !(0.0..=1.0).contains(share) {
+                let key = format!("exact_match.{kind}");
+                return Err(out_of_range(key, share.to_string(), "a share from 0 to 1"));
+            }
+        }
+        match self.first_search_missed {
+            Some(missed) if missed.exact_match > missed.questions => Err(out_of_range(
+                "first_search_missed.exact_match".to_owned(),
+                missed.exact_match.to_string(),
+                "at most first_search_missed.questions",
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -128,6 +154,19 @@ mod tests {
         };
         let text = toml::to_string(&manifest).unwrap();
         assert_eq!(Manifest::read("m.toml", &text).unwrap(), manifest);
+    }
+
+    #[test]
+    fn figures_that_nothing_can_have_measured_are_refused() {
+        let refused = |text: &str| Manifest::read("m.toml", text).unwrap_err().to_string();
+        let told = refused("[exact_match]\nhop = 97.1");
+        assert_eq!(told, "m.toml: `exact_match.hop` is 97.1; expected a share from 0 to 1");
+        assert!(refused("[exact_match]\nhop = nan").contains("`exact_match.hop` is NaN"));
+        let told = refused("[first_search_missed]\nquestions = 2\nexact_match = 3");
+        assert!(
+            told.contains("`first_search_missed.exact_match` is 3; expected at most"),
+            "{told}"
+        );
     }
 
     #[test]

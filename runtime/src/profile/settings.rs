@@ -144,6 +144,8 @@ pub struct Sources {
     pub project_file: Option<File>,
     /// Path and text of the user's file, if it exists.
     pub user_file: Option<File>,
+    /// Path and text of the machine's file, if it exists.
+    pub system_file: Option<File>,
     /// What the model's manifest sets, and its path. The model is a setting itself: it is known
     /// once the others are resolved without this.
     pub manifest: Option<(PathBuf, RawSettings)>,
@@ -203,6 +205,7 @@ impl Sources {
         let (variables, warnings) = self.environment_layers()?;
         let (mut set_by_user, mut tools) = (Vec::new(), BTreeMap::new());
         let read = [
+            self.system_file.as_ref().map(user_layer).transpose()?,
             self.user_file.as_ref().map(user_layer).transpose()?,
             self.project_file.as_ref().map(project_layer).transpose()?,
         ];

@@ -1,6 +1,7 @@
 //! A student of one's own documents, end to end with the real programs: pages, questions,
 //! trajectories, filter, training, score. The teacher is a server on loopback.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -305,4 +306,25 @@ fn one_command_goes_from_a_corpus_to_what_is_worth_learning() {
     run(trainer(home).args(distil));
     assert_eq!(server.asked().len(), sent);
     assert_eq!(lines(&home.join("taught/kept.jsonl")), kept);
+
+    // What is set aside later is no longer learnt.
+    std::fs::write(home.join("distil.toml"), config.replace("0.25", "0.6")).unwrap();
+    run(trainer(home).args(distil));
+    assert_eq!(server.asked().len(), sent);
+    let ids = |name: &str| -> BTreeSet<String> {
+        let rows = lines(&home.join("taught").join(name));
+        rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(ids("questions.test.jsonl").len() > test.len());
+    assert!(ids("kept.jsonl").is_disjoint(&ids("questions.test.jsonl")));
+
+    // What somebody wrote is not replaced.
+    std::fs::write(home.join("taught/questions.jsonl"), "{\"mine\": 1}\n").unwrap();
+    run(trainer(home).args(["questions", "distil.toml", "--out", "taught/questions.jsonl"]));
+    assert_eq!(lines(&home.join("taught/questions.edited.jsonl")), [json!({"mine": 1})]);
+    std::fs::write(home.join("mine.jsonl"), "{\"mine\": 1}\n").unwrap();
+    let foreign = ["questions", "distil.toml", "--out", "mine.jsonl"];
+    let refused = trainer(home).args(foreign).output().unwrap();
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains("mine.jsonl: questions that were not written here"), "{told}");
 }

@@ -53,6 +53,21 @@ pub enum Device {
     },
 }
 
+impl Device {
+    /// Refuses devices that are not there, before anything is spent on what would be trained there.
+    ///
+    /// # Errors
+    /// What is missing, by the first device of which it is.
+    pub fn check(self) -> Result<(), DeviceError> {
+        match self {
+            Device::Auto | Device::Cpu => Ok(()),
+            Device::Cuda { first, last } => {
+                (first..=last).try_for_each(|index| driver::Cuda::open(index).map(drop))
+            }
+        }
+    }
+}
+
 /// What [`Device::Auto`] means for `model`; says why a device that is there is not used.
 #[must_use]
 pub fn found(model: &Model) -> Device {

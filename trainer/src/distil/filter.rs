@@ -47,7 +47,7 @@ pub struct FilterArgs {
 /// # Errors
 /// A file that cannot be read or written, or settings that cannot be meant.
 pub fn run(args: &FilterArgs) -> Result<()> {
-    let table = filter_file(&args.trajectories, &args.out, &config(args)?)?;
+    let table = filter_file(&args.trajectories, &args.out, &config(args)?, None)?;
     if args.json {
         println!("{}", serde_json::Value::Object(table.json()));
     } else {

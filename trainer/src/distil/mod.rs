@@ -15,18 +15,20 @@ pub use filter::{FilterArgs, run as filter};
 pub use questions::{QuestionsArgs, run as questions};
 pub use student::StudentConfig;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
-use crate::collect::{self as stage, TasksConfig};
+use crate::collect::{self as stage, CollectConfig, TasksConfig};
 use crate::cuda::Device;
 use crate::filter::filter_file;
 use crate::questions::{test_set, write_questions};
 use crate::remote::{Pace, SystemPace};
+use crate::teachers::read_teacher_tasks;
 use student::Pupil;
 
 /// Have a teacher write questions, answer them, keep what is worth learning from, and make a student.
@@ -56,7 +58,10 @@ pub fn run(args: &DistilArgs) -> Result<()> {
         .with_context(|| format!("{} cannot be made", args.out.display()))?;
     let kept = args.out.join("kept.jsonl");
     // Refused before the teacher has cost anything.
-    let pupil = config.student.as_ref().map(|own| Pupil::read(own, &config.collect, &kept));
+    let pupil = config
+        .student
+        .as_ref()
+        .map(|own| Pupil::read(own, &config.collect, (&args.out, &kept), args.device));
     let pupil = pupil.transpose()?;
     let questions = args.out.join("questions.jsonl");
     let writes_questions = config.collect.tasks.is_none();
@@ -67,7 +72,11 @@ pub fn run(args: &DistilArgs) -> Result<()> {
     }
     let trajectories = args.out.join("trajectories.jsonl");
     stage::collect(config.teaching(), &config.collect, &trajectories, pace)?;
-    print!("{}", filter_file(&trajectories, &kept, &config.filter)?);
+    // Rows of questions that are no longer asked stay, and some may be set aside for the test by now.
+    let asked = asked(&config.collect)?;
+    let table = filter_file(&trajectories, &kept, &config.filter, asked.as_ref())?;
+    print!("{table}");
+    ensure!(table.kept() > 0, "[filter] keeps none of the trajectories: the counts say why");
     println!("{}", kept.display());
     let Some(pupil) = pupil else { return Ok(()) };
     let gguf = pupil.make(&args.out, args.device)?;
@@ -83,4 +92,11 @@ pub fn run(args: &DistilArgs) -> Result<()> {
     }
     println!("{}", gguf.display());
     Ok(())
+}
+
+/// The ids of today's tasks, where they stand in a file.
+fn asked(config: &CollectConfig) -> Result<Option<BTreeSet<String>>> {
+    let Some(TasksConfig::File(path)) = &config.tasks else { return Ok(None) };
+    let tasks = read_teacher_tasks(path)?.into_iter().take(config.limit.unwrap_or(usize::MAX));
+    Ok(Some(tasks.map(|task| task.id).collect()))
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use retort::agent::{Budgets, Settings};
 use retort::engine::ModelFile;
 use retort::eval::{Summary, read_tasks};
 use retort::sandbox::{Sandbox, SandboxOptions};
@@ -30,11 +31,19 @@ pub struct StudentConfig {
 pub(super) struct Pupil {
     recipe: Recipe,
     dialect: Dialect,
+    /// As its teacher acted.
+    settings: Settings,
 }
 
 impl Pupil {
-    /// Reads the recipe, and refuses one whose student could not learn what `collect` brings.
-    pub fn read(config: &StudentConfig, collect: &CollectConfig, kept: &Path) -> Result<Self> {
+    /// Reads the recipe, and refuses one whose student could not be made below `out` or could not
+    /// learn what `collect` brings.
+    pub fn read(
+        config: &StudentConfig,
+        collect: &CollectConfig,
+        (out, kept): (&Path, &Path),
+        device: Device,
+    ) -> Result<Self> {
         let named = || "student.recipe";
         let mut recipe = Recipe::read(&config.recipe).with_context(named)?;
         let (theirs, own) = (&collect.dialect, &recipe.dialect);
@@ -49,12 +58,25 @@ impl Pupil {
             collect.mode,
             Mode::Agent
         );
+        ensure!(
+            recipe.data_share > 0.0,
+            "student.recipe: {}: data_share is 0, so nothing of what is collected would be learnt",
+            config.recipe.display()
+        );
+        student::check(&recipe, out, device).with_context(named)?;
         let trajectories = kept.to_owned();
         recipe.data = Some(match recipe.data {
             Some(data) => DataConfig { trajectories, ..data },
             None => DataConfig::of(trajectories),
         });
-        Ok(Self { dialect: Dialect::named(own)?, recipe })
+        let dialect = Dialect::named(own)?;
+        let budgets = Budgets { steps_max: collect.steps_max, ..Budgets::default() };
+        let settings = Settings {
+            passages_per_search: collect.passages_per_search,
+            budgets,
+            ..Settings::default()
+        };
+        Ok(Self { recipe, dialect, settings })
     }
 
     /// Makes it below `out`; gives its file.
@@ -76,7 +98,8 @@ impl Pupil {
         let environment =
             Environment { dialect: &self.dialect, sandbox: &sandbox, retriever: &corpus };
         let (mut summary, mut lines) = (Summary::default(), String::new());
-        ask(&environment, &tasks, ModelFile::open(gguf)?, "asking", &mut |task, run, score| {
+        let file = ModelFile::open(gguf)?;
+        ask(&environment, &self.settings, &tasks, file, "asking", &mut |task, run, score| {
             summary.add(task, run, score);
             lines += &(task.report(run, score, None).to_string() + "\n");
         })?;

@@ -40,7 +40,8 @@ pub fn open_corpus(config: &CorpusConfig, scratch: &Path) -> Result<Corpus> {
             Ok(Corpus::open(folder)?)
         }
         CorpusConfig::Folder(folder) => {
-            ensure!(folder.exists(), "corpus.folder {}: there is nothing", folder.display());
+            let whole = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+            ensure!(folder.exists(), "corpus.folder: there is nothing at {}", whole.display());
             let options = IngestOptions {
                 // Documents come from anywhere, and their parsers are large.
                 reader: Reader::Process(ReaderSettings::default()),

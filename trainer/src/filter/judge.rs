@@ -9,7 +9,7 @@ use retort::sandbox::Sandbox;
 use retort_transcript::{Dialect, Segment};
 
 use super::config::{FilterConfig, Right};
-use super::math::{Equality, equal, equal_numbers};
+use super::math::{Equality, equal, has_same_signs};
 use super::symbolic::all_equal;
 use crate::trajectory::Trajectory;
 
@@ -110,14 +110,14 @@ impl<'a> Judge<'a> {
         match self.config.right {
             Right::Exact => return Ok(Some(scored.exact_match)),
             Right::F1 => return Ok(Some(scored.f1 >= self.config.f1_min)),
-            Right::Auto if scored.exact_match => {
-                // Numbers that only punctuation tells apart are left to what follows.
-                let is_other = |expected| equal_numbers(answer, expected) == Some(false);
-                if !row.expected().all(is_other) {
+            Right::Auto => {
+                // What only punctuation tells apart is left to what follows.
+                let mut expected = row.expected();
+                if expected.any(|own| is_match(answer, own) && has_same_signs(answer, own)) {
                     return Ok(Some(true));
                 }
             }
-            Right::Auto | Right::Math => {}
+            Right::Math => {}
         }
         let mut is_right = Some(false);
         for expected in row.expected() {
@@ -152,6 +152,10 @@ impl<'a> Judge<'a> {
             _ => Ok(false),
         }
     }
+}
+
+fn is_match(answer: &str, expected: &str) -> bool {
+    score(answer, std::iter::once(expected)).exact_match
 }
 
 fn read_tokenizer(path: &Path) -> Result<Tokenizer> {

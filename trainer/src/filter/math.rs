@@ -50,6 +50,30 @@ fn unitless<'a>(answer: &'a str, expected: &'a str) -> (&'a str, &'a str) {
     }
 }
 
+/// Whether two texts that normalising makes equal are so in what it takes away: the signs within and
+/// before numbers and terms, as in `1.5 km` and `15 km`, `C++` and `C`, `the` and `A`.
+#[must_use]
+pub fn has_same_signs(answer: &str, expected: &str) -> bool {
+    let (own, others) = (signed(answer), signed(expected));
+    let is_bare = |text: &str| retort::eval::normalise(text).is_empty();
+    own == others && (!is_bare(answer) || answer.trim().eq_ignore_ascii_case(expected.trim()))
+}
+
+/// The words of a text that have a digit or a sign of their own, numbers as such.
+fn signed(text: &str) -> Vec<String> {
+    let bare = |word: &str| -> String {
+        let word = word.trim_start_matches(['(', '[', '{', '"', '\'', '$', '€', '£']);
+        let ends = ['.', ',', ';', ':', '!', '?', ')', ']', '}', '"', '\'', '%'];
+        word.trim_end_matches(ends).to_lowercase()
+    };
+    let has_sign = |word: &String| {
+        let is_negative = word.len() > 1 && word.starts_with('-');
+        is_negative || word.contains(|c: char| c.is_ascii_digit() || "+#<>=^".contains(c))
+    };
+    let words = text.split_whitespace().map(bare).filter(has_sign);
+    words.map(|word| number(&tidy(&word)).map_or(word, |number| number.to_string())).collect()
+}
+
 /// Whether two numbers are equal; `None` where one of the answers is no number. Text does not tell:
 /// without its punctuation `-1.5` is `15`.
 #[must_use]
@@ -70,7 +94,9 @@ fn compare(answer: &str, expected: &str) -> Equality {
         return given.compare(&wanted);
     }
     let is_formula = |text: &str| text.contains(|c: char| !c.is_alphabetic());
-    let are_expressions = could_be_expression(answer) && could_be_expression(expected);
+    let are_readings = is_reading(answer) && is_reading(expected);
+    let are_expressions =
+        !are_readings && could_be_expression(answer) && could_be_expression(expected);
     // Letters alone are initials or a choice: `AC` is not `CA`.
     if !are_expressions || !(is_formula(answer) || is_formula(expected)) {
         return Equality::Different;
@@ -78,7 +104,11 @@ fn compare(answer: &str, expected: &str) -> Equality {
     Equality::Open(vec![(expression(answer), expression(expected))])
 }
 
+/// Whole numbers count or name something: they are equal or not.
 fn near(answer: f64, expected: f64) -> bool {
+    if answer.fract() == 0.0 && expected.fract() == 0.0 {
+        return answer == expected;
+    }
     (answer - expected).abs() <= TOLERANCE * expected.abs().max(1e-12)
 }
 
@@ -201,6 +231,15 @@ fn parts(text: &str) -> Option<Vec<&str>> {
     (depth == 0).then_some(parts)
 }
 
+/// A date, a range or a score: `12/3/2024`, `1990-1995`. Beside a number it may be a difference.
+fn is_reading(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_cut_by = |sign: char, least: usize| {
+        text.split(sign).count() >= least && text.split(sign).all(digits)
+    };
+    is_cut_by('-', 2) || is_cut_by('/', 3)
+}
+
 /// Words are no expressions: `Paris` is not `s*i*r*a*P`. Known functions and single letters are.
 fn could_be_expression(text: &str) -> bool {
     let mut words = text.split(|letter: char| !letter.is_alphabetic());
@@ -211,7 +250,11 @@ fn could_be_expression(text: &str) -> bool {
         ];
         word.chars().count() <= 2 || KNOWN.contains(&word)
     };
-    text.is_ascii() && words.all(known) && boxed(text).is_none()
+    // A capital before a digit numbers a thing: `A12` is not `12*A`.
+    let mut pairs = text.as_bytes().windows(2);
+    let is_name = pairs.any(|two| two[0].is_ascii_uppercase() && two[1].is_ascii_digit());
+    let is_formula = text.is_ascii() && !text.contains('#') && !is_name;
+    is_formula && words.all(known) && boxed(text).is_none()
 }
 
 #[cfg(test)]
@@ -260,6 +303,50 @@ mod tests {
             check(answer, expected, &Equality::Different);
         }
         check("1.00009", "1", &Equality::Equal);
+    }
+
+    #[test]
+    fn readings_are_no_computations() {
+        for (answer, expected) in [
+            ("1990-1995", "1991-1996"),
+            ("3-2", "2-1"),
+            ("2024-11-12", "2024-12-11"),
+            ("12/3/2024", "4/1/2024"),
+            ("A12", "12A"),
+            ("C#", "C"),
+            ("5#6", "5"),
+            ("104233", "104234"),
+        ] {
+            check(answer, expected, &Equality::Different);
+        }
+        check("1990-1995", "1990-1995", &Equality::Equal);
+    }
+
+    #[test]
+    fn signs_that_normalising_takes_away_count() {
+        for (answer, expected) in [
+            ("1.5 km", "15 km"),
+            ("-5 °C", "5 °C"),
+            ("$1.50 per unit", "$150 per unit"),
+            ("1-2 weeks", "12 weeks"),
+            ("12:30", "1230"),
+            ("v1.1", "v11"),
+            ("192.168.1.1", "19.216.8.11"),
+            ("C++", "C"),
+            ("+", "-"),
+            ("the", "A"),
+        ] {
+            assert!(!has_same_signs(answer, expected), "{answer} and {expected}");
+        }
+        for (answer, expected) in [
+            ("1,234 people", "1234 people"),
+            ("(5.0 m)", "5 m."),
+            ("the Ada", "Ada"),
+            ("St. Mary's", "St Marys"),
+            ("$5", "5"),
+        ] {
+            assert!(has_same_signs(answer, expected), "{answer} and {expected}");
+        }
     }
 
     #[test]

@@ -15,6 +15,6 @@ mod table;
 pub use config::{FilterConfig, Right};
 pub use judge::{Fell, Judge};
 pub use latex::boxed;
-pub use math::{Equality, equal, equal_numbers};
+pub use math::{Equality, equal, equal_numbers, has_same_signs};
 pub use stage::filter_file;
 pub use table::Table;

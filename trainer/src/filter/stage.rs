@@ -13,26 +13,41 @@ use super::config::FilterConfig;
 use super::judge::{Fell, Judge};
 use super::table::Table;
 use crate::environment::cache_dir;
-use crate::hash::file_sha256;
+use crate::hash::{file_sha256, sha256};
 use crate::trajectory::{
     Manifest, Trajectory, manifest_path, read_trajectories, refuse_manifest, refuse_same,
     write_rows,
 };
 
-/// Writes the rows of `trajectories` that are kept to `out`, with a manifest.
+/// Writes the rows of `trajectories` that are kept to `out`, with a manifest; of those whose ids are
+/// among `asked`, where that is given.
 ///
 /// # Errors
 /// A file that cannot be read or written, or a judge that cannot work.
-pub fn filter_file(trajectories: &Path, out: &Path, config: &FilterConfig) -> Result<Table> {
+pub fn filter_file(
+    trajectories: &Path,
+    out: &Path,
+    config: &FilterConfig,
+    asked: Option<&BTreeSet<String>>,
+) -> Result<Table> {
     refuse_same(trajectories, out)?;
     refuse_manifest(out, "filter")?;
-    let rows = read_trajectories(trajectories)?;
+    let mut rows = read_trajectories(trajectories)?;
+    let all = rows.len();
+    rows.retain(|row| asked.is_none_or(|asked| asked.contains(&row.id)));
+    if rows.len() < all {
+        let left = all - rows.len();
+        eprintln!("{left} of {all} rows left out: their questions are no tasks any more");
+    }
     let sandbox = || Ok(Sandbox::open(&SandboxOptions { cache_dir: cache_dir() })?);
     let (kept, table) = filter(&rows, config, &sandbox)?;
     write_rows(out, kept.iter()).with_context(|| format!("{} cannot be written", out.display()))?;
     let mut made_by = Map::new();
     made_by.insert("trajectories".to_owned(), json!(file_sha256(trajectories)?));
     made_by.insert("filter".to_owned(), json!(config));
+    if let Some(asked) = asked {
+        made_by.insert("tasks".to_owned(), json!(sha256(json!(asked).to_string().as_bytes())));
+    }
     let mut manifest = Manifest::new("filter", made_by);
     manifest.counts = table.json();
     manifest.complete = true;
@@ -148,6 +163,17 @@ mod tests {
         }
         let shown = table.to_string();
         assert!(shown.contains("kept                                      2   22.2 %"), "{shown}");
+    }
+
+    #[test]
+    fn rows_of_questions_that_are_no_longer_asked_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let [from, out] = ["rows.jsonl", "kept.jsonl"].map(|name| folder.path().join(name));
+        write_rows(&from, [row("a", "Ada", "Ada"), row("b", "Bo", "Bo")].iter()).unwrap();
+        let asked = BTreeSet::from(["b".to_owned(), "c".to_owned()]);
+        let table = filter_file(&from, &out, &FilterConfig::default(), Some(&asked)).unwrap();
+        assert_eq!(table.kept(), 1);
+        assert_eq!(read_trajectories(&out).unwrap()[0].id, "b");
     }
 
     #[test]

@@ -87,6 +87,17 @@ impl Weights {
         }
     }
 
+    /// The furthest from 0 that a value may lie: blocks have 16-bit scales.
+    pub(super) fn value_max(self) -> f32 {
+        match self {
+            Weights::F32 => f32::MAX,
+            Weights::BF16 => bf16::MAX.to_f32(),
+            Weights::F16 => f16::MAX.to_f32(),
+            Weights::Q8_0 => f16::MAX.to_f32() * 127.0,
+            Weights::Q4_0 => f16::MAX.to_f32() * 8.0,
+        }
+    }
+
     /// Bytes of `count` values.
     pub(crate) fn bytes(self, count: usize) -> usize {
         match self {

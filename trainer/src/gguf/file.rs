@@ -37,7 +37,8 @@ pub type Metadata = Vec<(String, Value)>;
 /// in order.
 ///
 /// # Errors
-/// What the file system or `fill` reported; `path` is then as it was before.
+/// What the file system or `fill` reported, or a value that `weights` cannot hold; `path` is then as
+/// it was before.
 pub fn write<E: From<io::Error>>(
     path: &Path,
     metadata: &Metadata,
@@ -56,6 +57,7 @@ pub fn write<E: From<io::Error>>(
                 let rows = first..(first + rows_max).min(tensor.rows);
                 values.resize(rows.len() * tensor.columns, 0.0);
                 fill(index, rows, &mut values)?;
+                check(tensor, stored, first, &values)?;
                 bytes.clear();
                 stored.encode(&values, &mut bytes);
                 out.write_all(&bytes)?;
@@ -65,6 +67,22 @@ pub fn write<E: From<io::Error>>(
         }
         Ok(())
     })
+}
+
+/// Refuses a value that would be stored as infinite.
+fn check(tensor: &Tensor, stored: Weights, first_row: usize, values: &[f32]) -> io::Result<()> {
+    let most = stored.value_max();
+    // What is no number is not within either.
+    let Some(at) = values.iter().position(|value| !(-most..=most).contains(value)) else {
+        return Ok(());
+    };
+    let (name, row) = (&tensor.name, first_row + at / tensor.columns);
+    let value = values.get(at).copied().unwrap_or_default();
+    let reason = format!(
+        "{name}: row {row} holds {value}, {stored:?} holds numbers up to {most}: take BF16 or F32, \
+         or weights that have not gone astray"
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidData, reason))
 }
 
 fn padding(size: usize) -> usize {
@@ -138,5 +156,37 @@ fn put(out: &mut Vec<u8>, value: &Value) {
             length(out, list.len());
             list.iter().for_each(|number| out.extend(number.to_le_bytes()));
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_type_cannot_hold_is_refused_by_tensor_and_row() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        let (name, role) = ("blk.0.ffn_up.weight".to_owned(), Role::Matrix);
+        let tensors = [Tensor { name, rows: 4, columns: 32, offset: 0, role }];
+        let written = |weights, value: f32| {
+            write(&path, &Vec::new(), &tensors, weights, |_, _, values| {
+                values[70] = value;
+                Ok::<(), io::Error>(())
+            })
+        };
+        for weights in [Weights::F16, Weights::Q8_0, Weights::Q4_0, Weights::BF16] {
+            let most = weights.value_max();
+            written(weights, most).unwrap();
+            let mut bytes = Vec::new();
+            weights.encode(&[most; 32], &mut bytes);
+            let mut back = [0.0; 32];
+            weights.decode(&bytes, &mut back);
+            assert!(back.iter().all(|value| value.is_finite()), "{weights:?}: {back:?}");
+        }
+        let told = written(Weights::F16, 1e5).unwrap_err().to_string();
+        assert!(told.starts_with("blk.0.ffn_up.weight: row 2 holds 100000, F16 holds"), "{told}");
+        assert!(written(Weights::F32, f32::NAN).is_err());
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::checkpoint::EMBEDDING;
-use super::{HubError, LoraConfig, Part, RankAndScale, Shards, Stored, parts, read_json};
+use super::{HubError, LoraConfig, Part, RankAndScale, Shards, Stored, Targets, parts, read_json};
 use crate::model::{Adaptation, Lora, Matrix, MatrixMut, Shape, Tensor, multiply};
 
 /// What PEFT puts before the names of the base model.
@@ -27,8 +27,28 @@ pub struct Adapter {
 struct Written {
     peft_type: String,
     base_model_name_or_path: Option<String>,
+    layers_to_transform: Option<Layers>,
+    exclude_modules: Option<Targets>,
     #[serde(flatten)]
     lora: LoraConfig,
+}
+
+/// Blocks by their numbers.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Layers {
+    One(usize),
+    Many(Vec<usize>),
+}
+
+impl Layers {
+    fn holds(&self, module: &str) -> bool {
+        let number = module.split('.').find_map(|part| part.parse::<usize>().ok());
+        number.is_some_and(|number| match self {
+            Layers::One(own) => *own == number,
+            Layers::Many(own) => own.contains(&number),
+        })
+    }
 }
 
 /// Keys of `adapter_config.json` that make it another method than LoRA when they are set.
@@ -47,8 +67,39 @@ const OTHER_METHODS: [&str; 13] = [
     "kasa_config",
     "monteclora_config",
 ];
+/// Keys that change nothing of a merge, or are looked at elsewhere.
+const KNOWN_KEYS: [&str; 26] = [
+    "task_type",
+    "peft_type",
+    "auto_mapping",
+    "peft_version",
+    "base_model_name_or_path",
+    "revision",
+    "inference_mode",
+    "r",
+    "target_modules",
+    "exclude_modules",
+    "lora_alpha",
+    "lora_dropout",
+    "bias",
+    "use_rslora",
+    "modules_to_save",
+    "init_lora_weights",
+    "layers_to_transform",
+    "layers_pattern",
+    "rank_pattern",
+    "alpha_pattern",
+    "megatron_config",
+    "megatron_core",
+    "eva_config",
+    "qalora_group_size",
+    "runtime_config",
+    "ephemeral_gpu_offload",
+];
 /// Ways to begin an adapter that leave its base as it is; others, such as PiSSA's, take from the
 /// base what they put into the adapter.
+/// Their settings, of no effect without `init_lora_weights`.
+const BEGINNINGS: [&str; 4] = ["loftq_config", "corda_config", "lora_ga_config", "velora_config"];
 const PLAIN_BEGINNINGS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
 
 /// Refuses an adapter of which merging `B A` would make another model than PEFT does.
@@ -63,6 +114,13 @@ fn check_method(keys: &Map<String, Value>) -> Result<(), String> {
     let mut set = OTHER_METHODS.iter().filter(|key| keys.get(**key).is_some_and(is_set));
     if let Some(key) = set.next() {
         return Err(format!("{key} is set, which is not done here; {advice}"));
+    }
+    let is_new = |(key, value): &(&String, &Value)| {
+        let known = KNOWN_KEYS.iter().chain(&OTHER_METHODS).chain(&BEGINNINGS);
+        is_set(value) && !known.into_iter().any(|known| known == key)
+    };
+    if let Some((key, value)) = keys.iter().find(is_new) {
+        return Err(format!("{key} is {value}, which is not known here; {advice}"));
     }
     match keys.get("bias") {
         None | Some(Value::Null) => {}
@@ -300,11 +358,54 @@ impl Adapter {
             }
         };
         match self.shards.names().find(|name| !is_known(name)) {
+            Some(name) if name.contains(".lora_embedding_") => Err(self.refused(format!(
+                "{name} adapts the embedding, which is not done here; merge it with PEFT's \
+                 merge_and_unload and import the result"
+            ))),
+            Some(name) if !name.starts_with(PREFIX) || name.ends_with(".default.weight") => {
+                Err(self.refused(format!(
+                    "{name} is no name that PEFT's save_pretrained writes, such as \
+                     {PREFIX}model.layers.0.self_attn.q_proj.lora_A.weight; save it with that"
+                )))
+            }
             Some(name) => Err(self.refused(format!(
                 "{name} belongs to no tensor of the base: is the adapter for another?"
             ))),
             None => Ok(()),
         }
+    }
+
+    /// Refuses tensors that are not those which `adapter_config.json` promises, of the base's
+    /// `names`: PEFT leaves out what is not named, and what is missing would do nothing.
+    ///
+    /// # Errors
+    /// The first layer of which one is there without the other.
+    pub fn check_targets(&self, names: &BTreeSet<&str>) -> Result<(), HubError> {
+        if self.shards.names().next().is_none() {
+            return Err(self.refused("it holds no tensor: it adapts nothing".to_owned()));
+        }
+        let Some(targets) = &self.config.lora.target_modules else { return Ok(()) };
+        let layers = self.config.layers_to_transform.as_ref();
+        let excluded = self.config.exclude_modules.as_ref();
+        for module in names.iter().filter_map(|name| name.strip_suffix(".weight")) {
+            // An expression that is no Rust one tells nothing.
+            let Some(named) = targets.name(module) else { return Ok(()) };
+            let is_left_out = excluded.and_then(|own| own.name(module)).unwrap_or(false);
+            let is_promised =
+                named && !is_left_out && layers.is_none_or(|layers| layers.holds(module));
+            let is_there = self.shards.find(&name_of(module, "lora_A")).is_some();
+            if is_there != is_promised {
+                let (has, says) = match is_there {
+                    true => ("holds an adapter", "does not name it"),
+                    false => ("holds no adapter", "names it"),
+                };
+                return Err(self.refused(format!(
+                    "adapter_model.safetensors {has} of {module}, but target_modules in \
+                     adapter_config.json {says}: are the two of one adapter, and whole?"
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn refused(&self, reason: String) -> HubError {

@@ -62,6 +62,7 @@ impl Checkpoint {
         check_names(folder, &shards, &names)?;
         if let Some(adapter) = &adapter {
             adapter.check_names(&names)?;
+            adapter.check_targets(&names)?;
         }
         let origin = |(name, tensor): (&str, &Tensor)| {
             Ok((name.to_owned(), origin(name, tensor, folder, &find, adapter.as_ref())?))
@@ -142,12 +143,14 @@ fn origin<'a>(
     let saved = whole.or_else(|| adapter?.below_update(name));
     let missing = || HubError::new(folder, format!("no file holds {name}"));
     let stored = saved.or_else(|| find(name)).ok_or_else(missing)?.clone();
+    stored.weights()?;
     if stored.shape != [rows, columns] && (rows != 1 || stored.shape != [columns]) {
-        let reason = format!(
-            "{name} has shape {:?}, expected {rows} rows of {columns} by config.json",
+        let of_adapter =
+            if saved.is_some() { "; merge it with PEFT and import the result" } else { "" };
+        return Err(stored.refused(format!(
+            "has shape {:?}, expected {rows} rows of {columns} by the base's config.json{of_adapter}",
             stored.shape
-        );
-        return Err(HubError::new(folder, reason));
+        )));
     }
     let adapter = adapter.filter(|_| whole.is_none());
     let update = adapter.map(|adapter| adapter.update(name, rows, columns)).transpose()?;

@@ -43,13 +43,20 @@ struct Written {
     use_sliding_window: bool,
     hidden_act: Option<String>,
     quantization_config: Option<serde_json::Value>,
+    #[serde(default)]
+    layer_types: Vec<String>,
+    partial_rotary_factor: Option<f64>,
+    original_max_position_embeddings: Option<f64>,
 }
 
 #[derive(Clone, Deserialize)]
 struct Rope {
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// What older versions call it; some files have both.
+    #[serde(rename = "type")]
+    older_type: Option<String>,
     rope_theta: Option<f32>,
+    partial_rotary_factor: Option<f64>,
     #[serde(flatten)]
     rest: serde_json::Value,
 }
@@ -102,6 +109,13 @@ impl Written {
         if self.use_sliding_window {
             return expected("use_sliding_window", "false");
         }
+        if let Some(other) = self.layer_types.iter().find(|kind| *kind != "full_attention") {
+            return Err(format!("layer_types holds {other}, expected full_attention alone"));
+        }
+        let of_rope = self.rope().and_then(|rope| rope.partial_rotary_factor);
+        if let Some(share) = of_rope.or(self.partial_rotary_factor).filter(|share| *share != 1.0) {
+            return Err(format!("partial_rotary_factor is {share}, expected 1"));
+        }
         match self.hidden_act.as_deref() {
             None | Some("silu") => Ok(()),
             Some(other) => Err(format!("hidden_act is {other}, expected silu")),
@@ -136,9 +150,33 @@ impl Written {
 
     fn llama3_rope(&self, architecture: Architecture) -> Result<Option<Llama3Rope>, String> {
         let Some(rope) = self.rope() else { return Ok(None) };
-        match (rope.rope_type.as_deref(), architecture) {
+        let kinds = [rope.rope_type.as_deref(), rope.older_type.as_deref()];
+        if let [Some(one), Some(other)] = kinds
+            && one != other
+        {
+            return Err(format!("rope_type is {one} and type {other}, expected one of them"));
+        }
+        let [new, older] = kinds;
+        let is_nested = |rest: &serde_json::Value| {
+            rest.as_object().is_some_and(|rest| rest.values().any(serde_json::Value::is_object))
+        };
+        match (new.or(older), architecture) {
+            (None, _) if is_nested(&rope.rest) => {
+                Err("rope_parameters differ by kind of layer, expected one rope_type for all"
+                    .to_owned())
+            }
             (None | Some("default"), _) => Ok(None),
             (Some("llama3"), Architecture::Llama) => {
+                let own = rope.rest.get("original_max_position_embeddings");
+                let own = own.and_then(serde_json::Value::as_f64);
+                if let Some(other) = self.original_max_position_embeddings
+                    && own != Some(other)
+                {
+                    return Err(format!(
+                        "original_max_position_embeddings is {other} beside another one of the \
+                         rope: remove one of them"
+                    ));
+                }
                 let stretched = Llama3Rope::deserialize(&rope.rest);
                 let stretched = stretched.map_err(|error| error.to_string());
                 let checked = stretched.and_then(|own: Llama3Rope| own.check().map(|()| own));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use retort::agent::Settings;
 use retort::corpus::Corpus;
 use retort::engine::ModelFile;
 use retort::eval::{Summary, Task, read_tasks};
@@ -89,9 +90,16 @@ impl RoundingGate {
         let environment = Environment { dialect, sandbox: &self.sandbox, retriever: &self.corpus };
         let mut summary = Summary::default();
         let file = ModelFile::open(path)?;
-        ask(&environment, &self.tasks, file, "asking", &mut |task, run, score| {
-            summary.add(task, run, score);
-        })?;
+        ask(
+            &environment,
+            &Settings::default(),
+            &self.tasks,
+            file,
+            "asking",
+            &mut |task, run, score| {
+                summary.add(task, run, score);
+            },
+        )?;
         Ok(summary)
     }
 }

@@ -52,6 +52,21 @@ pub enum Targets {
     Text(String),
 }
 
+impl Targets {
+    /// Whether they name the layer `module`, as PEFT reads them; `None` for an expression that is none
+    /// here.
+    pub(super) fn name(&self, module: &str) -> Option<bool> {
+        let is_linear = LINEAR.iter().any(|own| is_named(module, own));
+        match self {
+            Targets::Names(names) => Some(names.iter().any(|name| is_named(module, name))),
+            Targets::Text(text) if text == "all-linear" => Some(is_linear),
+            Targets::Text(text) => {
+                Some(Regex::new(&format!("^(?:{text})$")).ok()?.is_match(module))
+            }
+        }
+    }
+}
+
 /// Rank and scale of one layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RankAndScale {
@@ -92,9 +107,18 @@ impl LoraConfig {
             let known = LINEAR.join(", ");
             format!("target_modules: {target} is no linear layer; expected {known}")
         };
+        let unfit = |text: &str| {
+            format!(
+                "target_modules: {text:?} fits no whole name such as model.layers.0.self_attn.q_proj; \
+                 names of layers stand in a list: [{text:?}]"
+            )
+        };
         match &self.target_modules {
             Some(Targets::Names(names)) if names.is_empty() => {
                 Err("target_modules is an empty list; expected at least one name".to_owned())
+            }
+            Some(Targets::Names(names)) if names.as_slice() == ["all-linear"] => {
+                Err("target_modules: write \"all-linear\" as a text, not in a list".to_owned())
             }
             Some(Targets::Names(names)) => {
                 let fits = |module: &str| names.iter().any(|target| is_named(module, target));
@@ -108,7 +132,7 @@ impl LoraConfig {
                 let regex = regex.map_err(|error| format!("target_modules: {error}"))?;
                 match all.iter().any(|module| regex.is_match(module)) {
                     true => self.adapting(shape, |module| regex.is_match(module)),
-                    false => Err(lost(text)),
+                    false => Err(unfit(text)),
                 }
             }
             _ => self.adapting(shape, |_| true),
@@ -131,12 +155,23 @@ impl LoraConfig {
             return Err(format!("lora_dropout is {}, expected 0 to below 1", self.lora_dropout));
         }
         let parts = parts(shape);
-        let adapted = linear(&parts).filter(|(_, module)| is_adapted(module));
+        let adapted: Vec<(&Part, &str)> =
+            linear(&parts).filter(|(_, module)| is_adapted(module)).collect();
+        for (key, patterns) in
+            [("rank_pattern", &self.rank_pattern), ("alpha_pattern", &self.alpha_pattern)]
+        {
+            for pattern in patterns.keys() {
+                let regex = fitting(pattern).map_err(|error| format!("{key}: {error}"))?;
+                if !adapted.iter().any(|(_, module)| regex.is_match(module)) {
+                    return Err(format!("{key}: {pattern:?} fits no layer that is adapted"));
+                }
+            }
+        }
         let adapt = |(part, module): (&Part, &str)| {
             let RankAndScale { rank, scale } = self.of(module)?;
             Ok(Adaptation { name: part.tensor.name.clone(), rank, scale })
         };
-        adapted.map(adapt).collect()
+        adapted.into_iter().map(adapt).collect()
     }
 }
 
@@ -152,10 +187,14 @@ pub(super) fn is_named(module: &str, name: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
+fn fitting(pattern: &str) -> Result<Regex, regex::Error> {
+    Regex::new(&format!(r"^(.*\.)?({pattern})$"))
+}
+
 /// The number of the first pattern that fits the end of `module`, as PEFT matches them.
 fn number(patterns: &Patterns, module: &str) -> Result<Option<f64>, String> {
     for (pattern, value) in patterns {
-        let regex = Regex::new(&format!(r"^(.*\.)?({pattern})$")).map_err(|e| e.to_string())?;
+        let regex = fitting(pattern).map_err(|error| error.to_string())?;
         if regex.is_match(module) {
             let no_number = || format!("{pattern}: {value}, expected a number");
             return value.as_f64().ok_or_else(no_number).map(Some);

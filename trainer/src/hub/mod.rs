@@ -63,7 +63,12 @@ impl HubError {
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, HubError> {
     let text = std::fs::read(path).map_err(|error| HubError::new(path, error))?;
-    serde_json::from_slice(&text).map_err(|error| HubError::new(path, error))
+    let mut text = serde_json::Deserializer::from_slice(&text);
+    let read = serde_path_to_error::deserialize(&mut text);
+    read.map_err(|error| match error.path().iter().len() {
+        0 => HubError::new(path, error.inner()),
+        _ => HubError::new(path, format!("{}: {}", error.path(), error.inner())),
+    })
 }
 
 /// As [`read_json`], and `None` where there is no such file.

@@ -38,16 +38,21 @@ struct Index {
 }
 
 impl Shards {
-    /// Opens `STEM.safetensors` in `folder`, or the files that `STEM.safetensors.index.json` names.
+    /// Opens `STEM.safetensors` in `folder`, or else the files that `STEM.safetensors.index.json`
+    /// names: transformers looks in that order too, and leaves old indices behind.
     ///
     /// # Errors
     /// A file that is missing, cut off, or whose header does not describe it.
     pub fn open(folder: &Path, stem: &str) -> Result<Self, HubError> {
         let mut shards = Self::default();
+        let single = folder.join(format!("{stem}.safetensors"));
         let index = folder.join(format!("{stem}.safetensors.index.json"));
-        if !index.exists() {
-            shards.add(&whole(folder, stem)?)?;
+        if single.exists() {
+            shards.add(&single)?;
             return Ok(shards);
+        }
+        if !index.exists() {
+            return Err(nothing(folder, stem));
         }
         let Index { weight_map } = read_json(&index)?;
         for name in weight_map.values().collect::<BTreeSet<_>>() {
@@ -93,22 +98,34 @@ impl Shards {
 }
 
 impl Stored {
+    /// How its values are stored.
+    ///
+    /// # Errors
+    /// A type that is not F32, F16 or BF16.
+    pub fn weights(&self) -> Result<Weights, HubError> {
+        match self.dtype {
+            Dtype::F32 => Ok(Weights::F32),
+            Dtype::F16 => Ok(Weights::F16),
+            Dtype::BF16 => Ok(Weights::BF16),
+            other => Err(self.refused(format!(
+                "is of type {other:?}, expected F32, F16 or BF16: save the model in bfloat16"
+            ))),
+        }
+    }
+
+    /// That this tensor cannot be used, by its file and name.
+    pub fn refused(&self, reason: impl std::fmt::Display) -> HubError {
+        HubError::new(&self.file.0, format!("{} {reason}", self.name))
+    }
+
     /// Reads some of its rows, each of as many values as its last size, into `values`.
     ///
     /// # Errors
     /// When the file cannot be read, or holds numbers of a type that is not F32, F16 or BF16, or
     /// what is no number.
     pub fn read(&self, rows: Range<usize>, values: &mut [f32]) -> Result<(), HubError> {
+        let weights = self.weights()?;
         let (path, file) = &*self.file;
-        let weights = match self.dtype {
-            Dtype::F32 => Weights::F32,
-            Dtype::F16 => Weights::F16,
-            Dtype::BF16 => Weights::BF16,
-            other => {
-                let reason = format!("type {other:?}, expected F32, F16 or BF16");
-                return Err(HubError::new(path, reason));
-            }
-        };
         let mut bytes = vec![0; weights.bytes(values.len())];
         let columns = self.shape.last().copied().unwrap_or(1);
         let offset = self.start + weights.bytes(rows.start * columns) as u64;
@@ -128,35 +145,33 @@ impl Stored {
     }
 }
 
-fn whole(folder: &Path, stem: &str) -> Result<PathBuf, HubError> {
-    let path = folder.join(format!("{stem}.safetensors"));
-    if path.exists() {
-        return Ok(path);
-    }
+/// That there are no tensors, and what to do with pickles where those are there.
+fn nothing(folder: &Path, stem: &str) -> HubError {
     let pickled = match stem {
         "adapter_model" => "adapter_model.bin",
         _ => "pytorch_model.bin",
     };
     let parts = folder.join(format!("{pickled}.index.json"));
     let old = if parts.exists() { parts } else { folder.join(pickled) };
-    Err(match old.exists() {
+    match old.exists() {
         true if old.extension().is_some_and(|name| name == "json") => HubError::new(
             &old,
-            "pickles, which may run anything when they are read. Where you trust them: python3 -c \
-             'from transformers import AutoModelForCausalLM as M; \
-             M.from_pretrained(\".\").save_pretrained(\"safetensors\")'",
+            "pickles, which may run anything when they are read. Where you trust them, in their \
+             folder: python3 -c 'from transformers import AutoModelForCausalLM as M, AutoTokenizer \
+             as T; [own.from_pretrained(\".\").save_pretrained(\"safetensors\") for own in (M, T)]', \
+             then import the folder safetensors",
         ),
         true => HubError::new(
             &old,
             format!(
-                "a pickle, which may run anything when it is read. Where you trust it: python3 -c \
-                 'import torch; from safetensors.torch import save_file; \
+                "a pickle, which may run anything when it is read. Where you trust it, in its folder: \
+                 python3 -c 'import torch; from safetensors.torch import save_file; \
                  save_file({{k: v.contiguous().clone() for k, v in torch.load(\"{pickled}\", \
                  weights_only=True).items()}}, \"{stem}.safetensors\")'"
             ),
         ),
         false => HubError::new(folder, format!("it holds no {stem}.safetensors")),
-    })
+    }
 }
 
 /// The tensors a file has, and where its data begin. The header must describe every byte.
@@ -165,6 +180,9 @@ fn header(file: &File) -> Result<(Metadata, u64), String> {
     let mut size = [0; 8];
     let cut_off = |_| format!("{length} bytes are too few for a safetensors file");
     file.read_exact_at(&mut size, 0).map_err(cut_off)?;
+    if size == *b"version " {
+        return Err("a pointer of Git LFS in place of the file: git lfs pull fetches it".to_owned());
+    }
     let size = u64::from_le_bytes(size);
     if size > HEADER_MAX || size > length - 8 {
         return Err(format!("a header of {size} bytes in a file of {length}: no safetensors file"));

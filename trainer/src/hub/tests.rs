@@ -51,7 +51,9 @@ fn refusal(folder: &Path, adapter: Option<&Path>) -> String {
 
 #[test]
 fn a_configuration_is_refused_by_its_key() {
-    let spoilt: [(&str, Json, &str); 8] = [
+    let nested = json!({"full_attention": {"rope_type": "default"}});
+    let both = json!({"rope_type": "default", "type": "yarn"});
+    let spoilt: [(&str, Json, &str); 13] = [
         ("architectures", json!(["GPT2LMHeadModel"]), "architectures is GPT2LMHeadModel, expected"),
         ("hidden_act", json!("gelu"), "hidden_act is gelu, expected silu"),
         ("use_sliding_window", json!(true), "use_sliding_window: expected false"),
@@ -59,7 +61,12 @@ fn a_configuration_is_refused_by_its_key() {
         ("rope_parameters", json!({"rope_type": "yarn"}), "rope_type is yarn, expected default"),
         ("num_key_value_heads", json!(3), "kv_heads is 3, expected a divisor of 4"),
         ("hidden_size", json!(0), "width is 0, expected 1 to"),
-        ("vocab_size", Json::Null, "invalid type: null"),
+        ("rope_parameters", nested, "rope_parameters differ by kind of layer"),
+        ("rope_parameters", both, "rope_type is default and type yarn"),
+        ("layer_types", json!(["sliding_attention"]), "layer_types holds sliding_attention"),
+        ("partial_rotary_factor", json!(0.5), "partial_rotary_factor is 0.5, expected 1"),
+        ("hidden_size", json!("32"), "hidden_size: invalid type: string"),
+        ("vocab_size", Json::Null, "vocab_size: invalid type: null"),
     ];
     for (key, value, expected) in spoilt {
         let folder = copy("qwen2");
@@ -96,7 +103,9 @@ fn damaged_tensors_are_refused_by_file_and_name() {
         |path: &Path| change_header(path, |header| header[norm]["shape"] = json!([4, 8]));
     let told = spoil(&reshaped);
     assert!(
-        told.ends_with("model.norm.weight has shape [4, 8], expected 1 rows of 32 by config.json"),
+        told.ends_with(
+            "model.norm.weight has shape [4, 8], expected 1 rows of 32 by the base's config.json"
+        ),
         "{told}"
     );
     let renamed = |path: &Path| {
@@ -126,8 +135,11 @@ fn damaged_tensors_are_refused_by_file_and_name() {
     let told = spoil_rows(&gone_wrong);
     assert!(told.contains(" holds NaN: a training that went wrong"), "{told}");
     let integers = |path: &Path| change_header(path, |header| header[norm]["dtype"] = json!("I16"));
-    let told = spoil_rows(&integers);
-    assert!(told.ends_with("type I16, expected F32, F16 or BF16"), "{told}");
+    let told = spoil(&integers);
+    assert!(told.contains("model.norm.weight is of type I16, expected F32"), "{told}");
+    let pointer =
+        |path: &Path| std::fs::write(path, "version https://git-lfs.github.com/").unwrap();
+    assert!(spoil(&pointer).ends_with("git lfs pull fetches it"), "{}", spoil(&pointer));
 }
 
 #[test]
@@ -144,6 +156,15 @@ fn an_index_names_files_beside_it_and_what_they_hold() {
     let shard = folder.path().join("model-00002-of-00003.safetensors");
     std::fs::remove_file(&shard).unwrap();
     assert!(refusal(folder.path(), None).starts_with(&shard.display().to_string()));
+}
+
+#[test]
+fn an_old_index_beside_the_single_file_is_not_looked_at() {
+    let folder = copy("qwen2");
+    let index = folder.path().join("model.safetensors.index.json");
+    let weight_map = json!({"model.norm.weight": "model-00001-of-00002.safetensors"});
+    std::fs::write(&index, json!({"weight_map": weight_map}).to_string()).unwrap();
+    assert!(Checkpoint::open(folder.path(), None).is_ok());
 }
 
 #[test]
@@ -172,6 +193,9 @@ fn an_adapter_must_fit_its_base() {
         ("r", json!(8), "expected [8, 32]: is it for"),
         ("rank_pattern", json!({"(": 2}), "regex parse error"),
         ("alpha_pattern", json!({"q_proj": "two"}), "q_proj: \"two\", expected a number"),
+        ("target_modules", json!(["o_proj"]), "target_modules in adapter_config.json"),
+        ("layers_to_transform", json!([0]), "target_modules in adapter_config.json"),
+        ("new_magic", json!({"x": 1}), "new_magic is {\"x\":1}, which is not known here"),
     ];
     for (key, value, expected) in spoilt {
         let folder = copy("qwen2-patterns");
@@ -187,6 +211,28 @@ fn an_adapter_must_fit_its_base() {
     });
     let told = refusal(&fixture("qwen2"), Some(folder.path()));
     assert!(told.contains("layers.9.mlp.up_proj.lora_A.weight belongs to no tensor"), "{told}");
+}
+
+#[test]
+fn half_an_adapter_is_refused() {
+    let folder = copy("qwen2-patterns");
+    let file = folder.path().join("adapter_model.safetensors");
+    let bytes = std::fs::read(&file).unwrap();
+    let header: Json = serde_json::from_slice(&bytes[8..8 + bytes_before(&bytes)]).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let kept = |keeps: &dyn Fn(&str) -> bool| {
+        let names = header.as_object().unwrap().keys().filter(|name| *name != "__metadata__");
+        let views: Vec<_> = names
+            .filter(|name| keeps(name))
+            .map(|name| (name.clone(), tensors.tensor(name).unwrap()))
+            .collect();
+        std::fs::write(&file, safetensors::serialize(views, None).unwrap()).unwrap();
+        refusal(&fixture("qwen2"), Some(folder.path()))
+    };
+    let told = kept(&|_| false);
+    assert!(told.ends_with("it holds no tensor: it adapts nothing"), "{told}");
+    let told = kept(&|name| !name.contains("layers.1."));
+    assert!(told.contains("holds no adapter of model.layers.1."), "{told}");
 }
 
 #[test]
@@ -207,7 +253,10 @@ fn an_adapter_by_itself_holds_nothing_whole() {
 
 #[test]
 fn a_tokenizer_must_fit_the_model() {
-    let spoilt: [(&str, Json, &str); 5] = [
+    let spoilt: [(&str, Json, &str); 8] = [
+        ("/model/ignore_merges", json!(false), "model.ignore_merges is false, expected true"),
+        ("/pre_tokenizer/pretokenizers/1/add_prefix_space", json!(true), "expected Split"),
+        ("/added_tokens/0/lstrip", json!(true), "takes the blanks beside it"),
         ("/model/type", json!("Unigram"), "model.type is Unigram, expected BPE"),
         ("/pre_tokenizer/pretokenizers/0/pattern/Regex", json!("\\s"), "pre_tokenizer cuts by \\s"),
         ("/added_tokens/0/id", json!(5), "both have id 5"),
@@ -275,6 +324,7 @@ fn older_spellings_are_read() {
     change(&folder.path().join("config.json"), |config| {
         let mut rope = config.as_object_mut().unwrap().remove("rope_parameters").unwrap();
         config["rope_theta"] = rope.as_object_mut().unwrap().remove("rope_theta").unwrap();
+        rope["type"] = rope["rope_type"].clone();
         config["rope_scaling"] = rope;
     });
     assert_eq!(

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use retort::engine::PreTokenizer;
 use serde::Deserialize;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::{HubError, read_json, read_json_if_any};
 use crate::gguf::{Metadata, Value};
@@ -32,6 +32,12 @@ struct Bpe {
     kind: String,
     vocab: BTreeMap<String, u32>,
     merges: Vec<Merge>,
+    #[serde(default)]
+    ignore_merges: bool,
+    #[serde(default)]
+    byte_fallback: bool,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -48,6 +54,10 @@ struct Added {
     id: u32,
     content: String,
     special: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
 }
 
 /// `generation_config.json` and `config.json`: what ends a reply. Numbers, or lists of them.
@@ -106,6 +116,7 @@ pub fn words(folder: &Path, vocabulary: usize) -> Result<Metadata, HubError> {
     }
     let (tokens, kinds) = tokens(&written, vocabulary).map_err(refused)?;
     let pre_tokenizer = pre_tokenizer(&written.pre_tokenizer).map_err(refused)?;
+    check_merging(&written, pre_tokenizer).map_err(refused)?;
     check_normaliser(written.normalizer.as_ref()).map_err(refused)?;
     let merges = written.model.merges.iter().map(|merge| match merge {
         Merge::Pair(left, right) => format!("{left} {right}"),
@@ -155,17 +166,69 @@ fn tokens(written: &Written, vocabulary: usize) -> Result<(Vec<String>, Vec<i32>
     Ok((tokens, kinds))
 }
 
-/// How text is cut before merging: the expression that stands somewhere in the pre-tokenizer.
+/// How text is cut before merging: by an expression, then nothing but bytes become letters.
 fn pre_tokenizer(written: &Json) -> Result<PreTokenizer, String> {
     let steps = steps(written, "pretokenizers");
     let pattern = steps.iter().find_map(|step| step.pointer("/pattern/Regex")?.as_str());
     let known = PreTokenizer::ALL.into_iter().find(|own| pattern == Some(&own.pattern()));
-    known.ok_or_else(|| {
+    let known = known.ok_or_else(|| {
         format!(
             "pre_tokenizer cuts by {}, expected the expression of Qwen2 or of Llama 3",
             pattern.unwrap_or("no expression")
         )
-    })
+    })?;
+    let is = |step: &Json, key: &str, value: Json| step.get(key) == Some(&value);
+    match steps {
+        [split, bytes]
+            if is(split, "type", json!("Split"))
+                && is(split, "behavior", json!("Isolated"))
+                && is(split, "invert", json!(false))
+                && is(bytes, "type", json!("ByteLevel"))
+                && is(bytes, "add_prefix_space", json!(false))
+                && is(bytes, "use_regex", json!(false)) =>
+        {
+            Ok(known)
+        }
+        _ => {
+            Err("pre_tokenizer: expected Split (behavior Isolated, invert false), then ByteLevel \
+                  (add_prefix_space false, use_regex false), as Qwen2 and Llama 3 have it: others \
+                  make other tokens than the runtime does"
+                .to_owned())
+        }
+    }
+}
+
+/// Refuses merging that the runtime would do otherwise.
+fn check_merging(written: &Written, pre_tokenizer: PreTokenizer) -> Result<(), String> {
+    let Bpe { ignore_merges, byte_fallback, .. } = written.model;
+    let expected = pre_tokenizer.ignores_merges();
+    if ignore_merges != expected {
+        let name = pre_tokenizer.name();
+        return Err(format!(
+            "model.ignore_merges is {ignore_merges}, expected {expected} with the pre_tokenizer of \
+             {name}"
+        ));
+    }
+    if byte_fallback {
+        return Err("model.byte_fallback is true, expected false".to_owned());
+    }
+    let Bpe { continuing_subword_prefix, end_of_word_suffix, .. } = &written.model;
+    for (key, affix) in [
+        ("continuing_subword_prefix", continuing_subword_prefix),
+        ("end_of_word_suffix", end_of_word_suffix),
+    ] {
+        if let Some(affix) = affix.as_deref().filter(|affix| !affix.is_empty()) {
+            return Err(format!("model.{key} is {affix:?}, expected none"));
+        }
+    }
+    match written.added_tokens.iter().find(|token| token.lstrip || token.rstrip) {
+        Some(token) => Err(format!(
+            "added_tokens: {:?} takes the blanks beside it (lstrip, rstrip), expected false: the \
+             runtime keeps them",
+            token.content
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Refuses what would read other text than the runtime does. NFC passes: the published models have

@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Checkpoint, Part, Source, parts};
+use super::{Checkpoint, HubError, Part, Source, parts};
 use crate::gguf::{self, Labels, Metadata, Value, Weights};
 use crate::model::{Architecture, Tensor};
 
@@ -41,7 +41,11 @@ pub(super) fn write(
         bar.inc(rows.len() as u64);
         parts.get(index).map_or(Ok(()), |part| fill(checkpoint, part, rows, values))
     })
-    .with_context(|| format!("{} cannot be written", path.display()))?;
+    .map_err(|error| match error.is::<HubError>() {
+        // It names the file that was read.
+        true => error,
+        false => error.context(format!("{} cannot be written", path.display())),
+    })?;
     bar.finish_and_clear();
     Ok(())
 }

@@ -3,7 +3,7 @@
 use retort::eval::{normalise, score};
 
 use super::row::Verdict;
-use crate::filter::{Equality, equal, equal_numbers};
+use crate::filter::{Equality, equal, equal_numbers, has_same_signs};
 
 /// What the teacher is told when it answers from the passage again.
 pub const ANSWER: &str = "\
@@ -74,7 +74,7 @@ pub fn is_same_answer(again: &str, answer: &str) -> bool {
         return is_equal;
     }
     let scored = score(again, std::iter::once(answer));
-    scored.exact_match
+    (scored.exact_match && has_same_signs(again, answer))
         || scored.math
         || scored.f1 >= F1_MIN
         || equal(again, answer) == Equality::Equal

@@ -69,6 +69,9 @@ impl QuestionsConfig {
                 "questions.{name} is {share}; expected a share from 0 to 1"
             );
         }
+        ensure!(self.test_share < 1.0, "questions.test_share is 1; nothing would be left to learn");
+        ensure!(self.passages != Some(0), "questions.passages is 0; expected at least 1");
+        ensure!(self.answer_words_max > 0, "questions.answer_words_max is 0; expected at least 1");
         ensure!(self.per_passage > 0, "questions.per_passage is 0; expected at least 1");
         ensure!(self.reply_tokens_max > 0, "questions.reply_tokens_max is 0; expected at least 1");
         Ok(())

@@ -1,6 +1,7 @@
 //! The stage of writing questions: a row a passage, resumable, and what is selected from all rows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,6 +47,14 @@ pub fn write_questions(
     let passages = passages(&corpus, config, teaching.seed)?;
     let record = out.with_extension("passages.jsonl");
     let path = manifest_path(&record);
+    for file in [out.to_owned(), test_set(out)] {
+        ensure!(
+            path.exists() || !file.exists(),
+            "{}: questions that were not written here; name another --out, or learn from them by \
+             collect.tasks.file",
+            file.display()
+        );
+    }
     let mut manifest = Manifest::new("questions", made_by(teaching, config, &corpus)?);
     let earlier = manifest.earlier(&path)?.unwrap_or_default();
     let (mut journal, rows) = Journal::open(&record, |text| {
@@ -127,6 +136,24 @@ fn read_passages(
     )
 }
 
+/// Keeps questions that somebody changed since they were written, beside those that are written now.
+fn keep_edited(out: &Path) -> Result<()> {
+    let Ok(Manifest { sha256: Some(written), .. }) = Manifest::read(&manifest_path(out)) else {
+        return Ok(());
+    };
+    if out.exists() && file_sha256(out)? != written {
+        let kept = out.with_extension("edited.jsonl");
+        fs::rename(out, &kept).with_context(|| format!("{} cannot be written", kept.display()))?;
+        eprintln!(
+            "{} was changed since it was written: that is now {}; to learn from it name it in \
+             collect.tasks.file",
+            out.display(),
+            kept.display()
+        );
+    }
+    Ok(())
+}
+
 /// Selects among all rows and writes the tasks, the test, and the manifest.
 fn finish(
     config: &QuestionsConfig,
@@ -152,6 +179,7 @@ fn finish(
     let (test, train): (Vec<_>, Vec<_>) =
         questions.iter().map(task).partition(|task| is_test(task, config));
     let test_path = test_set(out);
+    keep_edited(out)?;
     for (path, tasks) in [(out, &train), (&test_path, &test)] {
         write_rows(path, tasks.iter())
             .with_context(|| format!("{} cannot be written", path.display()))?;

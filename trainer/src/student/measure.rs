@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+use retort::agent::Settings;
 use retort::engine::ModelFile;
 use retort::eval::{Summary, Task};
 use retort::profile::{FirstSearchMissed, Manifest};
@@ -74,11 +75,14 @@ pub enum Stage {
 /// How far the student at `gguf` has come, by the manifest beside it.
 ///
 /// # Errors
-/// When a file that the recipe names cannot be read.
+/// When a file that the recipe names cannot be read, or another one stands where the manifest would.
 pub fn stage(recipe: &Recipe, gguf: &Path) -> Result<Stage> {
     let path = gguf.with_extension("toml");
     let known = fs::read_to_string(&path).ok();
-    let known = known.and_then(|text| Manifest::read(&path.to_string_lossy(), &text).ok());
+    let known = known.map(|text| Manifest::read(&path.to_string_lossy(), &text));
+    let known = known.transpose().with_context(|| {
+        format!("{} is no manifest of a student; name another --out", path.display())
+    })?;
     let (Some(known), Ok(file)) = (known, ModelFile::open(gguf)) else {
         return Ok(Stage::Missing);
     };
@@ -219,7 +223,7 @@ fn answer(
     let environment = Environment { dialect, sandbox: &sandbox, retriever: &corpus };
     let mut planned = world.test.iter();
     let Report { summary, lines, first_search_missed: missed } = report;
-    ask(&environment, &tasks, file, doing, &mut |task, run, score| {
+    ask(&environment, &Settings::default(), &tasks, file, doing, &mut |task, run, score| {
         summary.add(task, run, score);
         let plan = planned.next().filter(|task| task.kind != TaskKind::Absent);
         let plan = plan.and_then(|task| task.plan.as_ref());

@@ -28,8 +28,8 @@ use crate::model::{Model, Start};
 use crate::optimise::OptimiserConfig;
 use crate::teach::Drill;
 use crate::tokenizer::{MESSAGE_END, Vocabulary};
-use crate::train::{Console, LogitsConfig, TrainConfig, TrainData, train};
-use crate::trajectory::{Journal, Manifest, Mode, manifest_path, versioned};
+use crate::train::{Console, TrainConfig, TrainData, train};
+use crate::trajectory::{Journal, Manifest, Mode, manifest_path, refuse_same, versioned};
 use crate::world::Style;
 
 /// Held-out trajectories that are judged during training, and how often in a whole run: more would
@@ -44,11 +44,13 @@ const EVALUATIONS: u64 = 40;
 pub fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
     let path = out.join(format!("{}.gguf", recipe.name));
     let dialect = Dialect::named(&recipe.dialect)?;
+    refuse_overwriting(recipe, &path)?;
     match measure::stage(recipe, &path)? {
         Stage::Measured => return Ok(path),
         Stage::Exported => return measure::measure(recipe, &dialect, &path).map(|()| path),
         Stage::Missing => {}
     }
+    device.check()?;
     measure::check(recipe)?;
     let start = recipe.start.as_deref().map(|path| start(recipe, path, out, device)).transpose()?;
     let key = recipe.key()?;
@@ -57,8 +59,7 @@ pub fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
     let _held = hold(&dir)?;
     let own = Own::read(recipe, &dialect)?;
     let taught = start.as_ref().map(|(_, vocabulary)| vocabulary);
-    let teacher =
-        recipe.logits.as_ref().map(|logits| teacher(recipe, logits, taught)).transpose()?;
+    let teacher = teacher(recipe, taught)?;
     let known = taught.or(teacher.as_ref().map(|(_, vocabulary)| vocabulary));
     if let (Some(own), Some(vocabulary)) = (&own, known) {
         own.check(recipe, vocabulary)?;
@@ -85,6 +86,38 @@ pub fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
         Ok(gguf::export(file, &model, &vocabulary, &labels, weights)?)
     })?;
     Ok(path)
+}
+
+/// Refuses what cannot become a student, before anything is spent on its data.
+///
+/// # Errors
+/// A device, a start, a teacher of logits or a world to measure on that cannot be used.
+pub fn check(recipe: &Recipe, out: &Path, device: Device) -> Result<()> {
+    let path = out.join(format!("{}.gguf", recipe.name));
+    refuse_overwriting(recipe, &path)?;
+    measure::stage(recipe, &path)?;
+    device.check()?;
+    measure::check(recipe)?;
+    match (recipe.start_recipe(), recipe.start.as_deref()) {
+        (Some(first), _) => check(&Recipe::read(first)?, out, device),
+        (None, Some(path)) => {
+            let (_, vocabulary) = start(recipe, path, out, device)?;
+            teacher(recipe, Some(&vocabulary)).map(drop)
+        }
+        (None, None) => teacher(recipe, None).map(drop),
+    }
+}
+
+/// Refuses a student that would take the place of what it is made from.
+fn refuse_overwriting(recipe: &Recipe, path: &Path) -> Result<()> {
+    let data = recipe.data.as_ref().map(|data| &data.trajectories);
+    let logits = recipe.logits.as_ref().map(|logits| &logits.teacher);
+    for input in recipe.start.iter().chain(data).chain(logits) {
+        for kind in ["gguf", "toml", "eval.jsonl", "questions.jsonl"] {
+            refuse_same(input, &path.with_extension(kind))?;
+        }
+    }
+    Ok(())
 }
 
 fn rendered(dialect: &Dialect, transcripts: &[Transcript]) -> Vec<Rendered> {
@@ -187,18 +220,15 @@ fn start(recipe: &Recipe, path: &Path, out: &Path, device: Device) -> Result<(Mo
 }
 
 /// The student whose logits are learned, and its vocabulary, which is that of the `start`.
-fn teacher(
-    recipe: &Recipe,
-    logits: &LogitsConfig,
-    start: Option<&Vocabulary>,
-) -> Result<(Model, Vocabulary)> {
+fn teacher(recipe: &Recipe, start: Option<&Vocabulary>) -> Result<Option<(Model, Vocabulary)>> {
+    let Some(logits) = &recipe.logits else { return Ok(None) };
     let named = || format!("logits.teacher: {}", logits.teacher.display());
     let (model, vocabulary) = gguf::read(&logits.teacher).with_context(named)?;
     let is_starts = start.is_none_or(|start| *start == vocabulary);
     ensure!(is_starts, "{}: it has another vocabulary than start", named());
     let (found, max) = (vocabulary.len(), recipe.vocabulary_max);
     ensure!(found <= max, "{}: {found} tokens, the recipe's vocabulary_max is {max}", named());
-    Ok((model.with_context(recipe.context_tokens), vocabulary))
+    Ok(Some((model.with_context(recipe.context_tokens), vocabulary)))
 }
 
 /// The trajectories of every world: those of an earlier run of the same recipe, and new ones.
@@ -297,6 +327,22 @@ mod tests {
         let tight = Recipe { vocabulary_max: 100, ..recipe };
         let expected = format!("{} tokens, the recipe's vocabulary_max is 100", vocabulary.len());
         assert!(told(&tight).contains(&expected), "{}", told(&tight));
+    }
+
+    #[test]
+    fn a_student_takes_no_place_of_what_it_is_made_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let recipe = Recipe::read(&starting(folder, "own", "own.gguf")).unwrap();
+        fs::write(folder.join("own.gguf"), "weights").unwrap();
+        let told =
+            |recipe: &Recipe| format!("{:#}", make(recipe, folder, Device::Cpu).unwrap_err());
+        assert!(told(&recipe).contains("own.gguf: --out is the file that is read"));
+        // The recipe itself stands where the manifest would.
+        let recipe = Recipe { start: None, ..recipe };
+        let text = fs::read_to_string(folder.join("own.toml")).unwrap();
+        assert!(told(&recipe).contains("own.toml is no manifest of a student; name another --out"));
+        assert_eq!(fs::read_to_string(folder.join("own.toml")).unwrap(), text);
     }
 
     #[test]

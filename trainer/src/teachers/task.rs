@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::filter::boxed;
@@ -71,6 +71,8 @@ pub fn read_teacher_tasks(path: &Path) -> Result<Vec<TeacherTask>> {
     Ok(tasks)
 }
 
+/// Above it, not every whole number is one of binary64.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 const LAYOUTS: &str =
     "{id, question, answer}, or the fields of HotpotQA, MATH (problem, solution) or GSM8K";
 
@@ -88,18 +90,32 @@ fn rows(text: &str) -> Result<Vec<(usize, Value)>> {
     rows.collect()
 }
 
+/// Refuses numbers of which only the first digits were kept.
+fn check_numbers(row: &Value) -> Result<()> {
+    let rounded = |value: &&Value| {
+        value.is_f64() && value.as_f64().is_some_and(|number| number.abs() >= WHOLE_MAX)
+    };
+    let fields = row.as_object().into_iter().flatten();
+    match fields.map(|(name, value)| (name, value)).find(|(_, value)| rounded(value)) {
+        Some((name, value)) => bail!(
+            "field {name}: {value} is a number of more digits than are kept; write it as a text"
+        ),
+        None => Ok(()),
+    }
+}
+
 fn task(row: &Value, number: usize) -> Result<TeacherTask> {
+    check_numbers(row)?;
     if row.get("problem").is_some() && row.get("question").is_none() {
         return math(row, number);
     }
     let question = required(row, "question")?;
     let answer = required(row, "answer")?;
-    let is_gsm = row.get("id").is_none() && row.get("_id").is_none();
-    let marked = answer.rsplit_once("#### ").filter(|_| is_gsm);
-    let (answer, kind) = match marked {
+    let (answer, kind) = match answer.rsplit_once("####") {
         Some((_, number)) => (number.trim().replace(',', ""), Some("gsm8k".to_owned())),
         None => (answer, None),
     };
+    ensure!(!answer.is_empty(), "field answer: nothing stands after ####; expected the answer");
     let aliases = match row.get("aliases") {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(aliases)) => aliases.iter().filter_map(text).collect(),
@@ -118,10 +134,11 @@ fn task(row: &Value, number: usize) -> Result<TeacherTask> {
 fn math(row: &Value, number: usize) -> Result<TeacherTask> {
     let given = row.get("answer").and_then(text);
     let answer = match given {
-        Some(answer) => answer,
-        None => {
+        Some(answer) if !answer.trim().is_empty() => answer,
+        _ => {
             let solution = required(row, "solution")?;
             let boxed = boxed(&solution).map(str::to_owned);
+            let boxed = boxed.filter(|answer| !answer.trim().is_empty());
             boxed.context("solution: no \\boxed{} with the answer, and there is no field answer")?
         }
     };
@@ -194,6 +211,8 @@ mod tests {
         assert_eq!(math.kind.as_deref(), Some("Algebra 4"));
         let gsm = only(json!({"question": "Sum?", "answer": "1+1=2\n#### 1,002"}));
         assert_eq!((gsm.id.as_str(), gsm.answer.as_str()), ("line-1", "1002"));
+        let named = only(json!({"id": "g", "question": "Sum?", "answer": "1+1=2\n####2"}));
+        assert_eq!((named.id.as_str(), named.answer.as_str()), ("g", "2"));
         let ours = only(json!({"id": 7, "question": "Q", "answer": 1836, "aliases": ["x"]}));
         assert_eq!((ours.id.as_str(), ours.answer.as_str()), ("7", "1836"));
         assert_eq!(ours.aliases, ["x"]);
@@ -213,6 +232,15 @@ mod tests {
         let told = |more: &str| read(&format!("{good}{more}\n")).unwrap_err();
         assert!(told("{\"question\": \"Q\"}").contains("tasks.jsonl:2: field answer"));
         assert!(told("{\"problem\": \"Q\", \"solution\": \"x\"}").contains(":2: solution"));
+        assert!(
+            told("{\"question\": \"Q\", \"answer\": \"#### \"}").contains("nothing stands after")
+        );
+        assert!(
+            told("{\"problem\": \"Q\", \"solution\": \"\\\\boxed{}\"}").contains(":2: solution")
+        );
+        let long =
+            "{\"id\": 123456789012345678901234567890, \"question\": \"Q\", \"answer\": \"A\"}";
+        assert!(told(long).contains("field id: 1.23") && told(long).contains("write it as a text"));
         assert!(told("nonsense").contains("line 2 is no JSON"));
         assert!(
             told("{\"question\": \"Q\", \"answer\": 4, \"aliases\": \"4\"}")

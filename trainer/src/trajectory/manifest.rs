@@ -99,8 +99,8 @@ impl Manifest {
         let differences = self.differences(&earlier);
         if !differences.is_empty() {
             bail!(
-                "{}: the rows there were made otherwise ({differences}); name another file with \
-                 --out, or remove these",
+                "{}: the rows there were made otherwise ({differences}); name another --out, or \
+                 remove this manifest and its rows, which are then all made anew",
                 path.display()
             );
         }

@@ -60,6 +60,10 @@ fn the_nearest_source_wins() {
             "config.toml".into(),
             "seed = 1\ntop_p = 0.1\nsamples = 1\nsteps_max = 9".to_owned(),
         )),
+        system_file: Some((
+            "/etc/retort/config.toml".into(),
+            "seed = 0\nsteps_max = 8\nrun_tokens_max = 900".to_owned(),
+        )),
         ..Sources::default()
     };
     let resolved = resolve(&sources).unwrap();
@@ -70,12 +74,13 @@ fn the_nearest_source_wins() {
     );
     let origin = |key: &str| resolved.origins.get(key).unwrap().as_str();
     assert_eq!(
-        ["seed", "top_p", "samples", "steps_max", "reply_tokens_max"].map(origin),
+        ["seed", "top_p", "samples", "steps_max", "run_tokens_max", "reply_tokens_max"].map(origin),
         [
             "command line",
             "RETORT_TOP_P",
             "retort.toml",
             "config.toml",
+            "/etc/retort/config.toml",
             "firmware-configs/base.toml"
         ]
     );
