@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
@@ -31,13 +32,13 @@ const WARM_UP_STEPS: usize = 3;
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     /// Timed steps of each model [default: 30, on a device 5].
-    #[arg(long)]
+    #[arg(long, value_parser = at_most(1 << 20))]
     steps: Option<usize>,
     /// Tokens of a sequence [default: 256, on a device 4096].
-    #[arg(long)]
+    #[arg(long, value_parser = at_most(1 << 20))]
     sequence_tokens: Option<usize>,
     /// Sequences of a step [default: 10, on a device 4].
-    #[arg(long)]
+    #[arg(long, value_parser = at_most(1 << 16))]
     sequences: Option<usize>,
     /// cpu: small students on one core. An NVIDIA device as cuda:0: LoRA of rank 64 at the shapes of
     /// Qwen2.5 0.5B, 1.5B and 3B.
@@ -53,6 +54,11 @@ pub struct BenchArgs {
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
+}
+
+/// A count from 1 to `most`.
+fn at_most(most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=most)
 }
 
 /// What is trained, by both sides alike.

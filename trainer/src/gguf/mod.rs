@@ -125,6 +125,7 @@ pub fn general(shape: &Shape, labels: &Labels, weights: Weights) -> Metadata {
     let text = |value: &String| Some(Value::Text(value.clone()));
     let about = [
         ("general.architecture", text(&architecture.to_owned())),
+        ("general.type", text(&"model".to_owned())),
         ("general.name", text(&labels.name)),
         ("general.license", labels.license.as_ref().and_then(text)),
         ("general.file_type", Some(Value::U32(weights.file_type()))),

@@ -51,7 +51,7 @@ pub fn write_adapter(
     }
     let alpha = alpha.with_context(|| format!("{}: it adapts nothing", adapter.display()))?;
     let (tensors, values): (Vec<Tensor>, Vec<Vec<f32>>) = tensors.into_iter().unzip();
-    let metadata = metadata(checkpoint, labels, weights, alpha);
+    let metadata = metadata(checkpoint, labels, weights, alpha, opened.base());
     gguf::write(path, &metadata, &tensors, weights, |index, rows, out| {
         if let (Some(tensor), Some(values)) = (tensors.get(index), values.get(index)) {
             let range = rows.start * tensor.columns..rows.end * tensor.columns;
@@ -73,15 +73,27 @@ fn turned(part: &Part, b: &[f32], rank: usize) -> Vec<f32> {
 }
 
 /// llama.cpp multiplies the product of B and A by alpha over the rank.
-fn metadata(checkpoint: &Checkpoint, labels: &Labels, weights: Weights, alpha: f32) -> Metadata {
+fn metadata(
+    checkpoint: &Checkpoint,
+    labels: &Labels,
+    weights: Weights,
+    alpha: f32,
+    base: Option<&str>,
+) -> Metadata {
     let mut metadata = gguf::general(&checkpoint.shape, labels, weights);
     // The sizes are the base's.
-    metadata.retain(|(key, _)| key.starts_with("general.") || key.starts_with("retort."));
+    metadata.retain(|(key, _)| {
+        key != "general.type" && (key.starts_with("general.") || key.starts_with("retort."))
+    });
     let text = |text: &str| Value::Text(text.to_owned());
     metadata.extend([
         ("general.type".to_owned(), text("adapter")),
         ("adapter.type".to_owned(), text("lora")),
         ("adapter.lora.alpha".to_owned(), Value::F32(alpha)),
     ]);
+    if let Some(base) = base {
+        metadata.push(("general.base_model.count".to_owned(), Value::U32(1)));
+        metadata.push(("general.base_model.0.name".to_owned(), text(base)));
+    }
     metadata
 }

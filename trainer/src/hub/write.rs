@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::card::size_label;
 use super::{Checkpoint, HubError, Part, Source, parts};
 use crate::gguf::{self, Labels, Metadata, Value, Weights};
 use crate::model::{Architecture, Tensor};
@@ -31,6 +32,7 @@ pub(super) fn write(
     if shape.architecture == Architecture::Llama {
         metadata.push(("llama.rope.dimension_count".to_owned(), head));
     }
+    metadata.push(("general.size_label".to_owned(), Value::Text(size_label(shape))));
     metadata.extend(words.iter().chain(further).cloned());
     let parts = parts(shape);
     let tensors: Vec<Tensor> = parts.iter().map(|part| part.tensor.clone()).collect();

@@ -46,7 +46,7 @@ pub struct Solution {
 /// | ours | `id, question, answer`, optional `aliases`, `kind` |
 /// | HotpotQA (arXiv 1809.09600) | `_id, question, answer`, optional `type` |
 /// | MATH (arXiv 2103.03874) | `problem`, `solution` with the answer in `\boxed{}`, optional `answer`, `type`, `level`, `unique_id` |
-/// | GSM8K (arXiv 2110.14168) | `question`, `answer` that ends in `#### 42` |
+/// | GSM8K (arXiv 2110.14168) | `question`, `answer` that ends in `#### 42`, optional `id` |
 ///
 /// # Errors
 /// Names file, line and field, or an id that occurs twice.

@@ -31,9 +31,11 @@ pub struct ExportTrlArgs {
     full: bool,
     /// Tokens of the longest conversation; longer ones are cut by the trainer.
     #[arg(long, value_name = "N", default_value_t = 4096)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     context_tokens: u32,
     /// Processes on one machine, one for each GPU.
     #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     processes: u32,
 }
 
@@ -101,6 +103,12 @@ fn absolute(path: &Path) -> Result<String> {
     Ok(path.to_string_lossy().into_owned())
 }
 
+/// A folder by its whole path, as the other files are; else a name on the hub.
+fn model(args: &ExportTrlArgs) -> Result<String> {
+    let folder = Path::new(&args.model);
+    if folder.is_dir() { absolute(folder) } else { Ok(args.model.clone()) }
+}
+
 /// Steps that a process of several adds up, a conversation each.
 fn steps_together(processes: u32) -> u32 {
     method::STEP_CONVERSATIONS.div_ceil(processes.max(1))
@@ -110,7 +118,7 @@ fn steps_together(processes: u32) -> u32 {
 fn sft(args: &ExportTrlArgs) -> Result<String> {
     let file = |name: &str| absolute(&args.out.join(name));
     let mut pairs = vec![
-        ("model_name_or_path", json!(args.model)),
+        ("model_name_or_path", json!(model(args)?)),
         (
             "datasets",
             json!([{"path": "json", "data_files": file("train.jsonl")?, "split": "train"}]),
@@ -179,7 +187,7 @@ fn axolotl(args: &ExportTrlArgs) -> Result<String> {
         "train_on_eos": "turn",
     }]);
     let mut pairs = vec![
-        ("base_model", json!(args.model)),
+        ("base_model", json!(model(args)?)),
         ("chat_template", json!("jinja")),
         ("chat_template_jinja", json!(template)),
         ("datasets", dataset),
