@@ -100,13 +100,16 @@ enum Command {
 }
 
 impl Command {
-    /// Whether it ends by itself when it is asked to. Ctrl-C simply ends the others: they only read,
-    /// or what they write is there whole or not at all.
+    /// Whether it ends by itself when it is asked to, or must not end half-way. Ctrl-C simply ends the
+    /// others: they only read.
     fn heeds_cancel(&self) -> bool {
         match self {
             Self::Corpus(command) => matches!(
                 command,
-                corpus::CorpusCommand::Export { .. } | corpus::CorpusCommand::Import { .. }
+                corpus::CorpusCommand::Export { .. }
+                    | corpus::CorpusCommand::Import { .. }
+                    | corpus::CorpusCommand::Check { repair: true, .. }
+                    | corpus::CorpusCommand::Remove { .. }
             ),
             Self::Models(command) => matches!(command, models::ModelsCommand::Import { .. }),
             Self::Bench(_)

@@ -31,22 +31,24 @@ impl Folders {
         let absolute =
             |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let home = absolute("HOME");
-        let folder = |name: &str, below_home: &str| {
-            let base = absolute(name).or_else(|| home.as_ref().map(|home| home.join(below_home)));
-            base.map(|base| base.join(PROGRAM))
-        };
         // A service's own folders (systemd.exec); of several the first.
         let of_service = |name: &str| {
             let paths = variable(name)?;
             let first = PathBuf::from(paths.split(':').next().unwrap_or_default());
             first.is_absolute().then_some(first)
         };
+        // What a user names comes first: a service's variables reach all that it starts.
+        let folder = |name: &str, service: &str, below_home: &str| {
+            let own = absolute(name).map(|base| base.join(PROGRAM));
+            let below_home = || Some(home.as_ref()?.join(below_home).join(PROGRAM));
+            own.or_else(|| of_service(service)).or_else(below_home)
+        };
         let system = of_service("CONFIGURATION_DIRECTORY");
         Self {
             system: Some(system.unwrap_or_else(|| PathBuf::from(OF_THE_MACHINE))),
-            config: folder("XDG_CONFIG_HOME", ".config"),
-            data: of_service("STATE_DIRECTORY").or_else(|| folder("XDG_DATA_HOME", ".local/share")),
-            cache: of_service("CACHE_DIRECTORY").or_else(|| folder("XDG_CACHE_HOME", ".cache")),
+            config: folder("XDG_CONFIG_HOME", "", ".config"),
+            data: folder("XDG_DATA_HOME", "STATE_DIRECTORY", ".local/share"),
+            cache: folder("XDG_CACHE_HOME", "CACHE_DIRECTORY", ".cache"),
         }
     }
 
@@ -77,6 +79,8 @@ mod tests {
         let folders = Folders::from_environment(|name| match name {
             "HOME" => Some("/home/ada".to_owned()),
             "XDG_DATA_HOME" => Some("/srv/data".to_owned()),
+            // Of a service that started this program.
+            "STATE_DIRECTORY" => Some("/var/lib/other".to_owned()),
             "XDG_CACHE_HOME" => Some("relative".to_owned()),
             _ => None,
         });

@@ -1,6 +1,10 @@
 //! Are two answers equal as mathematics? In the order of the published score: text, numbers within
 //! a relative 1e-4, tuples by part, else symbolically.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use super::latex::{boxed, expression, fraction, tidy, without_unit};
 
 /// What could be found out without algebra.
@@ -59,12 +63,20 @@ pub fn has_same_signs(answer: &str, expected: &str) -> bool {
     own == others && (!is_bare(answer) || answer.trim().eq_ignore_ascii_case(expected.trim()))
 }
 
+/// A comma among the digits of one number, as in `5,000-meter`.
+#[allow(clippy::unwrap_used)]
+static THOUSANDS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(\d),(\d{3})\b").unwrap());
+/// A hyphen between a name and its number: `F-16` is `F16`.
+#[allow(clippy::unwrap_used)]
+static NUMBERED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"([a-z])-(\d)").unwrap());
+
 /// The words of a text that have a digit or a sign of their own, numbers as such.
 fn signed(text: &str) -> Vec<String> {
     let bare = |word: &str| -> String {
-        let word = word.trim_start_matches(['(', '[', '{', '"', '\'', '$', '€', '£']);
-        let ends = ['.', ',', ';', ':', '!', '?', ')', ']', '}', '"', '\'', '%'];
-        word.trim_end_matches(ends).to_lowercase()
+        let word = word.trim_start_matches(|c: char| "([{\"'$€£*`_~≈".contains(c));
+        let word = word.trim_end_matches(|c: char| ".,;:!?)]}\"'%*`_~".contains(c)).to_lowercase();
+        let word = THOUSANDS.replace_all(&word, "$1$2").replace("'s", "s");
+        NUMBERED.replace_all(&word, "$1$2").into_owned()
     };
     let has_sign = |word: &String| {
         let is_negative = word.len() > 1 && word.starts_with('-');
@@ -344,6 +356,11 @@ mod tests {
             ("the Ada", "Ada"),
             ("St. Mary's", "St Marys"),
             ("$5", "5"),
+            ("5,000-meter race", "5000-meter race"),
+            ("$1,500/month", "$1500/month"),
+            ("the 1990's", "the 1990s"),
+            ("F-16", "F16"),
+            ("**42**", "42"),
         ] {
             assert!(has_same_signs(answer, expected), "{answer} and {expected}");
         }

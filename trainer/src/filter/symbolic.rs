@@ -4,7 +4,7 @@ use retort::cancel::Cancel;
 use retort::sandbox::{Limits, NoTools, Sandbox, Seed};
 
 /// Reads both expressions as people write them (`2x`, `x^2`) and asks whether their difference
-/// vanishes, or is a number within a relative 1e-4, as between numbers. What cannot be read is not
+/// vanishes, or is a number within a relative 1e-4 unless both are whole, as between numbers. What cannot be read is not
 /// equal.
 const QUESTION: &str = "\
 from sympy import E, I, N, simplify
@@ -18,6 +18,8 @@ def same(answer, expected):
         answer, expected = read(answer), read(expected)
         if answer == expected:
             return True
+        if answer.is_Integer and expected.is_Integer:
+            return False
         difference = simplify(answer - expected)
         if difference == 0 or not (difference.is_number and expected.is_number):
             return bool(difference == 0)
@@ -68,9 +70,13 @@ mod tests {
         ] {
             assert_eq!(same(answer, expected), Some(true), "{answer} and {expected}");
         }
-        for (answer, expected) in
-            [("2sqrt(3)", "sqrt(13)"), ("3.46", "2sqrt(3)"), ("x+", "x"), ("__import__('os')", "1")]
-        {
+        for (answer, expected) in [
+            ("2sqrt(3)", "sqrt(13)"),
+            ("6*17372+1", "104234"),
+            ("3.46", "2sqrt(3)"),
+            ("x+", "x"),
+            ("__import__('os')", "1"),
+        ] {
             assert_eq!(same(answer, expected), Some(false), "{answer} and {expected}");
         }
         assert_eq!(same("9**9**9**9", "1"), None);

@@ -42,12 +42,14 @@ enum Layers {
 }
 
 impl Layers {
-    fn holds(&self, module: &str) -> bool {
+    /// Whether the block of `module` is among them; an empty list is none.
+    fn hold(&self, module: &str) -> bool {
         let number = module.split('.').find_map(|part| part.parse::<usize>().ok());
-        number.is_some_and(|number| match self {
-            Layers::One(own) => *own == number,
-            Layers::Many(own) => own.contains(&number),
-        })
+        match self {
+            Layers::Many(own) if own.is_empty() => true,
+            Layers::One(own) => number == Some(*own),
+            Layers::Many(own) => number.is_some_and(|number| own.contains(&number)),
+        }
     }
 }
 
@@ -96,10 +98,11 @@ const KNOWN_KEYS: [&str; 26] = [
     "runtime_config",
     "ephemeral_gpu_offload",
 ];
+/// Settings of ways to begin, of no effect without `init_lora_weights`.
+const BEGINNING_SETTINGS: [&str; 4] =
+    ["loftq_config", "corda_config", "lora_ga_config", "velora_config"];
 /// Ways to begin an adapter that leave its base as it is; others, such as PiSSA's, take from the
 /// base what they put into the adapter.
-/// Their settings, of no effect without `init_lora_weights`.
-const BEGINNINGS: [&str; 4] = ["loftq_config", "corda_config", "lora_ga_config", "velora_config"];
 const PLAIN_BEGINNINGS: [&str; 3] = ["gaussian", "eva", "orthogonal"];
 
 /// Refuses an adapter of which merging `B A` would make another model than PEFT does.
@@ -116,7 +119,7 @@ fn check_method(keys: &Map<String, Value>) -> Result<(), String> {
         return Err(format!("{key} is set, which is not done here; {advice}"));
     }
     let is_new = |(key, value): &(&String, &Value)| {
-        let known = KNOWN_KEYS.iter().chain(&OTHER_METHODS).chain(&BEGINNINGS);
+        let known = KNOWN_KEYS.iter().chain(&OTHER_METHODS).chain(&BEGINNING_SETTINGS);
         is_set(value) && !known.into_iter().any(|known| known == key)
     };
     if let Some((key, value)) = keys.iter().find(is_new) {
@@ -228,8 +231,10 @@ impl Adapter {
     /// ways to name layers.
     ///
     /// # Errors
-    /// Ranks that are none, or no layer of the model among its tensors.
+    /// Ranks that are none, no layer of the model among its tensors, or not all that it promises.
     pub fn adaptations(&self, shape: &Shape) -> Result<Vec<Adaptation>, HubError> {
+        let parts = parts(shape);
+        self.check_targets(&parts.iter().filter_map(Part::stored_name).collect())?;
         let is_adapted = |module: &str| self.shards.find(&name_of(module, "lora_A")).is_some();
         let own = self.config.lora.adapting(shape, is_adapted);
         let own = own.map_err(|reason| self.refused(reason))?;
@@ -387,12 +392,18 @@ impl Adapter {
         let Some(targets) = &self.config.lora.target_modules else { return Ok(()) };
         let layers = self.config.layers_to_transform.as_ref();
         let excluded = self.config.exclude_modules.as_ref();
+        // Expressions that are none here tell nothing.
+        let Some(targets) = targets.matcher() else { return Ok(()) };
+        let excluded = match excluded.map(Targets::matcher) {
+            None => None,
+            Some(Some(excluded)) => Some(excluded),
+            Some(None) => return Ok(()),
+        };
         for module in names.iter().filter_map(|name| name.strip_suffix(".weight")) {
-            // An expression that is no Rust one tells nothing.
-            let Some(named) = targets.name(module) else { return Ok(()) };
-            let is_left_out = excluded.and_then(|own| own.name(module)).unwrap_or(false);
+            let is_left_out = excluded.as_ref().is_some_and(|own| own.names(module));
+            let in_layers = layers.is_none_or(|layers| layers.hold(module));
             let is_promised =
-                named && !is_left_out && layers.is_none_or(|layers| layers.holds(module));
+                !is_left_out && (targets.names_whole(module) || in_layers && targets.names(module));
             let is_there = self.shards.find(&name_of(module, "lora_A")).is_some();
             if is_there != is_promised {
                 let (has, says) = match is_there {
@@ -400,8 +411,9 @@ impl Adapter {
                     false => ("holds no adapter", "names it"),
                 };
                 return Err(self.refused(format!(
-                    "adapter_model.safetensors {has} of {module}, but target_modules in \
-                     adapter_config.json {says}: are the two of one adapter, and whole?"
+                    "adapter_model.safetensors {has} of {module}, but adapter_config.json {says} \
+                     (target_modules, exclude_modules, layers_to_transform): are the two of one \
+                     adapter, and whole?"
                 )));
             }
         }

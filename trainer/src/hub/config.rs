@@ -43,8 +43,7 @@ struct Written {
     use_sliding_window: bool,
     hidden_act: Option<String>,
     quantization_config: Option<serde_json::Value>,
-    #[serde(default)]
-    layer_types: Vec<String>,
+    layer_types: Option<Vec<String>>,
     partial_rotary_factor: Option<f64>,
     original_max_position_embeddings: Option<f64>,
 }
@@ -109,7 +108,9 @@ impl Written {
         if self.use_sliding_window {
             return expected("use_sliding_window", "false");
         }
-        if let Some(other) = self.layer_types.iter().find(|kind| *kind != "full_attention") {
+        if let Some(other) =
+            self.layer_types.iter().flatten().find(|kind| *kind != "full_attention")
+        {
             return Err(format!("layer_types holds {other}, expected full_attention alone"));
         }
         let of_rope = self.rope().and_then(|rope| rope.partial_rotary_factor);

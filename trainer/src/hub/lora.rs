@@ -53,17 +53,35 @@ pub enum Targets {
 }
 
 impl Targets {
-    /// Whether they name the layer `module`, as PEFT reads them; `None` for an expression that is none
-    /// here.
-    pub(super) fn name(&self, module: &str) -> Option<bool> {
-        let is_linear = LINEAR.iter().any(|own| is_named(module, own));
+    /// What tells which layers they name; `None` for an expression that is none here.
+    pub(super) fn matcher(&self) -> Option<Matcher<'_>> {
+        Some(match self {
+            Targets::Names(names) => Matcher::Names(names),
+            Targets::Text(text) if text == "all-linear" => Matcher::Linear,
+            Targets::Text(text) => Matcher::Whole(Regex::new(&format!("^(?:{text})$")).ok()?),
+        })
+    }
+}
+
+/// Layers, as PEFT reads `target_modules`.
+pub(super) enum Matcher<'a> {
+    Names(&'a [String]),
+    Linear,
+    Whole(Regex),
+}
+
+impl Matcher<'_> {
+    pub fn names(&self, module: &str) -> bool {
         match self {
-            Targets::Names(names) => Some(names.iter().any(|name| is_named(module, name))),
-            Targets::Text(text) if text == "all-linear" => Some(is_linear),
-            Targets::Text(text) => {
-                Some(Regex::new(&format!("^(?:{text})$")).ok()?.is_match(module))
-            }
+            Matcher::Names(names) => names.iter().any(|name| is_named(module, name)),
+            Matcher::Linear => LINEAR.iter().any(|own| is_named(module, own)),
+            Matcher::Whole(regex) => regex.is_match(module),
         }
+    }
+
+    /// Whether one is the whole name: that holds in whatever block.
+    pub fn names_whole(&self, module: &str) -> bool {
+        matches!(self, Matcher::Names(names) if names.iter().any(|name| name == module))
     }
 }
 
@@ -103,6 +121,7 @@ impl LoraConfig {
     pub fn adaptations(&self, shape: &Shape) -> Result<Vec<Adaptation>, String> {
         let parts = parts(shape);
         let all: Vec<&str> = linear(&parts).map(|(_, module)| module).collect();
+        self.check_patterns(&all)?;
         let lost = |target: &str| {
             let known = LINEAR.join(", ");
             format!("target_modules: {target} is no linear layer; expected {known}")
@@ -139,6 +158,21 @@ impl LoraConfig {
         }
     }
 
+    /// Refuses patterns that fit none of `modules`: PEFT leaves them out, but nobody means that.
+    fn check_patterns(&self, modules: &[&str]) -> Result<(), String> {
+        for (key, patterns) in
+            [("rank_pattern", &self.rank_pattern), ("alpha_pattern", &self.alpha_pattern)]
+        {
+            for pattern in patterns.keys() {
+                let regex = fitting(pattern).map_err(|error| format!("{key}: {error}"))?;
+                if !modules.iter().any(|module| regex.is_match(module)) {
+                    return Err(format!("{key}: {pattern:?} fits no linear layer"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The same for those linear layers of which `is_adapted` says so.
     ///
     /// # Errors
@@ -155,23 +189,12 @@ impl LoraConfig {
             return Err(format!("lora_dropout is {}, expected 0 to below 1", self.lora_dropout));
         }
         let parts = parts(shape);
-        let adapted: Vec<(&Part, &str)> =
-            linear(&parts).filter(|(_, module)| is_adapted(module)).collect();
-        for (key, patterns) in
-            [("rank_pattern", &self.rank_pattern), ("alpha_pattern", &self.alpha_pattern)]
-        {
-            for pattern in patterns.keys() {
-                let regex = fitting(pattern).map_err(|error| format!("{key}: {error}"))?;
-                if !adapted.iter().any(|(_, module)| regex.is_match(module)) {
-                    return Err(format!("{key}: {pattern:?} fits no layer that is adapted"));
-                }
-            }
-        }
+        let adapted = linear(&parts).filter(|(_, module)| is_adapted(module));
         let adapt = |(part, module): (&Part, &str)| {
             let RankAndScale { rank, scale } = self.of(module)?;
             Ok(Adaptation { name: part.tensor.name.clone(), rank, scale })
         };
-        adapted.into_iter().map(adapt).collect()
+        adapted.map(adapt).collect()
     }
 }
 

@@ -193,8 +193,9 @@ fn an_adapter_must_fit_its_base() {
         ("r", json!(8), "expected [8, 32]: is it for"),
         ("rank_pattern", json!({"(": 2}), "regex parse error"),
         ("alpha_pattern", json!({"q_proj": "two"}), "q_proj: \"two\", expected a number"),
-        ("target_modules", json!(["o_proj"]), "target_modules in adapter_config.json"),
-        ("layers_to_transform", json!([0]), "target_modules in adapter_config.json"),
+        ("target_modules", json!(["o_proj"]), "adapter_config.json does not name it"),
+        ("layers_to_transform", json!([0]), "adapter_config.json does not name it"),
+        ("exclude_modules", json!(["k_proj"]), "adapter_config.json does not name it"),
         ("new_magic", json!({"x": 1}), "new_magic is {\"x\":1}, which is not known here"),
     ];
     for (key, value, expected) in spoilt {
@@ -211,6 +212,37 @@ fn an_adapter_must_fit_its_base() {
     });
     let told = refusal(&fixture("qwen2"), Some(folder.path()));
     assert!(told.contains("layers.9.mlp.up_proj.lora_A.weight belongs to no tensor"), "{told}");
+}
+
+#[test]
+fn layers_are_named_in_as_many_ways_as_peft_has() {
+    let config = fixture("qwen2-patterns").join("adapter_config.json");
+    let config: Json = serde_json::from_slice(&std::fs::read(config).unwrap()).unwrap();
+    let ends: Vec<&str> = config["target_modules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|end| end.as_str().unwrap())
+        .collect();
+    let whole = format!(".*\\.({})", ends.join("|"));
+    let with_head = [&ends[..], &["lm_head"]].concat();
+    for (targets, excluded, layers) in [
+        (json!(whole), Json::Null, json!([])),
+        (json!(ends), json!([]), json!([0, 1])),
+        (json!(with_head), json!("lm_head"), Json::Null),
+        // No expression of Rust's: it tells nothing.
+        (json!("(?=x)y"), Json::Null, Json::Null),
+        (json!(ends), json!("(?!x)y"), Json::Null),
+    ] {
+        let folder = copy("qwen2-patterns");
+        change(&folder.path().join("adapter_config.json"), |config| {
+            config["target_modules"] = targets.clone();
+            config["exclude_modules"] = excluded;
+            config["layers_to_transform"] = layers;
+        });
+        let opened = Checkpoint::open(&fixture("qwen2"), Some(folder.path()));
+        assert!(opened.is_ok(), "{targets}: {:?}", opened.err());
+    }
 }
 
 #[test]

@@ -206,7 +206,7 @@ fn check_merging(written: &Written, pre_tokenizer: PreTokenizer) -> Result<(), S
         let name = pre_tokenizer.name();
         return Err(format!(
             "model.ignore_merges is {ignore_merges}, expected {expected} with the pre_tokenizer of \
-             {name}"
+             {name}: take the tokenizer.json of its base, or save it anew with tokenizers 0.20"
         ));
     }
     if byte_fallback {

@@ -73,10 +73,9 @@ pub fn is_same_answer(again: &str, answer: &str) -> bool {
     if let Some(is_equal) = equal_numbers(again, answer) {
         return is_equal;
     }
+    // Words are compared without their punctuation, so signs and points must agree first.
     let scored = score(again, std::iter::once(answer));
-    (scored.exact_match && has_same_signs(again, answer))
-        || scored.math
-        || scored.f1 >= F1_MIN
+    has_same_signs(again, answer) && (scored.math || scored.f1 >= F1_MIN)
         || equal(again, answer) == Equality::Equal
 }
 
@@ -85,6 +84,15 @@ mod tests {
     use super::*;
 
     const PASSAGE: &str = "The Heahi Bridge was opened in 1836 by Ada Lum. It is 120 m long.";
+
+    #[test]
+    fn signs_make_another_answer() {
+        for (again, answer) in [("1.5 km", "15 km"), ("1.5 km long", "15 km"), ("C++", "C")] {
+            assert!(!is_same_answer(again, answer), "{again} and {answer}");
+        }
+        assert!(is_same_answer("Answer: 1,500 km", "1500 km"));
+        assert!(is_same_answer("the Heahi Bridge", "Heahi Bridge"));
+    }
 
     #[test]
     fn most_is_seen_at_once() {

@@ -43,18 +43,19 @@ pub fn write_questions(
     let corpus = teaching.corpus.context(
         "there is no corpus: name one with --corpus, or corpus.folder in the configuration",
     )?;
-    let corpus = open_corpus(corpus, &out.with_extension("corpus"))?;
-    let passages = passages(&corpus, config, teaching.seed)?;
     let record = out.with_extension("passages.jsonl");
     let path = manifest_path(&record);
+    let is_ours = path.exists() || manifest_path(out).exists();
     for file in [out.to_owned(), test_set(out)] {
         ensure!(
-            path.exists() || !file.exists(),
+            is_ours || !file.exists(),
             "{}: questions that were not written here; name another --out, or learn from them by \
              collect.tasks.file",
             file.display()
         );
     }
+    let corpus = open_corpus(corpus, &out.with_extension("corpus"))?;
+    let passages = passages(&corpus, config, teaching.seed)?;
     let mut manifest = Manifest::new("questions", made_by(teaching, config, &corpus)?);
     let earlier = manifest.earlier(&path)?.unwrap_or_default();
     let (mut journal, rows) = Journal::open(&record, |text| {
@@ -137,20 +138,26 @@ fn read_passages(
 }
 
 /// Keeps questions that somebody changed since they were written, beside those that are written now.
-fn keep_edited(out: &Path) -> Result<()> {
-    let Ok(Manifest { sha256: Some(written), .. }) = Manifest::read(&manifest_path(out)) else {
+fn keep_edited(path: &Path, tasks: &[Value]) -> Result<()> {
+    let Ok(found) = fs::read(path) else { return Ok(()) };
+    let lines: String = tasks.iter().map(|task| format!("{task}\n")).collect();
+    let written = Manifest::read(&manifest_path(path)).ok().and_then(|manifest| manifest.sha256);
+    if found == lines.as_bytes() || written == Some(sha256(&found)) {
         return Ok(());
-    };
-    if out.exists() && file_sha256(out)? != written {
-        let kept = out.with_extension("edited.jsonl");
-        fs::rename(out, &kept).with_context(|| format!("{} cannot be written", kept.display()))?;
-        eprintln!(
-            "{} was changed since it was written: that is now {}; to learn from it name it in \
-             collect.tasks.file",
-            out.display(),
-            kept.display()
-        );
     }
+    let numbered = |number: u32| match number {
+        1 => path.with_extension("edited.jsonl"),
+        _ => path.with_extension(format!("edited-{number}.jsonl")),
+    };
+    let free = (1..).map(numbered).find(|name| !name.exists());
+    let kept = free.context("there is no name left for changed questions")?;
+    fs::rename(path, &kept).with_context(|| format!("{} cannot be written", kept.display()))?;
+    eprintln!(
+        "{} was changed since it was written: that is now {}; to learn from it name it in \
+         collect.tasks.file",
+        path.display(),
+        kept.display()
+    );
     Ok(())
 }
 
@@ -179,8 +186,8 @@ fn finish(
     let (test, train): (Vec<_>, Vec<_>) =
         questions.iter().map(task).partition(|task| is_test(task, config));
     let test_path = test_set(out);
-    keep_edited(out)?;
     for (path, tasks) in [(out, &train), (&test_path, &test)] {
+        keep_edited(path, tasks)?;
         write_rows(path, tasks.iter())
             .with_context(|| format!("{} cannot be written", path.display()))?;
     }
@@ -198,9 +205,11 @@ fn finish(
     for (verdict, count) in &ends {
         manifest.counts.insert(verdict.name().to_owned(), json!(count));
     }
-    manifest.sha256 = Some(file_sha256(out)?);
     manifest.write(&manifest_path(record))?;
-    manifest.write(&manifest_path(out))?;
+    for path in [&test_path, out] {
+        manifest.sha256 = Some(file_sha256(path)?);
+        manifest.write(&manifest_path(path))?;
+    }
     report(out, &test_path, &manifest, &ends);
     for (passage, reason) in &done.failures {
         eprintln!("passage {passage} failed: {reason}");

@@ -78,8 +78,13 @@ pub enum Stage {
 /// When a file that the recipe names cannot be read, or another one stands where the manifest would.
 pub fn stage(recipe: &Recipe, gguf: &Path) -> Result<Stage> {
     let path = gguf.with_extension("toml");
-    let known = fs::read_to_string(&path).ok();
-    let known = known.map(|text| Manifest::read(&path.to_string_lossy(), &text));
+    let known = match fs::read_to_string(&path) {
+        Ok(text) => Some(Manifest::read(&path.to_string_lossy(), &text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => {
+            return Err(error).with_context(|| format!("{} cannot be read", path.display()));
+        }
+    };
     let known = known.transpose().with_context(|| {
         format!("{} is no manifest of a student; name another --out", path.display())
     })?;

@@ -92,11 +92,12 @@ fn rows(text: &str) -> Result<Vec<(usize, Value)>> {
 
 /// Refuses numbers of which only the first digits were kept.
 fn check_numbers(row: &Value) -> Result<()> {
-    let rounded = |value: &&Value| {
+    let rounded = |value: &Value| {
         value.is_f64() && value.as_f64().is_some_and(|number| number.abs() >= WHOLE_MAX)
     };
-    let fields = row.as_object().into_iter().flatten();
-    match fields.map(|(name, value)| (name, value)).find(|(_, value)| rounded(value)) {
+    let read = ["id", "_id", "unique_id", "question", "problem", "answer"];
+    let mut fields = read.into_iter().filter_map(|name| Some((name, row.get(name)?)));
+    match fields.find(|(_, value)| rounded(value)) {
         Some((name, value)) => bail!(
             "field {name}: {value} is a number of more digits than are kept; write it as a text"
         ),
@@ -111,9 +112,10 @@ fn task(row: &Value, number: usize) -> Result<TeacherTask> {
     }
     let question = required(row, "question")?;
     let answer = required(row, "answer")?;
-    let (answer, kind) = match answer.rsplit_once("####") {
-        Some((_, number)) => (number.trim().replace(',', ""), Some("gsm8k".to_owned())),
-        None => (answer, None),
+    let last = answer.trim_end().lines().next_back().unwrap_or_default();
+    let (answer, is_gsm) = match last.trim_start().strip_prefix("####") {
+        Some(number) => (number.trim().replace(',', ""), true),
+        None => (answer, false),
     };
     ensure!(!answer.is_empty(), "field answer: nothing stands after ####; expected the answer");
     let aliases = match row.get("aliases") {
@@ -126,7 +128,11 @@ fn task(row: &Value, number: usize) -> Result<TeacherTask> {
         question,
         answer,
         aliases,
-        kind: kind.or_else(|| row.get("kind").or_else(|| row.get("type")).and_then(text)),
+        kind: row
+            .get("kind")
+            .or_else(|| row.get("type"))
+            .and_then(text)
+            .or_else(|| is_gsm.then(|| "gsm8k".to_owned())),
         solution: None,
     })
 }

@@ -62,9 +62,9 @@ impl DataConfig {
     /// A file that cannot be read, a share that is none, or a row in another dialect or mode.
     pub fn read(&self, dialect: &Dialect) -> Result<Split> {
         self.check()?;
-        if let Some(stage) = self.unfiltered() {
+        if self.is_unfiltered() {
             eprintln!(
-                "{}: as `retort-train {stage}` wrote it, wrong answers and all; `retort-train filter` \
+                "{}: as `retort-train collect` wrote it, wrong answers and all; `retort-train filter` \
                  drops them",
                 self.trajectories.display()
             );
@@ -89,10 +89,10 @@ impl DataConfig {
         Ok(split)
     }
 
-    /// The stage that wrote the file, when it is another one than that which drops what is wrong.
-    fn unfiltered(&self) -> Option<String> {
-        let manifest = Manifest::read(&manifest_path(&self.trajectories)).ok()?;
-        (manifest.stage != "filter").then_some(manifest.stage)
+    /// Whether a teacher's rows stand there as they were collected.
+    fn is_unfiltered(&self) -> bool {
+        let manifest = Manifest::read(&manifest_path(&self.trajectories));
+        manifest.is_ok_and(|manifest| manifest.stage == "collect")
     }
 
     /// SHA-256 of the file: another file makes another student.
@@ -128,11 +128,11 @@ mod tests {
     fn rows_that_no_filter_has_seen_are_known_by_their_manifest() {
         let folder = tempfile::tempdir().unwrap();
         let data = data(folder.path(), &[row(1, "retort")]);
-        assert_eq!(data.unfiltered(), None);
-        for (stage, expected) in [("collect", Some("collect".to_owned())), ("filter", None)] {
+        assert!(!data.is_unfiltered());
+        for (stage, expected) in [("collect", true), ("filter", false)] {
             let manifest = Manifest::new(stage, serde_json::Map::new());
             manifest.write(&manifest_path(&data.trajectories)).unwrap();
-            assert_eq!(data.unfiltered(), expected);
+            assert_eq!(data.is_unfiltered(), expected);
         }
     }
 

@@ -44,9 +44,9 @@ pub enum Family {
     FactsChained,
     /// Comparisons in such a world; half can be guessed.
     FactsCompared,
-    /// As most lessons: one to four steps, numbers of one to four digits.
+    /// As most lessons: one to four steps, amounts up to 9,999.
     ArithmeticKnown,
-    /// Numbers of five and six digits.
+    /// Amounts from 9,999 to 999,999.
     ArithmeticLarge,
     /// Five or six steps; of the lessons about arithmetic one in ten has as many.
     ArithmeticSteps,
