@@ -276,6 +276,8 @@ impl Client {
         let status = response.status().as_u16();
         let after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
         let after = after.and_then(|value| retry_after(value, self.pace.unix_seconds()));
+        let elsewhere = response.headers().get("location").and_then(|to| to.to_str().ok());
+        let elsewhere = elsewhere.map(wire::shortened);
         let mut body = Vec::new();
         // Of a body that is longer, or breaks off, its beginning.
         let _ = response.body_mut().as_reader().take(ERROR_BYTES_MAX).read_to_end(&mut body);
@@ -287,6 +289,10 @@ impl Client {
         let advice = match (status, &self.config.api_key_env) {
             (401 | 403, None) => "; teacher.api_key_env names the variable with a key".to_owned(),
             (401 | 403, Some(name)) => format!("; the key is that of the variable {name}"),
+            (300..=399, _) => match &elsewhere {
+                Some(place) => format!("; it moved to {place}: name that in teacher.url"),
+                None => String::new(),
+            },
             _ => String::new(),
         };
         self.hide(CallError::of_status(status, after, message + &advice))

@@ -228,6 +228,15 @@ impl ServerConfig {
             let is_needed = !self.omit.iter().any(|omitted| omitted == field);
             ensure!(is_needed, "teacher.omit holds {field}, without which nothing can be asked");
         }
+        for (field, own) in
+            [("messages", "none"), ("model", "teacher.model"), ("stream", "teacher.stream")]
+        {
+            let is_there = self.extra.contains_key(field);
+            ensure!(
+                !is_there,
+                "teacher.extra holds {field}, which is written here; expected {own}"
+            );
+        }
         self.check_seconds()?;
         self.check_money()?;
         let costs_nothing = self.price == Price::default();
@@ -356,6 +365,7 @@ mod tests {
         assert!(told("price = { completion_per_million = -1 }").contains("completion_per_million"));
         assert!(told("budget = { cost_max = inf }").contains("budget.cost_max"));
         assert!(told("omit = [\"messages\"]").contains("teacher.omit holds messages"));
+        assert!(told("extra = { stream = true }").contains("expected teacher.stream"));
         assert!(told("budget = { cost_max = 1 }").contains("teacher.price"));
         assert!(read("url = \"h\"\nmodel = \"m\"").unwrap_err().contains("teacher.url"));
         let with_key = read("url = \"http://u:secret@h/v1\"\nmodel = \"m\"").unwrap_err();

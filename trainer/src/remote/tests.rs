@@ -66,7 +66,12 @@ fn a_reply_is_counted_and_paid_streamed_or_not() {
 #[test]
 fn a_server_that_counts_nothing_is_estimated() {
     let choice = json!({"message": {"content": "twelve chars"}, "finish_reason": "stop"});
-    for usage in [json!(null), json!({}), json!({"prompt_tokens": 0, "completion_tokens": 0})] {
+    for usage in [
+        json!(null),
+        json!({}),
+        json!({"prompt_tokens": 0, "completion_tokens": 0}),
+        json!({"prompt_tokens": "many", "completion_tokens": -1}),
+    ] {
         let body = json!({"choices": [choice], "usage": usage}).to_string();
         let server = server(vec![Act::Raw("application/json", body)]);
         let (client, _) = client(config(&server));
@@ -304,6 +309,7 @@ fn a_redirect_is_not_followed_with_the_key() {
     let (client, _) = client(config(&server));
     let told = complete(&client).unwrap_err();
     assert!(matches!(told, CallError::Refused { status: 302, .. }), "{told}");
+    assert!(told.to_string().contains("moved to http://127.0.0.1:1/: name that"), "{told}");
     assert_eq!(server.asked().len(), 1);
 }
 

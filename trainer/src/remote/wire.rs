@@ -2,7 +2,7 @@
 
 use retort::engine::{Sampling, Stop};
 use retort_transcript::Message;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::config::ServerConfig;
@@ -104,6 +104,7 @@ impl ChatRequest {
 pub struct RawAnswer {
     #[serde(default)]
     pub choices: Vec<RawChoice>,
+    #[serde(default, deserialize_with = "usage_if_any")]
     pub usage: Option<RawUsage>,
     pub error: Option<Value>,
 }
@@ -131,6 +132,11 @@ pub struct RawUsage {
     pub prompt_tokens: u64,
     #[serde(default)]
     pub completion_tokens: u64,
+}
+
+/// A reply counts, even where what the server counted is no count.
+fn usage_if_any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<RawUsage>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(from)?).ok())
 }
 
 impl RawUsage {
