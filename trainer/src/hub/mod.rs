@@ -1,13 +1,13 @@
 //! Checkpoints as Hugging Face's libraries write them, turned into GGUF: `retort-train import`.
 //!
 //! [`HubConfig`] reads `config.json`, [`Shards`] the safetensors files, [`Adapter`] a LoRA adapter
-//! of PEFT; [`Checkpoint`] is all three, checked against one another. [`Part`] says which tensor of
-//! the checkpoint becomes which of the GGUF file, `words` does the same for `tokenizer.json`, and
-//! `write` puts them together: rows are read where they lie, adapted, encoded and written, so a
-//! checkpoint never stands in memory as a whole. `calibrate` lets it read trajectories before it is
-//! quantised, `gate` asks questions before and after, `card` says what came of it; `import` is the
-//! command. An adapter by itself is written by `gguf_adapter`. `export` goes the other way: a
-//! student trained here becomes a checkpoint.
+//! of PEFT, `method` what it may be; [`Checkpoint`] is all three, checked against one another.
+//! [`Part`] says which tensor of the checkpoint becomes which of the GGUF file, `words` does the
+//! same for `tokenizer.json`, and `write` puts them together: rows are read where they lie,
+//! adapted, encoded and written, so a checkpoint never stands in memory as a whole. `calibrate`
+//! lets it read trajectories before it is quantised, `gate` asks questions before and after, `card`
+//! says what came of it; `import` is the command. An adapter by itself is written by
+//! `gguf_adapter`. `export` goes the other way: a student trained here becomes a checkpoint.
 
 mod adapter;
 mod calibrate;
@@ -19,6 +19,7 @@ mod gate;
 mod gguf_adapter;
 mod import;
 mod lora;
+mod method;
 mod parts;
 mod save;
 mod shards;
