@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use regex::Regex;
+use regex::{Captures, Regex};
 
 use super::latex::{boxed, expression, fraction, tidy, without_unit};
 
@@ -63,9 +63,9 @@ pub fn has_same_signs(answer: &str, expected: &str) -> bool {
     own == others && (!is_bare(answer) || answer.trim().eq_ignore_ascii_case(expected.trim()))
 }
 
-/// A comma among the digits of one number, as in `5,000-meter`.
+/// Digits with commas between thousands, as in `5,000-meter`.
 #[allow(clippy::unwrap_used)]
-static THOUSANDS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(\d),(\d{3})\b").unwrap());
+static THOUSANDS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\d{1,3}(?:,\d{3})+\b").unwrap());
 /// A hyphen between a name and its number: `F-16` is `F16`.
 #[allow(clippy::unwrap_used)]
 static NUMBERED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"([a-z])-(\d)").unwrap());
@@ -75,7 +75,8 @@ fn signed(text: &str) -> Vec<String> {
     let bare = |word: &str| -> String {
         let word = word.trim_start_matches(|c: char| "([{\"'$€£*`_~≈".contains(c));
         let word = word.trim_end_matches(|c: char| ".,;:!?)]}\"'%*`_~".contains(c)).to_lowercase();
-        let word = THOUSANDS.replace_all(&word, "$1$2").replace("'s", "s");
+        let plain = |digits: &Captures<'_>| digits[0].replace(',', "");
+        let word = THOUSANDS.replace_all(&word, plain).replace("'s", "s");
         NUMBERED.replace_all(&word, "$1$2").into_owned()
     };
     let has_sign = |word: &String| {
@@ -357,6 +358,7 @@ mod tests {
             ("St. Mary's", "St Marys"),
             ("$5", "5"),
             ("5,000-meter race", "5000-meter race"),
+            ("1,234,567 people", "1234567 people"),
             ("$1,500/month", "$1500/month"),
             ("the 1990's", "the 1990s"),
             ("F-16", "F16"),
