@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_service_has_the_folders_that_systemd_made_for_it() {
         let folders = Folders::from_environment(|name| match name {
-            "HOME" => Some("/root".to_owned()),
+            "HOME" => Some("/home/ada".to_owned()),
             "CONFIGURATION_DIRECTORY" => Some("/etc/answers".to_owned()),
             "STATE_DIRECTORY" => Some("/var/lib/answers:/var/lib/second".to_owned()),
             "CACHE_DIRECTORY" => Some("relative".to_owned()),
@@ -102,7 +102,7 @@ mod tests {
         });
         assert_eq!(folders.system.as_deref(), Some("/etc/answers".as_ref()));
         assert_eq!(folders.data.as_deref(), Some("/var/lib/answers".as_ref()));
-        assert_eq!(folders.cache.as_deref(), Some("/root/.cache/retort".as_ref()));
+        assert_eq!(folders.cache.as_deref(), Some("/home/ada/.cache/retort".as_ref()));
     }
 
     #[test]

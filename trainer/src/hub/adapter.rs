@@ -306,12 +306,8 @@ impl Adapter {
         let layers = self.config.layers_to_transform.as_ref();
         let excluded = self.config.exclude_modules.as_ref();
         // Expressions that are none here tell nothing.
-        let Some(targets) = targets.matcher() else { return Ok(()) };
-        let excluded = match excluded.map(Targets::matcher) {
-            None => None,
-            Some(Some(excluded)) => Some(excluded),
-            Some(None) => return Ok(()),
-        };
+        let matchers = (targets.matcher(), excluded.map(Targets::matcher).transpose());
+        let (Ok(targets), Ok(excluded)) = matchers else { return Ok(()) };
         for module in names.iter().filter_map(|name| name.strip_suffix(".weight")) {
             let is_left_out = excluded.as_ref().is_some_and(|own| own.names(module));
             let in_layers = layers.is_none_or(|layers| layers.hold(module));

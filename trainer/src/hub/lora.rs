@@ -53,12 +53,15 @@ pub enum Targets {
 }
 
 impl Targets {
-    /// What tells which layers they name; `None` for an expression that is none here.
-    pub(super) fn matcher(&self) -> Option<Matcher<'_>> {
-        Some(match self {
+    /// What tells which layers they name.
+    ///
+    /// # Errors
+    /// A text that is no regular expression here.
+    pub(super) fn matcher(&self) -> Result<Matcher<'_>, regex::Error> {
+        Ok(match self {
             Targets::Names(names) => Matcher::Names(names),
             Targets::Text(text) if text == "all-linear" => Matcher::Linear,
-            Targets::Text(text) => Matcher::Whole(Regex::new(&format!("^(?:{text})$")).ok()?),
+            Targets::Text(text) => Matcher::Whole(Regex::new(&format!("^(?:{text})$"))?),
         })
     }
 }
@@ -132,30 +135,31 @@ impl LoraConfig {
                  names of layers stand in a list: [{text:?}]"
             )
         };
-        match &self.target_modules {
-            Some(Targets::Names(names)) if names.is_empty() => {
-                Err("target_modules is an empty list; expected at least one name".to_owned())
+        let Some(targets) = &self.target_modules else { return self.adapting(shape, |_| true) };
+        let matcher = targets.matcher().map_err(|error| format!("target_modules: {error}"))?;
+        match targets {
+            Targets::Names(names) if names.is_empty() => {
+                return Err(
+                    "target_modules is an empty list; expected at least one name".to_owned()
+                );
             }
-            Some(Targets::Names(names)) if names.as_slice() == ["all-linear"] => {
-                Err("target_modules: write \"all-linear\" as a text, not in a list".to_owned())
+            Targets::Names(names) if names.as_slice() == ["all-linear"] => {
+                return Err(
+                    "target_modules: write \"all-linear\" as a text, not in a list".to_owned()
+                );
             }
-            Some(Targets::Names(names)) => {
-                let fits = |module: &str| names.iter().any(|target| is_named(module, target));
-                match names.iter().find(|name| !all.iter().any(|module| is_named(module, name))) {
-                    Some(name) => Err(lost(name)),
-                    None => self.adapting(shape, fits),
+            Targets::Names(names) => {
+                let is_lost = |name: &&String| !all.iter().any(|module| is_named(module, name));
+                if let Some(name) = names.iter().find(is_lost) {
+                    return Err(lost(name));
                 }
             }
-            Some(Targets::Text(text)) if text != "all-linear" => {
-                let regex = Regex::new(&format!("^(?:{text})$"));
-                let regex = regex.map_err(|error| format!("target_modules: {error}"))?;
-                match all.iter().any(|module| regex.is_match(module)) {
-                    true => self.adapting(shape, |module| regex.is_match(module)),
-                    false => Err(unfit(text)),
-                }
+            Targets::Text(text) if !all.iter().any(|module| matcher.names(module)) => {
+                return Err(unfit(text));
             }
-            _ => self.adapting(shape, |_| true),
+            Targets::Text(_) => {}
         }
+        self.adapting(shape, |module| matcher.names(module))
     }
 
     /// Refuses patterns that fit none of `modules`: PEFT leaves them out, but nobody means that.

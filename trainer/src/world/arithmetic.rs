@@ -265,6 +265,18 @@ mod tests {
     }
 
     #[test]
+    fn unfamiliar_words_are_others() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let mut texts = |words| -> String {
+            let config = config(words, Python::Expression);
+            (0..40).map(|_| story(&config, &mut rng).question).collect()
+        };
+        let (usual, other) = (texts(&USUAL), texts(&UNFAMILIAR));
+        assert!(usual.contains("in the end") && !other.contains("in the end"));
+        assert!(other.contains("Picture a heap") && !usual.contains("Picture"));
+    }
+
+    #[test]
     fn an_expression_and_its_lines_are_one_computation() {
         for seed in 0..20 {
             let told =
