@@ -1,12 +1,17 @@
 //! Files that are either the old one or the whole new one, whenever the power fails.
 
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process;
 
 use anyhow::Context as _;
 use tempfile::{NamedTempFile, TempPath};
+
+/// Ends the name of a file that is not written to its end.
+const UNFINISHED: &str = ".part";
 
 /// Writes `path` by way of a file beside it: written, synced, renamed, and the folder synced.
 ///
@@ -23,12 +28,34 @@ pub fn replace_file<E: From<io::Error>>(
 }
 
 /// An empty file beside `path`, gone when it is dropped; who may read it is as for any new file.
+/// What a process that was killed left there is taken away.
 ///
 /// # Errors
 /// What the file system reported.
 pub fn beside(path: &Path) -> io::Result<NamedTempFile> {
-    let anyone = Permissions::from_mode(0o666);
-    tempfile::Builder::new().permissions(anyone).tempfile_in(folder_of(path))
+    let begin = format!(".{}.", path.file_name().unwrap_or_default().display());
+    for entry in fs::read_dir(folder_of(path)).into_iter().flatten().flatten() {
+        if process_of(&entry.file_name(), &begin).is_some_and(is_gone) {
+            // Another run may have been faster.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o666))
+        .prefix(&format!("{begin}{}.", process::id()))
+        .suffix(UNFINISHED)
+        .tempfile_in(folder_of(path))
+}
+
+/// The process that an unfinished file is named after.
+fn process_of(name: &OsStr, begin: &str) -> Option<u32> {
+    let rest = name.to_str()?.strip_prefix(begin)?.strip_suffix(UNFINISHED)?;
+    rest.split('.').next()?.parse().ok()
+}
+
+fn is_gone(process: u32) -> bool {
+    let processes = Path::new("/proc");
+    processes.join("self").exists() && !processes.join(process.to_string()).exists()
 }
 
 /// Makes a finished file beside `path` the one at `path`.
@@ -47,7 +74,7 @@ pub fn keep_file(finished: TempPath, path: &Path) -> io::Result<()> {
 /// # Errors
 /// Says so.
 pub fn refuse_device(path: &Path) -> io::Result<()> {
-    match std::fs::metadata(path) {
+    match fs::metadata(path) {
         Ok(found) if !found.is_file() => {
             Err(io::Error::other("it is no regular file; name another"))
         }
@@ -147,6 +174,21 @@ mod tests {
         assert_eq!(failed.unwrap_err().to_string(), "full");
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        // No process has such a number; this one has its own.
+        let left = format!(".file.{}.x.part", u32::MAX);
+        let kept = [format!(".file.{}.x.part", process::id()), ".file.me.x.part".to_owned()];
+        for name in kept.iter().chain([&left]) {
+            std::fs::write(folder.path().join(name), "half").unwrap();
+        }
+        replace_file(&path, |out| out.write_all(b"whole")).unwrap();
+        assert!(!folder.path().join(left).exists());
+        assert!(kept.iter().all(|name| folder.path().join(name).exists()));
     }
 
     #[test]

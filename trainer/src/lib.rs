@@ -15,6 +15,10 @@
 //! file says. [`report`] compares runs, [`mod@bench`] measures the speed. [`durable`] and [`hash`]
 //! are about files, [`parallel`] about threads.
 
+/// Output that ends quietly where nobody reads any more, in the place of the standard library's.
+#[macro_use]
+extern crate retort;
+
 pub mod bench;
 pub mod classroom;
 pub mod collect;

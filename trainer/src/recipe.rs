@@ -56,6 +56,6 @@ pub fn run(args: &RecipeArgs) -> Result<()> {
         None => {}
     }
     let path = student::make(&Recipe::read(&args.recipe)?, &args.out, args.device)?;
-    println!("{}", path.display());
+    outln!("{}", path.display());
     Ok(())
 }

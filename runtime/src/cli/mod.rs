@@ -17,7 +17,7 @@ mod input;
 mod journal;
 mod model;
 mod models;
-mod output;
+pub mod output;
 mod python;
 mod runs;
 mod search;

@@ -12,7 +12,7 @@ pub fn write(text: Arguments<'_>, end: &str) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "retort: standard output: {error}");
+            let _ = writeln!(std::io::stderr(), "standard output: {error}");
             std::process::exit(1);
         }
     }
@@ -30,21 +30,25 @@ pub fn tell(text: Arguments<'_>, end: &str) {
 }
 
 /// `print!` without its panic.
+#[macro_export]
 macro_rules! out {
     ($($text:tt)*) => { $crate::cli::output::write(format_args!($($text)*), "") };
 }
 
 /// `println!` without its panic.
+#[macro_export]
 macro_rules! outln {
     ($($text:tt)*) => { $crate::cli::output::write(format_args!($($text)*), "\n") };
 }
 
 /// `eprint!` without its panic.
+#[macro_export]
 macro_rules! err {
     ($($text:tt)*) => { $crate::cli::output::tell(format_args!($($text)*), "") };
 }
 
 /// `eprintln!` without its panic.
+#[macro_export]
 macro_rules! errln {
     ($($text:tt)*) => { $crate::cli::output::tell(format_args!($($text)*), "\n") };
 }

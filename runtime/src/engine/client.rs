@@ -64,6 +64,12 @@ impl WorkerEngine {
         };
         let context_tokens = settings.context_tokens.min(file.family.context_tokens);
         let (name, sha256) = file.identity();
+        if tokenizer.turns().is_none() {
+            tracing::warn!(
+                "{name} has no control tokens for the turns of a conversation (<|im_start|> and \
+                 <|im_end|>, or those of Llama 3): it reads them as text, and may not end its replies"
+            );
+        }
         let info = ModelInfo { name, sha256, context_tokens };
         let mut engine = Self {
             settings,

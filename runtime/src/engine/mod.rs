@@ -19,6 +19,7 @@ mod sampling;
 mod scripted;
 mod stops;
 mod tokenizer;
+mod turns;
 mod worker;
 
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ pub use model_file::ModelFile;
 pub use processor::{UnfitProcessor, check_processor};
 pub use scripted::{Replies, Script, ScriptError, ScriptedEngine, SearchQuestion};
 pub use tokenizer::{PreTokenizer, TokenizeError, Tokenizer};
+pub use turns::Turns;
 pub use worker::serve_if_worker;
 
 /// How the worker process is started and what it may use.

@@ -14,10 +14,12 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{SplitDelimiterBehavior, Tokenizer as Bpe};
 
-use super::gguf::{GgufError, Header};
+use super::gguf::{GgufError, Header, Value};
+use super::turns::Turns;
 
 /// ggml's token types of tokens that text never spells.
 const CONTROL: i128 = 3;
+const BEGIN_ID: &str = "tokenizer.ggml.bos_token_id";
 
 /// Why text could not be tokenised.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -109,6 +111,8 @@ impl PreTokenizer {
 pub struct Tokenizer {
     bpe: Bpe,
     control: Vec<(String, u32)>,
+    turns: Option<Turns>,
+    begin: Option<u32>,
 }
 
 impl Tokenizer {
@@ -130,12 +134,15 @@ impl Tokenizer {
         let merges = merges.filter_map(|merge| merge.split_once(' '));
         let merges: Vec<_> =
             merges.map(|(left, right)| (left.to_owned(), right.to_owned())).collect();
-        Self::new(tokens, merges, control, pre).map_err(|e| GgufError::Malformed(e.to_string()))
+        let begin = begin(header, pre)?;
+        let own = Self::new(tokens, merges, control, pre);
+        let own = own.map_err(|error| GgufError::Malformed(error.to_string()))?;
+        Ok(Self { begin, ..own })
     }
 
     /// From a `tokenizer.json` as Hugging Face writes it. Its special tokens become control tokens,
-    /// its other added tokens are spelt out, and what it puts around a text is left out: dialects
-    /// do that.
+    /// its other added tokens are spelt out, and of what it puts around a text only the token
+    /// before it stays: dialects do the rest.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -145,12 +152,16 @@ impl Tokenizer {
         let special =
             read.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special);
         let control = special.map(|(id, token)| (token.content, id)).collect();
+        let framed = read.encode("a", true).map_err(failed)?;
+        let first = framed.get_ids().iter().zip(framed.get_special_tokens_mask()).next();
+        let begin = first.filter(|(_, special)| **special == 1).map(|(id, _)| *id);
         let mut bpe = Bpe::new(read.get_model().clone());
         bpe.with_pre_tokenizer(read.get_pre_tokenizer().cloned());
-        Ok(Self { bpe, control: longest_first(control) })
+        Ok(Self::from_parts(bpe, control, begin))
     }
 
-    /// From a vocabulary (id = position), merges in order of rank, and control tokens.
+    /// From a vocabulary (id = position), merges in order of rank, and control tokens; no token
+    /// begins a conversation.
     ///
     /// # Errors
     /// When merges and vocabulary do not fit together.
@@ -169,22 +180,67 @@ impl Tokenizer {
             .map_err(failed)?;
         let mut bpe = Bpe::new(model);
         bpe.with_pre_tokenizer(Some(pre.sequence()?));
-        Ok(Self { bpe, control: longest_first(control) })
+        Ok(Self::from_parts(bpe, control, None))
     }
 
-    /// Token ids of rendered segments, each tokenised alone.
+    /// The longest control token first, so that none hides another that starts like it.
+    fn from_parts(bpe: Bpe, mut control: Vec<(String, u32)>, begin: Option<u32>) -> Self {
+        control.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then(a.0.cmp(&b.0)));
+        Self { bpe, turns: Turns::of(&control), control, begin }
+    }
+
+    /// The token with which the model read every text begin, as Llama 3 did.
+    #[must_use]
+    pub fn begin(&self) -> Option<u32> {
+        self.begin
+    }
+
+    /// The text of [`Tokenizer::begin`].
+    #[must_use]
+    pub fn begin_text(&self) -> Option<&str> {
+        let named = self.control.iter().find(|(_, id)| Some(*id) == self.begin);
+        named.map(|(token, _)| token.as_str())
+    }
+
+    /// The marks of turns that it has; none, and the marks of dialects are text to the model.
+    #[must_use]
+    pub fn turns(&self) -> Option<Turns> {
+        self.turns
+    }
+
+    /// A segment of a dialect's own text as the model reads it.
+    #[must_use]
+    pub fn spell<'a>(&self, text: &'a str) -> &'a str {
+        self.turns.map_or(text, |turns| turns.spell(text))
+    }
+
+    /// Whether text spells a control token. In content it stays text.
+    #[must_use]
+    pub fn spells_control(&self, text: &str) -> bool {
+        self.next_control(text).is_some()
+    }
+
+    /// Token ids of a conversation: [`Tokenizer::begin`], then its segments, each tokenised alone.
     ///
     /// # Errors
     /// When the inner tokenizer fails.
     pub fn encode(&self, segments: &[Segment]) -> Result<Vec<u32>, TokenizeError> {
-        let mut ids = Vec::new();
+        let mut ids = Vec::from_iter(self.begin);
         for segment in segments {
-            match segment.source {
-                Source::Content => ids.extend(self.encode_content(&segment.text)?),
-                Source::Template => self.encode_template(&segment.text, &mut ids)?,
-            }
+            ids.extend(self.encode_segment(segment)?);
         }
         Ok(ids)
+    }
+
+    /// Token ids of a segment.
+    ///
+    /// # Errors
+    /// When the inner tokenizer fails.
+    pub fn encode_segment(&self, segment: &Segment) -> Result<Vec<u32>, TokenizeError> {
+        match segment.source {
+            Source::Content => self.encode_content(&segment.text),
+            Source::Template => self.encode_template(self.spell(&segment.text)),
+        }
     }
 
     /// Token ids of text in which no control token is recognised.
@@ -198,8 +254,8 @@ impl Tokenizer {
             .map_err(|error| TokenizeError(error.to_string()))
     }
 
-    fn encode_template(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizeError> {
-        let mut rest = text;
+    fn encode_template(&self, text: &str) -> Result<Vec<u32>, TokenizeError> {
+        let (mut ids, mut rest) = (Vec::new(), text);
         while let Some((at, token, id)) = self.next_control(rest) {
             let (before, from) = rest.split_at(at);
             ids.extend(self.encode_content(before)?);
@@ -207,7 +263,7 @@ impl Tokenizer {
             rest = from.strip_prefix(token).unwrap_or_default();
         }
         ids.extend(self.encode_content(rest)?);
-        Ok(())
+        Ok(ids)
     }
 
     fn next_control<'a>(&'a self, text: &str) -> Option<(usize, &'a str, u32)> {
@@ -218,8 +274,16 @@ impl Tokenizer {
     }
 }
 
-/// So that no control token hides another that starts like it.
-fn longest_first(mut control: Vec<(String, u32)>) -> Vec<(String, u32)> {
-    control.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then(a.0.cmp(&b.0)));
-    control
+/// What a file says of the token before a text. Files that do not say so are read as llama.cpp
+/// reads them: Llama 3 has one, Qwen none.
+fn begin(header: &Header, pre: PreTokenizer) -> Result<Option<u32>, GgufError> {
+    let begins = match header.metadata.get("tokenizer.ggml.add_bos_token") {
+        Some(Value::Bool(begins)) => *begins,
+        _ => pre == PreTokenizer::LlamaBpe && header.metadata.contains_key(BEGIN_ID),
+    };
+    if !begins {
+        return Ok(None);
+    }
+    let id = header.integer(BEGIN_ID)?;
+    u32::try_from(id).map(Some).map_err(|_| GgufError::Malformed(format!("{BEGIN_ID} is {id}")))
 }

@@ -164,12 +164,19 @@ impl Dialect {
         render::messages(&self.words, self.system_prompt.as_deref(), transcript)
     }
 
+    /// Ends a turn; a student learns to write it after a reply.
+    #[must_use]
+    pub fn turn_end(&self) -> &str {
+        &self.words.frame.close
+    }
+
     /// A chat template (Jinja) that renders [`Dialect::message_sequence`] as
     /// [`Dialect::render_training`] does, with transformers' `generation` tags around what a student
-    /// learns to write. Marks within an observation that are learned too are not.
+    /// learns to write. Marks within an observation that are learned too are not. Control text
+    /// stands there as `spell` has it for the model, behind the text `begin`.
     #[must_use]
-    pub fn chat_template(&self) -> String {
-        render::chat_template(&self.words.frame)
+    pub fn chat_template(&self, begin: &str, spell: impl Fn(&str) -> String) -> String {
+        render::chat_template(&self.words.frame, begin, spell)
     }
 
     /// What the model was told after the last step; empty if it was told nothing.

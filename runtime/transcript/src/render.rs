@@ -48,18 +48,22 @@ pub(crate) fn messages(
 }
 
 /// A chat template that renders [`messages`] as [`segments`] does, what a student learns to write
-/// between `generation` tags.
-pub(crate) fn chat_template(frame: &Frame) -> String {
-    let text = |text: &str| format!("{{{{ {} }}}}", serde_json::Value::from(text));
+/// between `generation` tags; control text as `spell` has it, `begin` before everything.
+pub(crate) fn chat_template(frame: &Frame, begin: &str, spell: impl Fn(&str) -> String) -> String {
+    let text = |text: &str| match spell(text) {
+        spelt if spelt.is_empty() => spelt,
+        spelt => format!("{{{{ {} }}}}", serde_json::Value::from(spelt)),
+    };
     let content = "{{ message.content }}";
     let after = |close: &str| text(close) + &text(&frame.after_close);
     let [system, user] = [&frame.system_open, &frame.user_open]
         .map(|open| text(open) + content + &after(&frame.close));
+    let begin = text(begin);
     let opens = text(&frame.assistant_open);
     let learned = format!("{content}{}", text(&frame.close));
     let after_close = text(&frame.after_close);
     format!(
-        "{{% for message in messages %}}{{% if message.role == 'system' %}}{system}\
+        "{begin}{{% for message in messages %}}{{% if message.role == 'system' %}}{system}\
          {{% elif message.role == 'assistant' %}}{opens}\
          {{% generation %}}{learned}{{% endgeneration %}}{after_close}\
          {{% else %}}{user}{{% endif %}}{{% endfor %}}\

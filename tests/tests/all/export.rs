@@ -86,9 +86,7 @@ fn said(file: ModelFile) -> Vec<f32> {
     let settings = settings.with_command(vec![program("retort")]);
     let mut engine = WorkerEngine::load(file, settings, Cancel::default()).unwrap();
     let mut say = |prompt: &&str| {
-        let prompt =
-            Segment { text: (*prompt).to_owned(), source: Source::Content, learned: false };
-        engine.prefill(&[prompt]).unwrap();
+        engine.prefill(&[segment(prompt)]).unwrap();
         let request = SampleRequest {
             candidates: 1,
             sampling: Sampling::Greedy,
@@ -100,6 +98,10 @@ fn said(file: ModelFile) -> Vec<f32> {
         engine.sample(&request, &mut |_, _| Flow::Continue).unwrap().remove(0).mean_logprob
     };
     PROMPTS.iter().map(&mut say).collect()
+}
+
+fn segment(prompt: &str) -> Segment {
+    Segment { text: prompt.to_owned(), source: Source::Content, learned: false }
 }
 
 /// The same, computed here from the weights in the file.
@@ -122,7 +124,7 @@ fn computed(file: &Path, checkpoint: &Path) -> Vec<f32> {
     let words = Tokenizer::from_json(&checkpoint.join("tokenizer.json")).unwrap();
     let mut workspace = Workspace::default();
     let mut compute = |prompt: &&str| {
-        let ids = words.encode_content(prompt).unwrap();
+        let ids = words.encode(&[segment(prompt)]).unwrap();
         let position = ids.len() - 1;
         let mut loss = |token| {
             let targets = vec![Target { position, token }];
@@ -249,6 +251,27 @@ fn calibrated_weights_err_less_where_it_matters() {
     let refused = trainer(&[&["import", from, "--out", out][..], &further].concat());
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(told.contains("--calibrate changes nothing in type Q8_0"), "{told}");
+}
+
+#[test]
+fn a_model_of_any_origin_is_quantised_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (whole, few) = (at("whole.gguf"), at("whole-Q4_0.gguf"));
+    import(&wide("qwen3", 2, dir.path()), "F16", Path::new(&whole), &[]);
+    let into = |model: &str, out: &str| {
+        let done = trainer(&["quantise", model, "--type", "Q4_0", "--out", out]);
+        (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let (is_done, told) = into(&whole, &at("./"));
+    assert!(is_done, "{told}");
+    let (before, after) = (said(ModelFile::open(whole.as_ref()).unwrap()), few.as_ref());
+    let after = said(ModelFile::open(after).unwrap());
+    assert!(before.iter().zip(&after).all(|(a, b)| a != b && (a - b).abs() < 1.0), "{after:?}");
+    let (is_done, told) = into(&few, &at("again.gguf"));
+    assert!(!is_done && told.contains("is quantised already"), "{told}");
+    let (is_done, told) = into(&whole, &whole);
+    assert!(!is_done && told.contains("would be replaced"), "{told}");
 }
 
 #[test]

@@ -234,7 +234,7 @@ fn flops(work: &Work) -> f64 {
 
 fn say(row: &Row, own: Option<&Row>, json: bool) -> Result<()> {
     if json {
-        println!("{}", serde_json::to_string(row)?);
+        outln!("{}", serde_json::to_string(row)?);
         return Ok(());
     }
     let Row { model, system, speed, teraflops, utilisation } = row;
@@ -244,9 +244,10 @@ fn say(row: &Row, own: Option<&Row>, json: bool) -> Result<()> {
         let memory = own.speed.peak_mib / speed.peak_mib;
         format!("  retort-train: {faster:.2} times the tokens in {memory:.2} of the memory")
     });
-    println!(
+    outln!(
         "{model:<5} {system:<12} {:>8.0} tokens/s {:>8.0} MiB {teraflops:>6.1} TFLOP/s{utilisation}{ratio}",
-        speed.tokens_per_second, speed.peak_mib
+        speed.tokens_per_second,
+        speed.peak_mib
     );
     Ok(())
 }

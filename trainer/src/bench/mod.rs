@@ -131,7 +131,7 @@ fn on_one_core(args: &BenchArgs) -> Result<()> {
     }
     bar.finish_and_clear();
     for row in &rows {
-        println!("{}", if args.json { serde_json::to_string(row)? } else { line(row, &rows) });
+        outln!("{}", if args.json { serde_json::to_string(row)? } else { line(row, &rows) });
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::cot::chain;
 use super::words::{CHAIN, teacher_dialect, thought_label};
 use crate::environment::Environment;
 use crate::remote::Spent;
+use crate::teach::check_dialect;
 use crate::teachers::{Draw, Seat, TeacherTask, Walk, ask, first_thought, instructed, known};
 use crate::trajectory::{Mode, TRAJECTORY_VERSION, Trajectory};
 
@@ -38,7 +39,7 @@ impl<'a> Collector<'a> {
     /// Words for `config`.
     ///
     /// # Errors
-    /// An unknown dialect, or a system prompt that cannot be used.
+    /// An unknown dialect, one that the programmatic teacher cannot read, or a system prompt that cannot be used.
     pub fn new(
         config: &'a CollectConfig,
         seed: u64,
@@ -48,8 +49,11 @@ impl<'a> Collector<'a> {
         is_program: bool,
     ) -> Result<Self> {
         let student = Dialect::named(&config.dialect)?;
-        // The programmatic teacher needs no telling, and reads prompts without a system's.
+        // The programmatic teacher needs no telling.
         let acting = if is_program { student.clone() } else { teacher_dialect(config, &student)? };
+        if is_program && config.mode == Mode::Agent {
+            check_dialect(&acting)?;
+        }
         let thinking = instructed(&student, CHAIN)?;
         Ok(Self { config, seed, sandbox, retriever, student, acting, thinking, teacher })
     }

@@ -18,8 +18,8 @@ use crate::hash::file_sha256;
 use crate::remote::{Pace, Spent};
 use crate::teachers::{Done, Pool, Teacher, TeacherConfig, TeacherTask, Teaching, instructed};
 use crate::trajectory::{
-    Journal, Keyed as _, Manifest, TRAJECTORY_VERSION, Trajectory, manifest_path, read_collected,
-    versioned, write_rows,
+    Journal, Keyed as _, Manifest, TRAJECTORY_VERSION, Trajectory, earlier_of, manifest_path,
+    read_collected, versioned, write_rows,
 };
 
 /// Collects into `out` what is missing there.
@@ -40,21 +40,15 @@ pub fn collect(
     let (mut journal, rows) =
         Journal::open(out, |text| versioned(text, "version", TRAJECTORY_VERSION, "a trajectory"))?;
     let rows: Vec<Trajectory> = rows;
-    if earlier.is_none() && !rows.is_empty() {
-        bail!(
-            "{}: {} is missing, so it is not known how these rows were made; name another file \
-             with --out",
-            out.display(),
-            path.display()
-        );
-    }
+    earlier_of(out, earlier.is_some(), rows.len())?;
     let earlier = earlier.unwrap_or_default();
     refuse_other_tasks(out, &rows, &source.tasks)?;
     manifest.inputs = source.inputs.clone();
     manifest.spent = earlier.spent_with(sum(&rows));
     manifest.rows_spent = Some(sum(&rows));
     manifest.parts = earlier.parts;
-    let teacher = Teacher::open(teaching.teacher, teaching.seed, manifest.spent, pace)?;
+    let book = out.with_extension("spent.json");
+    let teacher = Teacher::open(teaching.teacher, teaching.seed, manifest.spent, &book, pace)?;
     manifest.write(&path)?;
 
     let known: BTreeSet<&str> = rows.iter().map(|row| row.key()).collect();
@@ -142,6 +136,9 @@ fn finish(
     let places: BTreeMap<&str, usize> =
         source.tasks.iter().zip(0..).map(|(task, place)| (task.id.as_str(), place)).collect();
     rows.sort_by_key(|row| places.get(row.id.as_str()).copied().unwrap_or(usize::MAX));
+    // Files that were put together by hand may have a row twice.
+    let mut seen = BTreeSet::new();
+    rows.retain(|row| seen.insert(row.id.clone()));
     let have = rows.iter().filter(|row| places.contains_key(row.id.as_str())).count();
     manifest.complete = have == source.tasks.len();
     manifest.spent = teacher.spent().unwrap_or_else(|| manifest.spent_with(sum(&rows)));
@@ -153,11 +150,12 @@ fn finish(
         manifest.sha256 = Some(file_sha256(out)?);
     }
     manifest.write(&manifest_path(out))?;
+    teacher.close_book();
     for (task, reason) in &done.failures {
-        eprintln!("task {task} failed: {reason}");
+        errln!("task {task} failed: {reason}");
     }
     let Spent { prompt_tokens, completion_tokens, cost, .. } = manifest.spent;
-    println!(
+    outln!(
         "{have} of {} tasks: {} (prompts {prompt_tokens}, replies {completion_tokens} tokens, cost \
          {cost:.4})",
         source.tasks.len(),

@@ -383,10 +383,23 @@ fn the_programmatic_teacher_is_behind_the_same_collection() {
 }
 
 #[test]
+fn a_row_that_stands_twice_is_one() {
+    let server = Server::start(act);
+    let scene = Scene::new(&server);
+    scene.collect().unwrap();
+    let text = std::fs::read_to_string(scene.out()).unwrap();
+    let first = text.lines().next().unwrap();
+    std::fs::write(scene.out(), format!("{first}\n{first}\n")).unwrap();
+    let rows = scene.collect().unwrap();
+    assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["bridge", "mill"]);
+    assert!(scene.manifest().complete && !scene.out().with_extension("spent.json").exists());
+}
+
+#[test]
 fn a_full_disk_stops_the_work_by_name() {
     let config = TeacherConfig::Program(ProgramConfig { concurrent_max: 1 });
     let pace = Arc::new(SystemPace::default());
-    let teacher = Teacher::open(&config, 1, Default::default(), pace).unwrap();
+    let teacher = Teacher::open(&config, 1, Default::default(), Path::new("unread"), pace).unwrap();
     let pool = Pool { teacher: &teacher, failures_max: 3 };
     let begun = std::sync::atomic::AtomicUsize::new(0);
     let work = |_: &mut Seat<'_>, item: &u32| {

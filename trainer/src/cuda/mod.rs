@@ -78,7 +78,7 @@ pub fn found(model: &Model) -> Device {
     match usable {
         Ok(_) => Device::Cuda { first: 0, last: 0 },
         Err(told) => {
-            eprintln!("training on the processor: {told}");
+            errln!("training on the processor: {told}");
             Device::Cpu
         }
     }

@@ -75,7 +75,7 @@ impl Team {
         let id = (count > 1).then(team_id).transpose()?;
         let open = move |rank| {
             let cuda = Cuda::open(first + rank)?;
-            eprintln!("training on {}", cuda.name());
+            errln!("training on {}", cuda.name());
             Ok(Rc::new(cuda) as Rc<dyn Machine>)
         };
         let team = Self::open(count, open, settings, model)?;

@@ -49,9 +49,9 @@ pub struct FilterArgs {
 pub fn run(args: &FilterArgs) -> Result<()> {
     let table = filter_file(&args.trajectories, &args.out, &config(args)?, None)?;
     if args.json {
-        println!("{}", serde_json::Value::Object(table.json()));
+        outln!("{}", serde_json::Value::Object(table.json()));
     } else {
-        print!("{table}");
+        out!("{table}");
     }
     Ok(())
 }

@@ -75,9 +75,9 @@ pub fn run(args: &DistilArgs) -> Result<()> {
     // Rows of questions that are no longer asked stay, and some may be set aside for the test by now.
     let asked = asked(&config.collect)?;
     let table = filter_file(&trajectories, &kept, &config.filter, asked.as_ref())?;
-    print!("{table}");
+    out!("{table}");
     ensure!(table.kept() > 0, "[filter] keeps none of the trajectories: the counts say why");
-    println!("{}", kept.display());
+    outln!("{}", kept.display());
     let Some(pupil) = pupil else { return Ok(()) };
     let gguf = pupil.make(&args.out, args.device)?;
     let test = test_set(&questions);
@@ -86,11 +86,11 @@ pub fn run(args: &DistilArgs) -> Result<()> {
             if writes_questions && fs::metadata(&test).is_ok_and(|file| file.len() > 0) =>
         {
             let scratch = questions.with_extension("corpus");
-            print!("{}", pupil.score(&gguf, &test, (corpus, &scratch))?);
+            out!("{}", pupil.score(&gguf, &test, (corpus, &scratch))?);
         }
-        _ => eprintln!("no questions were set aside: score it on your own by `retort eval`"),
+        _ => errln!("no questions were set aside: score it on your own by `retort eval`"),
     }
-    println!("{}", gguf.display());
+    outln!("{}", gguf.display());
     Ok(())
 }
 

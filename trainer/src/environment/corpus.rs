@@ -47,11 +47,14 @@ pub fn open_corpus(config: &CorpusConfig, scratch: &Path) -> Result<Corpus> {
                 reader: Reader::Process(ReaderSettings::default()),
                 ..IngestOptions::default()
             };
-            let report = ingest(scratch, std::slice::from_ref(folder), &options, &mut ())?;
+            let anew =
+                || format!("remove {} to have the documents indexed anew", scratch.display());
+            let report = ingest(scratch, std::slice::from_ref(folder), &options, &mut ());
+            let report = report.with_context(anew)?;
             for skip in &report.skipped {
-                eprintln!("passed over: {}: {}", skip.path.display(), skip.reason);
+                errln!("passed over: {}: {}", skip.path.display(), skip.reason);
             }
-            Ok(Corpus::open(scratch)?)
+            Corpus::open(scratch).with_context(anew)
         }
     }
 }

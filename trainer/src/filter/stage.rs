@@ -37,7 +37,7 @@ pub fn filter_file(
     rows.retain(|row| asked.is_none_or(|asked| asked.contains(&row.id)));
     if rows.len() < all {
         let left = all - rows.len();
-        eprintln!("{left} of {all} rows left out: their questions are no tasks any more");
+        errln!("{left} of {all} rows left out: their questions are no tasks any more");
     }
     let sandbox = || Ok(Sandbox::open(&SandboxOptions { cache_dir: cache_dir() })?);
     let (kept, table) = filter(&rows, config, &sandbox)?;

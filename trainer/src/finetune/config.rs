@@ -10,7 +10,8 @@ use crate::method;
 use crate::train::LogitsConfig;
 use crate::trajectory::DataConfig;
 
-/// A recipe as it is written. Defaults are those of the published method (arXiv 2505.17612).
+/// A recipe as it is written. Epochs, learning rate and the gradient's norm are those of the
+/// published method (arXiv 2505.17612) where it does not say otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FinetuneRecipe {

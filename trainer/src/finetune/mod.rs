@@ -9,11 +9,10 @@ mod tests;
 pub use config::FinetuneRecipe;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fs, iter};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use retort::engine::Tokenizer;
 use retort_transcript::{Dialect, Transcript};
 use serde_json::{Map, json};
 
@@ -24,11 +23,14 @@ use crate::hash::file_sha256;
 use crate::hub::{Adapter, Checkpoint, LoraConfig, save_adapter, save_checkpoint};
 use crate::model::{Lora, Model};
 use crate::optimise::{Method, OptimiserConfig};
+use crate::tokenizer::conversational;
 use crate::train::{Console, LogitsConfig, MixtureSource, TrainConfig, TrainData, train};
-use crate::trajectory::Manifest;
+use crate::trajectory::{Manifest, refuse_same};
 
 /// Evaluations of a whole run.
 const EVALUATIONS: u64 = 20;
+/// Fewer steps are said to be few.
+const STEPS_MIN: u64 = 10;
 
 /// Trains by a recipe and writes `out/adapter` or `out/model`.
 ///
@@ -37,6 +39,11 @@ const EVALUATIONS: u64 = 20;
 pub fn run(recipe: &FinetuneRecipe, out: &Path, device: Device) -> Result<()> {
     fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
     let _held = hold(out)?;
+    let is_adapter = recipe.lora.is_some() || recipe.adapter.is_some();
+    let folder = out.join(if is_adapter { "adapter" } else { "model" });
+    for input in inputs(recipe) {
+        refuse_same(input, &folder)?;
+    }
     let mut data = data(recipe)?;
     if let Some(logits) = &recipe.logits {
         soften(recipe, logits, &mut data)?;
@@ -46,7 +53,6 @@ pub fn run(recipe: &FinetuneRecipe, out: &Path, device: Device) -> Result<()> {
     let mut console = Console::new(Some(&out.join("metrics.jsonl")))?;
     let config = train_config(recipe, &data, out, device);
     let model = train(&config, model, &data, &mut console)?;
-    let folder = out.join(if lora.is_some() { "adapter" } else { "model" });
     match (&lora, &model.lora) {
         (Some(config), Some(lora)) => {
             save_adapter(&folder, &recipe.checkpoint, config, &model.shape, lora)?;
@@ -54,15 +60,20 @@ pub fn run(recipe: &FinetuneRecipe, out: &Path, device: Device) -> Result<()> {
         _ => save_checkpoint(&folder, &recipe.checkpoint, &model)?,
     }
     manifest.write(&out.join("manifest.json"))?;
-    println!("{}", folder.display());
+    outln!("{}", folder.display());
     Ok(())
+}
+
+/// Folders that are read.
+fn inputs(recipe: &FinetuneRecipe) -> impl Iterator<Item = &PathBuf> {
+    let teacher = recipe.logits.as_ref().map(|logits| &logits.teacher);
+    iter::once(&recipe.checkpoint).chain(&recipe.adapter).chain(teacher)
 }
 
 /// From what it was made, and how much there was.
 fn manifest(recipe: &FinetuneRecipe, data: &TrainData) -> Result<Manifest> {
     let mut weights = BTreeMap::new();
-    let teacher = recipe.logits.as_ref().map(|logits| &logits.teacher);
-    for folder in iter::once(&recipe.checkpoint).chain(&recipe.adapter).chain(teacher) {
+    for folder in inputs(recipe) {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             if path.extension().is_some_and(|name| name == "safetensors") {
@@ -137,7 +148,7 @@ fn model(recipe: &FinetuneRecipe) -> Result<(Model, Option<LoraConfig>)> {
 fn data(recipe: &FinetuneRecipe) -> Result<TrainData> {
     let dialect = Dialect::named(&recipe.dialect)?;
     let rows = recipe.data.read(&dialect)?;
-    let words = Tokenizer::from_json(&recipe.checkpoint.join("tokenizer.json"))?;
+    let words = conversational(&recipe.checkpoint.join("tokenizer.json"))?;
     let encode = |rows: &[Transcript]| {
         dataset::encode_transcripts(rows, &dialect, &words, recipe.context_tokens)
     };
@@ -161,6 +172,15 @@ fn train_config(
     let all = data.sources.iter().flat_map(|source| &source.sequences);
     let tokens: usize = all.map(|sequence| sequence.ids.len()).sum();
     let tokens_budget = (tokens as f64 * recipe.epochs).ceil() as u64;
+    // A step of more would see the data more often than it is asked to.
+    let tokens_per_step = recipe.tokens_per_step.min(tokens_budget as usize);
+    let steps = tokens_budget.div_ceil(tokens_per_step.max(1) as u64);
+    if steps < STEPS_MIN {
+        errln!(
+            "note: {tokens_budget} tokens are {steps} steps of {tokens_per_step}, of which little is \
+             learnt: lower tokens_per_step"
+        );
+    }
     TrainConfig {
         optimiser: OptimiserConfig {
             method: Method::AdamW,
@@ -172,7 +192,7 @@ fn train_config(
         seed: recipe.seed,
         tokens_budget,
         phases_change_at: 1.0,
-        tokens_per_step: recipe.tokens_per_step,
+        tokens_per_step,
         shards: recipe.shards,
         evaluate_every_tokens: tokens_budget.div_ceil(EVALUATIONS),
         checkpoint_every_steps: recipe.checkpoint_every_steps,

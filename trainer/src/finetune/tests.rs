@@ -158,6 +158,45 @@ fn adapters_and_whole_models_learn_and_are_read_again() {
 }
 
 #[test]
+fn what_is_read_is_not_replaced_by_what_is_learnt() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = rows(folder.path());
+    let own = folder.path().join("model");
+    std::fs::create_dir(&own).unwrap();
+    for entry in std::fs::read_dir(fixtures("hub/qwen2")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), own.join(entry.file_name())).unwrap();
+    }
+    let told = run(&recipe(&own, &data, ""), folder.path(), Device::Cpu).unwrap_err().to_string();
+    assert!(told.contains("would be replaced"), "{told}");
+    // An adapter goes elsewhere.
+    let lora = "lora = { r = 2, lora_alpha = 4 }";
+    let recipe = FinetuneRecipe { epochs: 0.1, ..recipe(&own, &data, lora) };
+    run(&recipe, folder.path(), Device::Cpu).unwrap();
+}
+
+#[test]
+fn a_tokenizer_without_marks_of_turns_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = rows(folder.path());
+    let base = fixtures("hub/qwen2").join("tokenizer.json");
+    let text = std::fs::read_to_string(base).unwrap().replace("<|im_end|>", "<|end_turn|>");
+    std::fs::write(folder.path().join("tokenizer.json"), text).unwrap();
+    let told = super::data(&recipe(folder.path(), &data, "")).unwrap_err().to_string();
+    assert!(told.contains("expected <|im_start|>, <|im_end|>; or <|start_header_id|>"), "{told}");
+}
+
+#[test]
+fn few_data_are_not_seen_more_often_than_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = recipe(&fixtures("hub/qwen2"), &rows(folder.path()), "");
+    let recipe = FinetuneRecipe { epochs: 0.5, tokens_per_step: 1 << 20, ..recipe };
+    let data = data(&recipe).unwrap();
+    let config = train_config(&recipe, &data, folder.path(), Device::Cpu);
+    assert_eq!(config.tokens_per_step as u64, config.tokens_budget);
+}
+
+#[test]
 fn logits_are_learned_of_a_teacher_with_the_same_tokens() {
     let folder = tempfile::tempdir().unwrap();
     let data = rows(folder.path());

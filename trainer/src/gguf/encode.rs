@@ -39,8 +39,15 @@ impl Weights {
         }
     }
 
+    /// Whether every value stands for itself.
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        matches!(self, Weights::F32 | Weights::F16 | Weights::BF16)
+    }
+
     /// The type of ggml's number.
-    pub(super) fn of_tensor_type(number: u32) -> Option<Self> {
+    #[must_use]
+    pub fn of_tensor_type(number: u32) -> Option<Self> {
         let all = [Weights::F32, Weights::F16, Weights::Q4_0, Weights::Q8_0, Weights::BF16];
         all.into_iter().find(|weights| weights.tensor_type() == number)
     }

@@ -33,7 +33,7 @@ pub struct Labels {
     pub dialect_hash: Option<String>,
     /// `retort.transcript_version`.
     pub transcript_version: Option<u32>,
-    /// `tokenizer.chat_template`, Jinja.
+    /// `tokenizer.chat_template` of a student made here, Jinja: its dialect in ChatML.
     pub chat_template: Option<String>,
 }
 
@@ -47,9 +47,17 @@ impl Labels {
             dialect: dialect.map(|dialect| dialect.name().to_owned()),
             dialect_hash: dialect.map(Dialect::hash),
             transcript_version: dialect.is_some().then_some(TRANSCRIPT_ROW_VERSION),
-            chat_template: None,
+            chat_template: dialect.map(chat_template),
         }
     }
+}
+
+/// Without transformers' tags around what is learnt: other runtimes do not know them.
+fn chat_template(dialect: &Dialect) -> String {
+    let template = dialect.chat_template("", str::to_owned);
+    ["{% generation %}", "{% endgeneration %}"]
+        .iter()
+        .fold(template, |own, tag| own.replace(tag, ""))
 }
 
 /// Why a file could not be written.

@@ -97,10 +97,9 @@ mod tests {
         assert_eq!(vocabulary.len(), size);
         let unique: std::collections::BTreeSet<&String> = vocabulary.tokens.iter().collect();
         assert_eq!(unique.len(), vocabulary.tokens.len());
-        let encoder = vocabulary.encoder().unwrap();
         let text = "the quick fox 12 Ünder";
-        let ids = encoder.content(text).unwrap();
-        assert_eq!(encoder.decode(&ids).unwrap(), text);
+        let ids = vocabulary.words().unwrap().encode_content(text).unwrap();
+        assert_eq!(vocabulary.tokenizer().unwrap().decode(&ids, false).unwrap(), text);
         assert!(ids.len() < 18, "{}", ids.len());
     }
 

@@ -59,6 +59,12 @@ impl Tensors {
         Ok(Self { file, header })
     }
 
+    /// `general.name`.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.header.text("general.name").ok()
+    }
+
     /// Reads the values of `tensor`, row by row.
     ///
     /// # Errors
@@ -93,7 +99,10 @@ impl Tensors {
                 ));
             }
         }
-        Ok(())
+        match values.iter().find(|value| !value.is_finite()) {
+            Some(value) => Err(unfit(&tensor.name, value, "numbers: its training went wrong")),
+            None => Ok(()),
+        }
     }
 }
 

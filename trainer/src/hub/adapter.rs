@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::checkpoint::EMBEDDING;
-use super::method::check_method;
+use super::peft::check_method;
 use super::{HubError, LoraConfig, Part, RankAndScale, Shards, Stored, Targets, parts, read_json};
 use crate::model::{Adaptation, Lora, Matrix, MatrixMut, Shape, Tensor, multiply};
 

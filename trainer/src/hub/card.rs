@@ -19,21 +19,19 @@ pub fn size_label(shape: &Shape) -> String {
 }
 
 /// The name of a file by the GGUF naming convention: `NAME-SIZE-VERSION-TYPE.gguf`, `-LoRA` behind
-/// it for an adapter. Size and version stand where the name has them already, if it has.
+/// it for an adapter. A size in the name stays where it is, a version goes behind it.
 #[must_use]
 pub fn file_name(name: &str, size: &str, kind: &str, is_adapter: bool) -> String {
     let allowed = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '.' | '_');
     let name: String = name.chars().map(|own| if allowed(own) { own } else { '-' }).collect();
-    let mut parts: Vec<&str> = name.split('-').filter(|part| !part.is_empty()).collect();
+    let is_version =
+        |part: &&str| part.strip_prefix('v').is_some_and(|rest| is_number(rest, str::is_empty));
+    let parts = name.split('-').filter(|part| !part.is_empty());
+    let (versions, mut parts): (Vec<&str>, Vec<&str>) = parts.partition(is_version);
     if !parts.iter().any(|part| is_number(part, |rest| matches!(rest, "K" | "M" | "B" | "T"))) {
         parts.push(size);
     }
-    let is_version =
-        |part: &&str| part.strip_prefix('v').is_some_and(|rest| is_number(rest, str::is_empty));
-    if !parts.iter().any(is_version) {
-        parts.push("v1.0");
-    }
-    parts.push(kind);
+    parts.extend([versions.last().copied().unwrap_or("v1.0"), kind]);
     parts.extend(is_adapter.then_some("LoRA"));
     parts.join("-") + ".gguf"
 }
@@ -140,6 +138,7 @@ mod tests {
         assert_eq!(named("my student"), "my-student-2.3M-v1.0-Q8_0.gguf");
         assert_eq!(named("Qwen2.5-0.5B-Instruct"), "Qwen2.5-0.5B-Instruct-v1.0-Q8_0.gguf");
         assert_eq!(named("../a/plant-7B-v0.3"), "..-a-plant-7B-v0.3-Q8_0.gguf");
+        assert_eq!(named("my-v2-student"), "my-student-2.3M-v2-Q8_0.gguf");
         assert_eq!(file_name("tools", "7K", "F16", true), "tools-7K-v1.0-F16-LoRA.gguf");
     }
 }

@@ -38,7 +38,7 @@ pub fn export_checkpoint(args: &ExportCheckpointArgs) -> Result<()> {
     write_vocabulary(&args.out, &vocabulary)?;
     write_model(&args.out, &model, SHARD_BYTES_MAX)?;
     write_json(&config_at, &config(&model.shape, &vocabulary))?;
-    println!("{}", args.out.display());
+    outln!("{}", args.out.display());
     Ok(())
 }
 

@@ -11,7 +11,6 @@ use retort::engine::ModelFile;
 use retort::eval::{Summary, Task, read_tasks};
 use retort::sandbox::{Sandbox, SandboxOptions};
 use retort_transcript::Dialect;
-use tempfile::TempPath;
 
 use crate::environment::{CorpusConfig, Environment, cache_dir, open_corpus};
 use crate::score::{ask, compare};
@@ -70,8 +69,8 @@ impl RoundingGate {
     pub fn pass(
         &self,
         dialect: &Dialect,
-        (before, whole): (&str, &TempPath),
-        (after, rounded): (&str, &TempPath),
+        (before, whole): (&str, &Path),
+        (after, rounded): (&str, &Path),
     ) -> Result<String> {
         let [whole, rounded] = [self.score(dialect, whole)?, self.score(dialect, rounded)?];
         let questions = self.tasks.len();

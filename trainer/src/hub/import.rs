@@ -7,26 +7,26 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use retort::engine::{EngineError, ModelFile, WorkerSettings, quantise};
+use retort::engine::{EngineError, ModelFile};
 use retort_transcript::Dialect;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::calibrate::Calibration;
 use super::card::{Card, Merged, file_name, size_label};
 use super::gate::{GateArgs, RoundingGate};
+use super::quantise::by_llama;
 use super::write::write;
 use super::{Adapter, Checkpoint, write_adapter};
 use crate::durable::{beside, folder_of, keep_file, replace_text};
 use crate::gguf::{Labels, Weights};
 use crate::hash::file_sha256;
+use crate::tokenizer::conversational;
 
 /// The first four are written here, the others by llama.cpp.
 const TYPES: [&str; 8] = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K"];
 /// What llama.cpp quantises, and what a quantised model is compared with.
 const WHOLE: Weights = Weights::BF16;
 const WHOLE_NAME: &str = "BF16";
-/// llama.cpp says nothing while it quantises; on a small board a large model takes long.
-const SILENCE_MAX: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 /// Turn a Hugging Face checkpoint (Qwen2, Qwen3, Llama 3) into a GGUF file.
 #[derive(Debug, Args)]
@@ -78,7 +78,7 @@ pub fn run(args: &ImportModelArgs) -> Result<()> {
         Some(adapter) if args.adapter_only => import.write_adapter(adapter)?,
         _ => import.write_model()?,
     }
-    println!("{}", import.out.path.display());
+    outln!("{}", import.out.path.display());
     Ok(())
 }
 
@@ -100,6 +100,9 @@ impl<'a> Import<'a> {
         let usual = || folders.map(|own| last_part(own)).collect::<Vec<_>>().join("-");
         let name = args.name.clone().unwrap_or_else(usual);
         let labels = Labels::of(name, args.license.clone(), dialect.as_ref());
+        if dialect.is_some() {
+            conversational(&args.checkpoint.join("tokenizer.json"))?;
+        }
         let merged = args.adapter.as_deref().filter(|_| !args.adapter_only);
         let checkpoint = Checkpoint::open(&args.checkpoint, merged)?;
         if let Some(adapter) = &args.adapter {
@@ -137,7 +140,7 @@ impl<'a> Import<'a> {
             _ => None,
         };
         if let Some(table) = &figures {
-            eprint!("{table}");
+            err!("{table}");
         }
         // What the runtime would refuse is not written either.
         let file = ModelFile::open(&rounded).map_err(|error| match error {
@@ -187,11 +190,8 @@ impl<'a> Import<'a> {
         match (direct, &whole) {
             (Some(weights), _) => write(&rounded, weights)?,
             (None, Some(whole)) => {
-                let settings =
-                    WorkerSettings { silence_max: SILENCE_MAX, ..WorkerSettings::default() };
                 let importance = std::mem::take(&mut calibration.importance);
-                quantise(whole, &rounded, &self.kind, importance, &settings)
-                    .with_context(|| format!("--type {}", self.kind))?;
+                by_llama(whole, &rounded, &self.kind, importance)?;
             }
             (None, None) => {}
         }
@@ -234,7 +234,7 @@ fn tell_other_base(adapter: &Adapter, checkpoint: &Path) {
     if let Some((base, Some(name))) = base
         && name.to_string_lossy() != last_part(checkpoint)
     {
-        eprintln!(
+        errln!(
             "note: the adapter says it is for {base} (base_model_name_or_path), and is merged with {}",
             checkpoint.display()
         );
@@ -249,14 +249,14 @@ fn last_part(path: &Path) -> String {
 }
 
 /// Where the file goes, and its card if it is to have one.
-struct Out {
-    path: PathBuf,
+pub(super) struct Out {
+    pub path: PathBuf,
     card: Option<PathBuf>,
 }
 
 impl Out {
     /// What is written as `out`; a file in a folder is called `name`.
-    fn new(out: &Path, name: &str) -> Result<Self> {
+    pub fn new(out: &Path, name: &str) -> Result<Self> {
         let refused = || format!("--out {}", out.display());
         if out.as_os_str().as_encoded_bytes().ends_with(b"/") {
             fs::create_dir_all(out).with_context(refused)?;

@@ -111,8 +111,10 @@ impl LoraConfig {
         let alpha = number(&self.alpha_pattern, module)?;
         let alpha = alpha.map_or(self.lora_alpha, |alpha| alpha as f32);
         let divisor = if self.use_rslora { (rank as f32).sqrt() } else { rank as f32 };
-        if !alpha.is_finite() {
-            return Err(format!("lora_alpha: that of {module} is {alpha}, expected a number"));
+        if !(alpha.is_finite() && alpha != 0.0) {
+            return Err(format!(
+                "lora_alpha: that of {module} is {alpha}, expected a number that is not 0"
+            ));
         }
         Ok(RankAndScale { rank, scale: alpha / divisor })
     }

@@ -1,12 +1,12 @@
 //! Checkpoints as Hugging Face's libraries write them, turned into GGUF: `retort-train import`.
 //!
 //! [`HubConfig`] reads `config.json`, [`Shards`] the safetensors files, [`Adapter`] a LoRA adapter
-//! of PEFT, `method` what it may be; [`Checkpoint`] is all three, checked against one another.
+//! of PEFT, `peft` what it may be; [`Checkpoint`] is all three, checked against one another.
 //! [`Part`] says which tensor of the checkpoint becomes which of the GGUF file, `words` does the
 //! same for `tokenizer.json`, and `write` puts them together: rows are read where they lie,
 //! adapted, encoded and written, so a checkpoint never stands in memory as a whole. `calibrate`
 //! lets it read trajectories before it is quantised, `gate` asks questions before and after, `card`
-//! says what came of it; `import` is the command. An adapter by itself is written by
+//! says what came of it; `import` is the command, `quantise` another for models that are GGUF files already. An adapter by itself is written by
 //! `gguf_adapter`. `export` goes the other way: a student trained here becomes a checkpoint.
 
 mod adapter;
@@ -19,8 +19,9 @@ mod gate;
 mod gguf_adapter;
 mod import;
 mod lora;
-mod method;
 mod parts;
+mod peft;
+mod quantise;
 mod save;
 mod shards;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use gguf_adapter::write_adapter;
 pub use import::{ImportModelArgs, run};
 pub use lora::{LoraConfig, RankAndScale, Targets};
 pub use parts::{Part, Source, parts};
+pub use quantise::{QuantiseArgs, quantise_model};
 pub use save::{save_adapter, save_checkpoint};
 pub use shards::{Shards, Stored};
 pub use words::words;

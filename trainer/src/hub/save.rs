@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use safetensors::{Dtype, View, serialize_to_file};
@@ -12,7 +12,7 @@ use serde_json::json;
 use super::adapter::{module, stored};
 use super::lora::is_named;
 use super::{HubError, LoraConfig, Part, parts, read_json};
-use crate::durable::{beside, keep_file, replace_text};
+use crate::durable::{beside, keep_file, replace_file, replace_text};
 use crate::gguf::Weights;
 use crate::model::{Lora, Model, Shape, Tensor};
 
@@ -67,7 +67,10 @@ pub fn save_checkpoint(folder: &Path, base: &Path, model: &Model) -> Result<(), 
     for name in BESIDE {
         let from = base.join(name);
         if from.exists() {
-            fs::copy(&from, folder.join(name)).map_err(|error| HubError::new(&from, error))?;
+            let text = fs::read(&from).map_err(|error| HubError::new(&from, error))?;
+            let to = folder.join(name);
+            replace_file(&to, |file| file.write_all(&text))
+                .map_err(|error: io::Error| HubError::new(&to, error))?;
         }
     }
     let config = folder.join("config.json");

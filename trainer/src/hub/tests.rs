@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use retort::engine::{ModelFile, Tokenizer};
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -377,6 +378,35 @@ fn older_spellings_are_read() {
         config["chat_template"] = json!([rag, {"name": "default", "template": text}]);
     });
     assert_eq!(words(folder.path(), 320).unwrap(), words(&fixture("llama"), 320).unwrap());
+}
+
+#[test]
+fn a_token_before_every_text_is_the_same_in_both_files() {
+    let folder = copy("llama");
+    let json = folder.path().join("tokenizer.json");
+    let file = folder.path().join("model.gguf");
+    let begins = || {
+        let checkpoint = Checkpoint::open(folder.path(), None).unwrap();
+        let labels = Labels::of("llama".to_owned(), None, None);
+        write::write(&checkpoint, &file, &labels, &Vec::new(), Weights::F16).unwrap();
+        let header = ModelFile::open(&file).unwrap().header;
+        let all = [Tokenizer::from_json(&json).unwrap(), Tokenizer::from_header(&header).unwrap()];
+        all.map(|own| own.begin())
+    };
+    assert_eq!(begins(), [Some(303); 2]);
+    change(&json, |tokenizer| tokenizer["post_processor"] = Json::Null);
+    assert_eq!(begins(), [None; 2]);
+    // A token behind the text is none before it.
+    change(&json, |tokenizer| {
+        let end = json!({"SpecialToken": {"id": "<|im_end|>", "type_id": 0}});
+        let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+        let named = json!({"id": "<|im_end|>", "ids": [302], "tokens": ["<|im_end|>"]});
+        tokenizer["post_processor"] = json!({
+            "type": "TemplateProcessing", "single": [text, end], "pair": [text, end],
+            "special_tokens": {"<|im_end|>": named},
+        });
+    });
+    assert_eq!(begins(), [None; 2]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use retort::engine::PreTokenizer;
+use retort::engine::{PreTokenizer, Tokenizer};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
@@ -23,7 +23,6 @@ struct Written {
     added_tokens: Vec<Added>,
     normalizer: Option<Json>,
     pre_tokenizer: Json,
-    post_processor: Option<Json>,
 }
 
 #[derive(Deserialize)]
@@ -119,19 +118,20 @@ pub fn words(folder: &Path, vocabulary: usize) -> Result<Metadata, HubError> {
     check_merging(&written, pre_tokenizer).map_err(refused)?;
     check_normaliser(written.normalizer.as_ref()).map_err(refused)?;
     let merges = written.model.merges.iter().map(|merge| match merge {
-        Merge::Pair(left, right) => format!("{left} {right}"),
-        Merge::Text(text) => text.clone(),
+        Merge::Pair(left, right) => Ok(format!("{left} {right}")),
+        Merge::Text(text) if text.split(' ').count() == 2 => Ok(text.clone()),
+        Merge::Text(text) => Err(format!("merge {text:?}: expected two tokens, a space between")),
     });
-    let merges = merges.collect();
+    let merges = merges.collect::<Result<_, _>>().map_err(refused)?;
     let special = Special::read(folder, &tokens)?;
-    let begins = special.bos.filter(|bos| begins_texts(&written.post_processor, &tokens, *bos));
+    let begin = Tokenizer::from_json(&path).map_err(|error| refused(error.to_string()))?.begin();
     let keys = [
         ("model", Some(Value::Text("gpt2".to_owned()))),
         ("pre", Some(Value::Text(pre_tokenizer.name().to_owned()))),
         ("eos_token_id", Some(Value::U32(special.eos))),
-        ("bos_token_id", special.bos.map(Value::U32)),
+        ("bos_token_id", begin.or(special.bos).map(Value::U32)),
         ("padding_token_id", special.pad.map(Value::U32)),
-        ("add_bos_token", Some(Value::Bool(begins.is_some()))),
+        ("add_bos_token", Some(Value::Bool(begin.is_some()))),
         ("tokens", Some(Value::Texts(tokens))),
         ("token_type", Some(Value::I32s(kinds))),
         ("merges", Some(Value::Texts(merges))),
@@ -248,17 +248,6 @@ fn check_normaliser(written: Option<&Json>) -> Result<(), String> {
 fn steps<'a>(written: &'a Json, parts: &str) -> &'a [Json] {
     let all = written.get(parts).and_then(Json::as_array);
     all.map_or(std::slice::from_ref(written), Vec::as_slice)
-}
-
-/// Whether the post-processor puts the token `bos` before every text.
-fn begins_texts(post_processor: &Option<Json>, tokens: &[String], bos: u32) -> bool {
-    let name = tokens.get(bos as usize).map(String::as_str);
-    let own = |step: &Json| {
-        let first = step.pointer("/single/0/SpecialToken/id").and_then(Json::as_str);
-        first.is_some() && first == name
-    };
-    let processors = |step: &Json| Some(step.get("processors")?.as_array()?.iter().any(own));
-    post_processor.as_ref().is_some_and(|step| own(step) || processors(step).unwrap_or(false))
 }
 
 /// Tokens with a meaning of their own.

@@ -69,7 +69,7 @@ impl Start {
     /// # Errors
     /// [`ShapeError`] names what is too small.
     pub fn check(self, shape: &Shape) -> Result<(), ShapeError> {
-        let need = |field, found: usize, expected: &str| ShapeError {
+        let need = |field, found: &dyn ToString, expected: &str| ShapeError {
             field,
             found: found.to_string(),
             expected: format!("{expected} (structured start)"),
@@ -78,13 +78,16 @@ impl Start {
             return Ok(());
         }
         if shape.layers < 2 {
-            return Err(need("layers", shape.layers, "at least 2"));
+            return Err(need("layers", &shape.layers, "at least 2"));
         }
         if shape.heads <= BAG_HEAD {
-            return Err(need("heads", shape.heads, "at least 4"));
+            return Err(need("heads", &shape.heads, "at least 4"));
+        }
+        if !shape.architecture.has_biases() {
+            return Err(need("architecture", &shape.architecture.name(), "qwen2"));
         }
         if shape.kv_heads != shape.heads {
-            return Err(need("kv_heads", shape.kv_heads, "as many as heads"));
+            return Err(need("kv_heads", &shape.kv_heads, "as many as heads"));
         }
         Ok(())
     }

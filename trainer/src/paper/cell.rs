@@ -76,7 +76,7 @@ impl Cell {
         let runs = Runs { name: "trajectories", rendered, share: 1.0 };
         let data = TrainData {
             sources: curriculum::sources(
-                &vocabulary.encoder()?,
+                &vocabulary.words()?,
                 context_tokens,
                 &[runs],
                 &lessons.drills,

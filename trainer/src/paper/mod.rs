@@ -27,6 +27,8 @@ pub use rows::{Row, Student, read, read_table};
 pub use table::report;
 
 use crate::cuda::Device;
+use crate::teach::check_dialect;
+use crate::trajectory::refuse_same;
 use cell::Cell;
 use exam::{Exam, Hall};
 use lessons::Lessons;
@@ -48,8 +50,11 @@ pub struct TableArgs {
 /// # Errors
 /// Rows that cannot be read, or a picture that cannot be written.
 pub fn table(args: &TableArgs) -> Result<()> {
+    for (rows, svg) in args.rows.iter().zip(args.svg.iter().cycle()) {
+        refuse_same(rows, svg)?;
+    }
     let rows = read_table(&args.rows)?;
-    print!("{}", report(&rows));
+    out!("{}", report(&rows));
     args.svg.as_ref().map_or(Ok(()), |file| plot::draw(&rows, file))
 }
 
@@ -65,6 +70,7 @@ pub fn run(recipe: &PaperRecipe, out: &Path, device: Device) -> Result<()> {
         Cell::all(recipe).into_iter().filter(|cell| !rows.has(cell, &recipe.sizes)).collect();
     if !todo.is_empty() {
         let dialect = Dialect::named(&recipe.dialect)?;
+        check_dialect(&dialect)?;
         let sandbox = Sandbox::open(&SandboxOptions { cache_dir: None })?;
         let bars = MultiProgress::new();
         let style = ProgressStyle::with_template("{msg:34} {bar:30} {pos}/{len} {eta}")?;
@@ -77,11 +83,11 @@ pub fn run(recipe: &PaperRecipe, out: &Path, device: Device) -> Result<()> {
         let exams = Exam::draw_all(recipe)?;
         let lessons =
             Lessons::collect(recipe, &dialect, &sandbox, &bar(recipe.worlds, "collecting"))?;
-        bars.suspend(|| eprintln!("{}", lessons.summary()));
+        bars.suspend(|| errln!("{}", lessons.summary()));
         lessons.record(&key, &out.join("cells").join(&key))?;
         let cells = bar(todo.len(), "cells");
         for cell in todo {
-            bars.suspend(|| eprintln!("{}", cell.name()));
+            bars.suspend(|| errln!("{}", cell.name()));
             let trained = cell.train(recipe, &lessons, out, device, &bars)?;
             let steps = bar(0, &format!("{}, asking", cell.name()));
             let hall = Hall { exams: &exams, dialect: &dialect, sandbox: &sandbox };
@@ -92,7 +98,7 @@ pub fn run(recipe: &PaperRecipe, out: &Path, device: Device) -> Result<()> {
         }
         bars.clear()?;
     }
-    print!("{}", report(rows.all()));
+    out!("{}", report(rows.all()));
     plot::draw(rows.all(), &out.join("scores.svg"))
 }
 

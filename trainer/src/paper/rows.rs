@@ -1,6 +1,6 @@
 //! What was measured: one JSON line for each student and family.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -154,6 +154,10 @@ impl Rows {
         let (journal, mut rows) =
             Journal::open(path, |line| serde_json::from_str::<Row>(line).map_err(no_row))?;
         rows.retain(|row| row.recipe == recipe);
+        let mut places = BTreeSet::new();
+        if let Some(row) = rows.iter().find(|row| !places.insert(row.place())) {
+            anyhow::bail!("{}: there twice: {}", path.display(), serde_json::to_string(row)?);
+        }
         Ok(Self { journal, rows })
     }
 

@@ -22,7 +22,9 @@ use crate::environment::{fingerprint, open_corpus};
 use crate::hash::{file_sha256, is_drawn, sha256};
 use crate::remote::Pace;
 use crate::teachers::{Done, Pool, Teacher, Teaching};
-use crate::trajectory::{Journal, Keyed as _, Manifest, manifest_path, versioned, write_rows};
+use crate::trajectory::{
+    Journal, Keyed as _, Manifest, earlier_of, manifest_path, versioned, write_rows,
+};
 
 /// Where the questions stand that are set aside for a test, beside those in `questions`.
 #[must_use]
@@ -57,14 +59,17 @@ pub fn write_questions(
     let corpus = open_corpus(corpus, &out.with_extension("corpus"))?;
     let passages = passages(&corpus, config, teaching.seed)?;
     let mut manifest = Manifest::new("questions", made_by(teaching, config, &corpus)?);
-    let earlier = manifest.earlier(&path)?.unwrap_or_default();
+    let earlier = manifest.earlier(&path)?;
     let (mut journal, rows) = Journal::open(&record, |text| {
         versioned::<PassageRow>(text, "version", PASSAGE_ROW_VERSION, "a row of a passage")
     })?;
+    earlier_of(&record, earlier.is_some(), rows.len())?;
+    let earlier = earlier.unwrap_or_default();
     let rows_spent = rows.iter().map(|row| &row.spent).sum();
     manifest.spent = earlier.spent_with(rows_spent);
     manifest.rows_spent = Some(rows_spent);
-    let teacher = Teacher::open(teaching.teacher, teaching.seed, manifest.spent, pace)?;
+    let book = record.with_extension("spent.json");
+    let teacher = Teacher::open(teaching.teacher, teaching.seed, manifest.spent, &book, pace)?;
     manifest.write(&path)?;
     // Where not a single reply held a question, the teacher was at fault and has been mended since.
     let is_barren = rows.iter().all(|row| row.proposed.is_empty());
@@ -152,7 +157,7 @@ fn keep_edited(path: &Path, tasks: &[Value]) -> Result<()> {
     let free = (1..).map(numbered).find(|name| !name.exists());
     let kept = free.context("there is no name left for changed questions")?;
     fs::rename(path, &kept).with_context(|| format!("{} cannot be written", kept.display()))?;
-    eprintln!(
+    errln!(
         "{} was changed since it was written: that is now {}; to learn from it name it in \
          collect.tasks.file",
         path.display(),
@@ -206,13 +211,14 @@ fn finish(
         manifest.counts.insert(verdict.name().to_owned(), json!(count));
     }
     manifest.write(&manifest_path(record))?;
+    teacher.close_book();
     for path in [&test_path, out] {
         manifest.sha256 = Some(file_sha256(path)?);
         manifest.write(&manifest_path(path))?;
     }
     report(out, &test_path, &manifest, &ends);
     for (passage, reason) in &done.failures {
-        eprintln!("passage {passage} failed: {reason}");
+        errln!("passage {passage} failed: {reason}");
     }
     match &done.halt {
         Some(halt) => bail!("stopped: {halt}. What was done is kept; run again to go on"),
@@ -233,13 +239,13 @@ fn is_too_many(missing: usize, passages: usize, config: &QuestionsConfig) -> boo
 
 fn report(out: &Path, test: &Path, manifest: &Manifest, ends: &BTreeMap<Verdict, usize>) {
     let count = |name: &str| manifest.counts.get(name).cloned().unwrap_or_default();
-    println!("{:<40} {:>8}", "passages read", count("passages_read"));
-    println!("{:<40} {:>8}", "replies without a question", count("replies_without_a_question"));
+    outln!("{:<40} {:>8}", "passages read", count("passages_read"));
+    outln!("{:<40} {:>8}", "replies without a question", count("replies_without_a_question"));
     for verdict in Verdict::ALL {
-        println!("{:<40} {:>8}", verdict.name(), ends.get(&verdict).copied().unwrap_or(0));
+        outln!("{:<40} {:>8}", verdict.name(), ends.get(&verdict).copied().unwrap_or(0));
     }
-    println!("{} questions: {}", count("tasks"), out.display());
-    println!("{} questions set aside for a test: {}", count("test"), test.display());
+    outln!("{} questions: {}", count("tasks"), out.display());
+    outln!("{} questions set aside for a test: {}", count("test"), test.display());
 }
 
 fn task(question: &Question) -> Value {

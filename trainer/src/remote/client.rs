@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
+use super::book::Book;
 use super::config::ServerConfig;
 use super::error::CallError;
 use super::gate::RequestGate;
@@ -56,6 +57,7 @@ impl Client {
         config: ServerConfig,
         seed: u64,
         before: Spent,
+        book: Option<Book>,
         pace: Arc<dyn Pace>,
     ) -> Result<Self> {
         config.check()?;
@@ -73,7 +75,7 @@ impl Client {
                 config.requests_per_minute,
             ),
             servers,
-            meter: Meter::new(config.price, config.budget, before),
+            meter: Meter::new(config.price, config.budget, before, book),
             jitter: Mutex::new(ChaCha8Rng::seed_from_u64(seed)),
             halted: Mutex::default(),
             continuing: Continuing::default(),
@@ -93,6 +95,11 @@ impl Client {
     #[must_use]
     pub fn spent(&self) -> Spent {
         self.meter.spent()
+    }
+
+    /// What was spent stands in a manifest.
+    pub fn close_book(&self) {
+        self.meter.close_book();
     }
 
     /// The error after which no request will be answered, if there was one.

@@ -4,6 +4,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::book::{Book, Entry};
 use super::config::{BudgetConfig, Price};
 use super::error::CallError;
 
@@ -82,6 +83,7 @@ pub struct Meter {
     budget: BudgetConfig,
     state: Mutex<State>,
     settled: Condvar,
+    book: Option<Book>,
 }
 
 #[derive(Default)]
@@ -93,15 +95,35 @@ struct State {
 /// The most that requests under way can use.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reserved {
+    requests: u64,
     tokens: u64,
     cost: f64,
 }
 
 impl Meter {
     /// A meter that begins with what earlier runs spent.
-    pub fn new(price: Price, budget: BudgetConfig, before: Spent) -> Self {
+    pub fn new(price: Price, budget: BudgetConfig, before: Spent, book: Option<Book>) -> Self {
         let state = Mutex::new(State { spent: before, reserved: Reserved::default() });
-        Self { price, budget, state, settled: Condvar::new() }
+        Self { price, budget, state, settled: Condvar::new(), book }
+    }
+
+    /// What was spent is kept elsewhere.
+    pub fn close_book(&self) {
+        self.book.iter().for_each(Book::close);
+    }
+
+    fn note(&self, state: &State) {
+        let Some(book) = &self.book else { return };
+        let State { spent, reserved: Reserved { requests, tokens, cost } } = *state;
+        // How they divide into prompts and replies is open.
+        let under_way = Spent {
+            failures: requests,
+            prompt_tokens: tokens,
+            estimated_tokens: tokens,
+            cost,
+            ..Spent::default()
+        };
+        book.write(Entry { spent, under_way });
     }
 
     /// What these tokens cost.
@@ -121,12 +143,14 @@ impl Meter {
     /// [`CallError::BudgetSpent`] when not even that would do.
     pub fn reserve(&self, prompt: u64, completion_max: u64) -> Result<Reserved, CallError> {
         let tokens = prompt + completion_max;
-        let wanted = Reserved { tokens, cost: self.cost(prompt, completion_max) };
+        let wanted = Reserved { requests: 1, tokens, cost: self.cost(prompt, completion_max) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let Some(reason) = self.beyond(&state, wanted) else {
+                state.reserved.requests += wanted.requests;
                 state.reserved.tokens += wanted.tokens;
                 state.reserved.cost += wanted.cost;
+                self.note(&state);
                 return Ok(wanted);
             };
             if state.reserved.tokens == 0 {
@@ -139,9 +163,11 @@ impl Meter {
     /// A request is over: what it used takes the place of what was set aside for it.
     pub fn settle(&self, reserved: Reserved, spent: &Spent) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.reserved.requests = state.reserved.requests.saturating_sub(reserved.requests);
         state.reserved.tokens = state.reserved.tokens.saturating_sub(reserved.tokens);
         state.reserved.cost = (state.reserved.cost - reserved.cost).max(0.0);
         state.spent.add(spent);
+        self.note(&state);
         self.settled.notify_all();
     }
 
@@ -177,7 +203,7 @@ mod tests {
 
     fn meter(tokens_max: Option<u64>, cost_max: Option<f64>) -> Meter {
         let price = Price { prompt_per_million: 1.0, completion_per_million: 10.0 };
-        Meter::new(price, BudgetConfig { tokens_max, cost_max }, Spent::default())
+        Meter::new(price, BudgetConfig { tokens_max, cost_max }, Spent::default(), None)
     }
 
     fn used(meter: &Meter, prompt_tokens: u64, completion_tokens: u64) -> Spent {
@@ -203,6 +229,30 @@ mod tests {
         assert!((meter.spent().cost - 0.005).abs() < 1e-12);
         let told = meter.reserve(1000, 500).unwrap_err();
         assert!(told.concerns_all() && told.to_string().contains("cost_max"), "{told}");
+    }
+
+    #[test]
+    fn a_killed_run_is_paid_for_with_what_was_under_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.spent.json");
+        let earlier = Spent { requests: 1, prompt_tokens: 100, ..Spent::default() };
+        let begin = || {
+            let (book, before) = Book::open(&path, earlier).unwrap();
+            Meter::new(Price::default(), BudgetConfig::default(), before, Some(book))
+        };
+        let killed = begin();
+        let first = killed.reserve(300, 100).unwrap();
+        killed.settle(first, &used(&killed, 30, 10));
+        killed.reserve(50, 20).unwrap();
+        drop(killed);
+        let spent = begin().spent();
+        assert_eq!((spent.requests, spent.failures, spent.tokens()), (2, 1, 210));
+        begin().close_book();
+        assert!(!path.exists());
+        assert_eq!(begin().spent(), earlier);
+        std::fs::write(&path, "{}").unwrap();
+        let told = Book::open(&path, earlier).err().unwrap().to_string();
+        assert!(told.contains("remove it"), "{told}");
     }
 
     #[test]

@@ -5,8 +5,10 @@
 //! loop, sandbox and corpus of a student. [`Client`] sends one request until it is answered:
 //! `gate` keeps to the allowed number and rate of requests, `meter` to the budget, `retry` says how
 //! long to wait after a failure, `wire` and `stream` are the protocol. Time comes from a [`Pace`],
-//! so tests wait for nothing. This module knows nothing of questions, corpora or files.
+//! so tests wait for nothing; `book` keeps what was spent. This module knows nothing of questions or
+//! corpora.
 
+mod book;
 mod client;
 mod config;
 mod engine;
@@ -25,6 +27,7 @@ mod stream;
 mod tests;
 mod wire;
 
+pub use book::Book;
 pub use client::Client;
 pub use config::{Addresses, BudgetConfig, PrefixBy, Price, ReplyLimitField, ServerConfig};
 pub use engine::{RemoteEngine, Tally};

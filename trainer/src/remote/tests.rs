@@ -30,7 +30,7 @@ fn config(server: &Server) -> ServerConfig {
 fn client(config: ServerConfig) -> (Client, Arc<StillPace>) {
     let pace = Arc::new(StillPace::default());
     let shared: Arc<dyn Pace> = Arc::<StillPace>::clone(&pace);
-    (Client::new(config, 1, Spent::default(), shared).unwrap(), pace)
+    (Client::new(config, 1, Spent::default(), None, shared).unwrap(), pace)
 }
 
 /// Answers the first requests with `acts`, all others rightly.
@@ -288,7 +288,7 @@ fn an_unknown_authority_is_refused_by_name() {
     let path = folder.path().join("authority.pem");
     std::fs::write(&path, "no certificate").unwrap();
     let config = ServerConfig { certificate: Some(path), ..config(&server) };
-    let told = Client::new(config, 1, Spent::default(), Arc::new(StillPace::default()));
+    let told = Client::new(config, 1, Spent::default(), None, Arc::new(StillPace::default()));
     assert!(told.err().unwrap().to_string().contains("authority.pem"));
 }
 

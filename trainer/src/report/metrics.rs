@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
+use walkdir::WalkDir;
 
 use crate::train::Exactness;
 
@@ -34,28 +35,22 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
     for path in paths {
         let before = runs.len();
-        collect(path, path, &mut runs)?;
+        for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
+            let entry = entry?;
+            let is_named = entry.depth() == 0 || entry.file_name() == FILE;
+            if entry.file_type().is_file() && is_named {
+                runs.push(run(path, entry.path())?);
+            }
+        }
         ensure!(runs.len() > before, "{}: there is no {FILE} in it", path.display());
     }
     Ok(runs)
 }
 
-fn collect(root: &Path, path: &Path, runs: &mut Vec<Run>) -> Result<()> {
-    let unreadable = || format!("{} cannot be read", path.display());
-    if !path.is_dir() {
-        let text = fs::read_to_string(path).with_context(unreadable)?;
-        let name = name(root, path);
-        runs.push(Run { name, points: points(&text).with_context(|| path.display().to_string())? });
-        return Ok(());
-    }
-    let entries = fs::read_dir(path).with_context(unreadable)?;
-    let mut entries = entries
-        .map(|entry| Ok(entry?.path()))
-        .collect::<std::io::Result<Vec<PathBuf>>>()
-        .with_context(unreadable)?;
-    entries.sort();
-    let wanted = |entry: &&PathBuf| entry.is_dir() || entry.file_name().is_some_and(|n| n == FILE);
-    entries.iter().filter(wanted).try_for_each(|entry| collect(root, entry, runs))
+fn run(root: &Path, file: &Path) -> Result<Run> {
+    let shown = file.display();
+    let text = fs::read_to_string(file).with_context(|| format!("{shown} cannot be read"))?;
+    Ok(Run { name: name(root, file), points: points(&text).with_context(|| shown.to_string())? })
 }
 
 /// The folder of the file below the root; of a file that was named itself, its path.
@@ -80,7 +75,7 @@ fn points(text: &str) -> Result<Vec<Point>> {
                 return Err(error).with_context(|| format!("line {} is no metrics", index + 1));
             }
         };
-        let is_repeated = |last: &Point| last.tokens > point.tokens;
+        let is_repeated = |last: &Point| last.tokens >= point.tokens;
         while points.last().is_some_and(is_repeated) {
             points.pop();
         }
@@ -103,10 +98,17 @@ mod tests {
 
     #[test]
     fn steps_that_were_repeated_count_once_and_a_cut_line_is_left_out() {
-        let text = [line(10, 3.0), line(20, 2.0), line(30, 1.5), line(20, 2.5), line(30, 1.0)];
+        let text = [
+            line(10, 3.0),
+            line(20, 2.0),
+            line(30, 1.5),
+            line(20, 2.5),
+            line(30, 1.0),
+            line(30, 1.0),
+        ];
         let text = text.concat() + "{\"step\":";
         let losses: Vec<f64> = points(&text).unwrap().iter().map(|point| point.loss).collect();
-        assert_eq!(losses, [3.0, 2.0, 2.5, 1.0]);
+        assert_eq!(losses, [3.0, 2.5, 1.0]);
         assert!(points("{\"step\":").unwrap().is_empty());
         let error = points("{}\n").unwrap_err();
         assert!(format!("{error:#}").contains("line 1 is no metrics"), "{error:#}");

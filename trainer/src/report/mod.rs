@@ -9,6 +9,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
+use crate::trajectory::refuse_same;
 use metrics::Run;
 
 /// Compare training runs by their metrics.
@@ -51,7 +52,9 @@ impl<'a> Summary<'a> {
         let late = run.points.iter().filter(|point| point.tokens * 10 >= tokens * 9);
         let late: Vec<f64> = late.map(|point| point.loss).collect();
         let judged = run.points.iter().rev().find_map(|point| point.evaluation.as_ref());
-        let mut speeds: Vec<f64> = run.points.iter().map(|point| point.tokens_per_second).collect();
+        // The first line of a run, and of each that goes on, has no speed yet.
+        let speeds = run.points.iter().map(|point| point.tokens_per_second);
+        let mut speeds: Vec<f64> = speeds.filter(|speed| *speed > 0.0).collect();
         speeds.sort_by(f64::total_cmp);
         Self {
             run: &run.name,
@@ -85,21 +88,30 @@ impl<'a> Summary<'a> {
 /// # Errors
 /// Metrics that cannot be read, or a picture that cannot be written.
 pub fn run(args: &ReportArgs) -> Result<()> {
+    for (run, svg) in args.runs.iter().zip(args.svg.iter().cycle()) {
+        refuse_same(run, svg)?;
+    }
     let runs = metrics::read(&args.runs)?;
     let summaries: Vec<Summary<'_>> = runs.iter().map(Summary::of).collect();
     if args.json {
         for summary in &summaries {
-            println!("{}", serde_json::to_string(summary)?);
+            outln!("{}", serde_json::to_string(summary)?);
         }
     } else {
         let names = summaries.iter().map(|summary| summary.run.chars().count());
         let width = names.max().unwrap_or_default().max("run".len());
-        println!(
+        outln!(
             "{:<width$} {:>11} {:>5} {:>7} {:>9} {:>6} {:>9}",
-            "run", "tokens", "%", "loss", "held out", "exact", "tokens/s"
+            "run",
+            "tokens",
+            "%",
+            "loss",
+            "held out",
+            "exact",
+            "tokens/s"
         );
         for summary in &summaries {
-            println!("{}", summary.row(width));
+            outln!("{}", summary.row(width));
         }
     }
     match &args.svg {

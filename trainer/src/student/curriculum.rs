@@ -3,12 +3,13 @@
 use anyhow::{Context as _, Result};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use retort::engine::Tokenizer;
 use retort_transcript::{Dialect, Segment, Source};
 
-use crate::dataset::{self, Sequence};
+use crate::dataset;
 use crate::environment::index_world;
 use crate::teach::{Drill, DrillSource};
-use crate::tokenizer::{Encoder, Vocabulary, train_tokenizer};
+use crate::tokenizer::{Vocabulary, train_tokenizer};
 use crate::train::MixtureSource;
 use crate::world::{self, World};
 
@@ -94,13 +95,13 @@ pub struct Runs<'a> {
 /// # Errors
 /// When a text cannot be encoded.
 pub fn sources(
-    encoder: &Encoder,
+    words: &Tokenizer,
     context_tokens: usize,
     runs: &[Runs<'_>],
     drills: &Drills,
 ) -> Result<Vec<MixtureSource>> {
     let of_runs = runs.iter().map(|runs| {
-        let sequences = encode(encoder, context_tokens, runs.rendered)?;
+        let sequences = dataset::encode(runs.rendered, words, context_tokens)?;
         let shares = RUN_SHARES.map(|share| share * runs.share);
         Ok(MixtureSource { name: runs.name.to_owned(), sequences, shares })
     });
@@ -108,21 +109,9 @@ pub fn sources(
     for (skill, drawn) in &drills.0 {
         let fixed = DRILLS.into_iter().find(|(drill, _, _)| drill == skill);
         if let Some((_, name, shares)) = fixed {
-            let sequences = encode(encoder, context_tokens, drawn)?;
+            let sequences = dataset::encode(drawn, words, context_tokens)?;
             sources.push(MixtureSource { name: name.to_owned(), sequences, shares });
         }
     }
     Ok(sources)
-}
-
-/// The sequences that a context of `context_tokens` holds; how many it does not is said.
-///
-/// # Errors
-/// When a text cannot be encoded.
-pub fn encode(
-    encoder: &Encoder,
-    context_tokens: usize,
-    rendered: &[Rendered],
-) -> Result<Vec<Sequence>> {
-    dataset::encode(rendered, context_tokens, |segment| encoder.segment(segment))
 }

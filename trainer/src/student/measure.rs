@@ -147,7 +147,7 @@ pub fn export(
             .context(
                 "measure.drop_max: take larger `weights`; the checkpoint stays, so that is quick",
             )?;
-        eprint!("{table}");
+        err!("{table}");
     }
     keep_file(rounded, gguf).with_context(|| unwritable(gguf))?;
     told(recipe, gguf, report)
@@ -158,7 +158,11 @@ pub fn export(
 /// # Errors
 /// When the student is refused or its worker fails, or a file cannot be written.
 pub fn measure(recipe: &Recipe, dialect: &Dialect, gguf: &Path) -> Result<()> {
-    told(recipe, gguf, answered(recipe, dialect, gguf, "measuring")?)
+    let sha256 = ModelFile::open(gguf)?.sha256;
+    let report = answered(recipe, dialect, gguf, "measuring")?;
+    let now = ModelFile::open(gguf)?.sha256;
+    ensure!(now == sha256, "{}: replaced while it was measured", gguf.display());
+    told(recipe, gguf, report)
 }
 
 /// What the student at `gguf` answers to all that the recipe asks.
@@ -190,8 +194,8 @@ fn told(recipe: &Recipe, gguf: &Path, report: Report) -> Result<()> {
     if let Some(config) = &recipe.measure {
         let Report { summary, lines, first_search_missed } = report;
         let FirstSearchMissed { questions, exact_match } = first_search_missed;
-        eprint!("{summary}");
-        eprintln!("{exact_match} of {questions} right after a first search that missed");
+        err!("{summary}");
+        errln!("{exact_match} of {questions} right after a first search that missed");
         manifest.measure_sha256 = Some(config.sha256()?);
         manifest.first_search_missed = Some(first_search_missed);
         let rows = gguf.with_extension("eval.jsonl");

@@ -21,12 +21,13 @@ use measure::Stage;
 
 use crate::classroom::{self, COLLECTED_VERSION, ClassroomConfig, Collected, Tallies};
 use crate::cuda::Device;
+use crate::dataset;
 use crate::durable::hold;
-use crate::gguf::{self, Labels, Weights};
+use crate::gguf::{self, Labels, Tensors, Weights};
 use crate::hash::file_sha256;
 use crate::model::{Model, Start};
 use crate::optimise::OptimiserConfig;
-use crate::teach::Drill;
+use crate::teach::{Drill, check_dialect};
 use crate::tokenizer::{MESSAGE_END, Vocabulary};
 use crate::train::{Console, TrainConfig, TrainData, train};
 use crate::trajectory::{Journal, Manifest, Mode, manifest_path, refuse_same, versioned};
@@ -44,6 +45,7 @@ const EVALUATIONS: u64 = 40;
 pub fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
     let path = out.join(format!("{}.gguf", recipe.name));
     let dialect = Dialect::named(&recipe.dialect)?;
+    check_dialect(&dialect)?;
     refuse_overwriting(recipe, &path)?;
     match measure::stage(recipe, &path)? {
         Stage::Measured => return Ok(path),
@@ -117,6 +119,12 @@ fn refuse_overwriting(recipe: &Recipe, path: &Path) -> Result<()> {
             refuse_same(input, &path.with_extension(kind))?;
         }
     }
+    let Ok(file) = Tensors::open(path) else { return Ok(()) };
+    ensure!(
+        path.with_extension("toml").exists() || file.name() == Some(&recipe.name),
+        "{}: a model that this recipe did not make; name another --out, or the recipe otherwise",
+        path.display()
+    );
     Ok(())
 }
 
@@ -147,8 +155,7 @@ impl Own {
 
     /// Refuses runs that are all too long, before hours are spent beside them.
     fn check(&self, recipe: &Recipe, vocabulary: &Vocabulary) -> Result<()> {
-        let fitting =
-            curriculum::encode(&vocabulary.encoder()?, recipe.context_tokens, &self.train)?;
+        let fitting = dataset::encode(&self.train, &vocabulary.words()?, recipe.context_tokens)?;
         ensure!(
             !fitting.is_empty(),
             "data.trajectories: no row is short enough to learn from; raise context_tokens"
@@ -185,7 +192,7 @@ impl Lessons {
 
     /// The same in tokens, with its shares.
     fn data(&self, recipe: &Recipe, vocabulary: &Vocabulary) -> Result<TrainData> {
-        let (encoder, context_tokens) = (vocabulary.encoder()?, recipe.context_tokens);
+        let (words, context_tokens) = (vocabulary.words()?, recipe.context_tokens);
         let every = self.held_out.len().div_ceil(HELD_OUT_MAX).max(1);
         let judged: Vec<Rendered> = self.held_out.iter().step_by(every).cloned().collect();
         let share = if recipe.data.is_some() { recipe.data_share as f32 } else { 0.0 };
@@ -194,8 +201,8 @@ impl Lessons {
             runs.push(Runs { name: "data.trajectories", rendered: &self.own, share });
         }
         Ok(TrainData {
-            sources: curriculum::sources(&encoder, context_tokens, &runs, &self.drills)?,
-            held_out: curriculum::encode(&encoder, context_tokens, &judged)?,
+            sources: curriculum::sources(&words, context_tokens, &runs, &self.drills)?,
+            held_out: dataset::encode(&judged, &words, context_tokens)?,
             turn_end: vocabulary.id(MESSAGE_END),
         })
     }
@@ -236,7 +243,9 @@ fn collected(recipe: &Recipe, dialect: &Dialect, dir: &Path) -> Result<Vec<Colle
     let rows = dir.join("worlds.jsonl");
     let made_by = Map::from_iter([("collect".to_owned(), json!(recipe.collect.made_by()))]);
     let mut manifest = Manifest::new("run", made_by);
-    manifest.earlier(&manifest_path(&rows))?;
+    if let Some(earlier) = manifest.earlier(&manifest_path(&rows))? {
+        earlier.check_rows(&rows)?;
+    }
     let (journal, known) = Journal::open(&rows, |text| {
         versioned(text, "version", COLLECTED_VERSION, "the trajectories of a world")
     })?;
@@ -255,8 +264,8 @@ fn collected(recipe: &Recipe, dialect: &Dialect, dir: &Path) -> Result<Vec<Colle
     let count = |part: fn(&Collected) -> usize| worlds.iter().map(part).sum::<usize>();
     let (train, held_out) = (count(|one| one.train.len()), count(|one| one.held_out.len()));
     let dropped = tallies.all().tasks.saturating_sub(train + held_out);
-    eprintln!("{train} trajectories for training, {held_out} held out, {dropped} dropped");
-    eprint!("{tallies}");
+    errln!("{train} trajectories for training, {held_out} held out, {dropped} dropped");
+    err!("{tallies}");
     manifest.counts = Map::from_iter([
         ("train".to_owned(), json!(train)),
         ("held_out".to_owned(), json!(held_out)),
@@ -337,7 +346,7 @@ mod tests {
         fs::write(folder.join("own.gguf"), "weights").unwrap();
         let told =
             |recipe: &Recipe| format!("{:#}", make(recipe, folder, Device::Cpu).unwrap_err());
-        assert!(told(&recipe).contains("own.gguf: --out is the file that is read"));
+        assert!(told(&recipe).contains("own.gguf: that is read, and would be replaced"));
         // The recipe itself stands where the manifest would.
         let recipe = Recipe { start: None, ..recipe };
         let text = fs::read_to_string(folder.join("own.toml")).unwrap();

@@ -1,15 +1,17 @@
 //! The teacher in the place of a model.
 
+use anyhow::{Result, ensure};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use retort::engine::{
     Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, Stop, hand_over,
 };
-use retort_transcript::{Action, Dialect, Segment, Source};
+use retort_transcript::{Action, Dialect, Passage, Segment, Source};
 
 use super::policy::{Manner, next_action};
+use super::reading::find;
 use super::slip::Slip;
-use crate::world::Plan;
+use crate::world::{Plan, Relation};
 
 /// How often a teacher is wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -30,6 +32,23 @@ pub struct TeacherEngine<'a> {
     slips: Slips,
     info: ModelInfo,
     observations: Vec<String>,
+}
+
+/// Refuses a dialect in which the programmatic teacher cannot read what a search found.
+///
+/// # Errors
+/// Says so.
+pub fn check_dialect(dialect: &Dialect) -> Result<()> {
+    let (title, text) = ("Heahi".to_owned(), "Heahi was founded in 1400.".to_owned());
+    let passage = Passage { title, text, score: 1.0 };
+    let told = dialect.render_passages("Heahi", &[passage]);
+    let reads = find(&told, "Heahi", Relation::FoundingYear).is_some();
+    ensure!(
+        reads && !dialect.has_system_prompt(),
+        "dialect {}: the programmatic teacher reads prompts of dialect retort only",
+        dialect.name()
+    );
+    Ok(())
 }
 
 impl<'a> TeacherEngine<'a> {

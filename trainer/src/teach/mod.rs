@@ -20,6 +20,6 @@ mod slip;
 mod tests;
 
 pub use drill::{Drill, DrillSource};
-pub use engine::{Slips, TeacherEngine};
+pub use engine::{Slips, TeacherEngine, check_dialect};
 pub use explain::{explain, with_passages};
 pub use policy::{Manner, TeachError, first_search_missed, next_action};

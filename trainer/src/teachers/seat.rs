@@ -1,5 +1,6 @@
 //! The three kinds of teachers, behind the runtime's engine.
 
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use anyhow::{Context as _, Result};
@@ -9,7 +10,7 @@ use retort_transcript::Dialect;
 
 use super::config::{GgufConfig, TeacherConfig};
 use super::task::{Solution, TeacherTask};
-use crate::remote::{Client, Pace, RemoteEngine, ServerConfig, Spent};
+use crate::remote::{Book, Client, Pace, RemoteEngine, ServerConfig, Spent};
 use crate::teach::{Slips, TeacherEngine};
 
 /// Who teaches, shared by all threads.
@@ -33,7 +34,8 @@ pub enum Seat<'a> {
 }
 
 impl Teacher {
-    /// Makes ready; a server is not spoken to yet. `before` is what earlier runs have spent.
+    /// Makes ready; a server is not spoken to yet. `before` is what earlier runs have spent by their
+    /// manifests, `book` the file that says more while a run goes on.
     ///
     /// # Errors
     /// A configuration that cannot be meant, or a key that is not there.
@@ -41,11 +43,13 @@ impl Teacher {
         config: &TeacherConfig,
         seed: u64,
         before: Spent,
+        book: &Path,
         pace: Arc<dyn Pace>,
     ) -> Result<Self> {
         Ok(match config {
             TeacherConfig::Server(server) => {
-                let client = Client::new(server.as_ref().clone(), seed, before, pace)?;
+                let (book, before) = Book::open(book, before)?;
+                let client = Client::new(server.as_ref().clone(), seed, before, Some(book), pace)?;
                 Self::Server(Arc::new(client))
             }
             TeacherConfig::Gguf(gguf) => Self::Gguf(gguf.clone()),
@@ -94,6 +98,13 @@ impl Teacher {
         match self {
             Self::Server(client) => Some(client.spent()),
             Self::Gguf(_) | Self::Program(_) => None,
+        }
+    }
+
+    /// A manifest says what was spent.
+    pub fn close_book(&self) {
+        if let Self::Server(client) = self {
+            client.close_book();
         }
     }
 

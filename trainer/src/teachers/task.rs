@@ -111,6 +111,9 @@ fn task(row: &Value, number: usize) -> Result<TeacherTask> {
         return math(row, number);
     }
     let question = required(row, "question")?;
+    if let Some(Value::Array(_) | Value::Object(_)) = row.get("answer") {
+        bail!("field answer: expected one text or number; other right answers stand in aliases");
+    }
     let answer = required(row, "answer")?;
     let last = answer.trim_end().lines().next_back().unwrap_or_default();
     let (answer, is_gsm) = match last.trim_start().strip_prefix("####") {
@@ -236,6 +239,8 @@ mod tests {
     fn a_bad_row_is_named_with_line_and_field() {
         let good = "{\"id\": 1, \"question\": \"Q\", \"answer\": \"A\"}\n";
         let told = |more: &str| read(&format!("{good}{more}\n")).unwrap_err();
+        let list = told("{\"question\": \"Q\", \"answer\": [\"1\"]}");
+        assert!(list.contains("tasks.jsonl:2: field answer: expected one text"), "{list}");
         assert!(told("{\"question\": \"Q\"}").contains("tasks.jsonl:2: field answer"));
         assert!(told("{\"problem\": \"Q\", \"solution\": \"x\"}").contains(":2: solution"));
         assert!(

@@ -281,8 +281,9 @@ fn without_control(text: &str) -> Vec<&str> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use retort_transcript::{Segment, Source};
+
     use super::*;
-    use crate::tokenizer::Encoder;
 
     fn syllables() -> Vec<String> {
         let consonants = ["b", "d", "h", "k", "l", "m", "n", "r", "s", "t"];
@@ -300,8 +301,8 @@ mod tests {
         train_tokenizer(texts, &syllables(), vocabulary_max).unwrap()
     }
 
-    fn pieces(vocabulary: &Vocabulary, encoder: &Encoder, text: &str) -> Vec<String> {
-        let ids = encoder.content(text).unwrap();
+    fn pieces(vocabulary: &Vocabulary, text: &str) -> Vec<String> {
+        let ids = vocabulary.words().unwrap().encode_content(text).unwrap();
         let all: Vec<&String> = vocabulary.tokens.iter().chain(&vocabulary.control).collect();
         ids.iter().map(|id| all[*id as usize].clone()).collect()
     }
@@ -309,7 +310,6 @@ mod tests {
     #[test]
     fn names_are_syllables_after_anything() {
         let vocabulary = trained(460);
-        let encoder = vocabulary.encoder().unwrap();
         for (before, first) in [("", ""), (" ", "Ġ"), ("\"", "\""), ("(", "(")] {
             for name in ["Bokaru", "Hahi", "Manare", "Sabolanite"] {
                 let syllables = name.as_bytes().chunks(2).map(|s| String::from_utf8(s.to_vec()));
@@ -317,7 +317,7 @@ mod tests {
                 if !first.is_empty() {
                     expected.insert(0, first.to_owned());
                 }
-                assert_eq!(pieces(&vocabulary, &encoder, &format!("{before}{name}")), expected);
+                assert_eq!(pieces(&vocabulary, &format!("{before}{name}")), expected);
             }
         }
     }
@@ -325,27 +325,29 @@ mod tests {
     #[test]
     fn frequent_words_and_decades_are_one_token() {
         let vocabulary = trained(460);
-        let encoder = vocabulary.encoder().unwrap();
+        let words = vocabulary.words().unwrap();
         assert_eq!(
-            pieces(&vocabulary, &encoder, "Thought: was named in 1902."),
+            pieces(&vocabulary, "Thought: was named in 1902."),
             ["Thought", ":", "Ġwas", "Ġnamed", "Ġin", "Ġ", "190", "2", "."]
         );
         for decade in DECADES {
-            assert_eq!(encoder.content(&decade.to_string()).unwrap().len(), 1);
+            assert_eq!(words.encode_content(&decade.to_string()).unwrap().len(), 1);
         }
-        assert!(pieces(&vocabulary, &encoder, "<|im_end|>").len() > 1);
+        assert!(pieces(&vocabulary, "<|im_end|>").len() > 1);
         let end = vocabulary.id("<|im_end|>").unwrap();
         assert_eq!(end as usize, vocabulary.len() - 1);
-        assert_eq!(encoder.template("<|im_end|>").unwrap(), [end]);
+        let source = Source::Template;
+        let segment = Segment { text: "<|im_end|>".to_owned(), source, learned: false };
+        assert_eq!(words.encode(&[segment]).unwrap(), [end]);
     }
 
     #[test]
     fn text_survives_a_round_trip_and_training_is_repeatable() {
         let vocabulary = trained(460);
         assert_eq!(vocabulary, trained(460));
-        let encoder = vocabulary.encoder().unwrap();
         let text = "Ünknown  wörds\n\n\t1234567 of \u{1F600} Bokaru's <|im_start|>";
-        assert_eq!(encoder.decode(&encoder.content(text).unwrap()).unwrap(), text);
+        let ids = vocabulary.words().unwrap().encode_content(text).unwrap();
+        assert_eq!(vocabulary.tokenizer().unwrap().decode(&ids, false).unwrap(), text);
     }
 
     #[test]

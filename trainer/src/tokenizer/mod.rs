@@ -1,7 +1,7 @@
-//! Byte-level BPE vocabularies: trained on texts and syllables, saved, and turned into encoders.
+//! Byte-level BPE vocabularies: trained on texts and syllables, saved, and turned into tokenizers.
 //!
 //! A [`Vocabulary`] is plain data: the GGUF file gets its tokens and merges, and
-//! [`Vocabulary::encoder`] builds the `tokenizers` pipeline that llama.cpp's equals.
+//! [`Vocabulary::words`] is the tokenizer of the runtime over them, which llama.cpp's equals.
 
 mod bytes;
 mod learn;
@@ -9,11 +9,13 @@ mod learn;
 pub use bytes::{byte_level, byte_level_alphabet};
 pub use learn::train_tokenizer;
 
-use retort::engine::{PreTokenizer, TokenizeError};
-use retort_transcript::{Segment, Source};
+use std::path::Path;
+
+use anyhow::bail;
+use retort::engine::{PreTokenizer, TokenizeError, Tokenizer, Turns};
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::{AddedToken, Tokenizer as Pipeline};
 
 /// Ends a text.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
@@ -55,6 +57,24 @@ fn failed(error: tokenizers::Error) -> TokenizerError {
     TokenizerError::Failed(error.to_string())
 }
 
+/// A model's `tokenizer.json`, for training on conversations.
+///
+/// # Errors
+/// When it cannot be read, or has no control tokens for turns: a student would not learn to end its
+/// replies.
+pub fn conversational(path: &Path) -> anyhow::Result<Tokenizer> {
+    let words = Tokenizer::from_json(path)?;
+    if words.turns().is_none() {
+        let known = Turns::ALL.map(|turns| turns.tokens().join(", ")).join("; or ");
+        bail!(
+            "{}: no special tokens for the turns of a conversation, expected {known}. Add them with \
+             transformers (tokenizer.add_special_tokens, model.resize_token_embeddings)",
+            path.display()
+        );
+    }
+    Ok(words)
+}
+
 /// The tokens of a model. Ids are positions: `tokens`, then `control`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vocabulary {
@@ -90,23 +110,22 @@ impl Vocabulary {
         ordinary.or_else(control).and_then(|id| u32::try_from(id).ok())
     }
 
-    /// The pipeline that encodes and decodes with this vocabulary.
+    /// What encodes with this vocabulary, on the device as well.
     ///
     /// # Errors
     /// [`TokenizerError::Failed`] when merges name unknown tokens.
-    pub fn encoder(&self) -> Result<Encoder, TokenizerError> {
-        let template = self.tokenizer()?;
-        let mut content = template.clone();
-        content.set_encode_special_tokens(true);
-        Ok(Encoder { template, content })
+    pub fn words(&self) -> Result<Tokenizer, TokenizerError> {
+        let tokens = [self.tokens.as_slice(), &self.control].concat();
+        let control = self.control.iter().filter_map(|own| Some((own.clone(), self.id(own)?)));
+        Ok(Tokenizer::new(&tokens, self.merges.clone(), control.collect(), self.pre_tokenizer)?)
     }
 
-    /// The `tokenizers` pipeline.
+    /// The `tokenizers` pipeline, as Hugging Face's libraries read it.
     ///
     /// # Errors
     /// [`TokenizerError::Failed`] when merges name unknown tokens.
-    pub fn tokenizer(&self) -> Result<Tokenizer, TokenizerError> {
-        let mut tokenizer = Tokenizer::new(self.model(self.merges.clone())?);
+    pub fn tokenizer(&self) -> Result<Pipeline, TokenizerError> {
+        let mut tokenizer = Pipeline::new(self.model(self.merges.clone())?);
         tokenizer.with_pre_tokenizer(Some(self.pre_tokenizer.sequence()?));
         tokenizer.with_decoder(Some(ByteLevel::new(false, false, false)));
         let control = self.control.iter().map(|token| AddedToken::from(token.clone(), true));
@@ -129,48 +148,5 @@ impl Vocabulary {
             .ignore_merges(self.pre_tokenizer.ignores_merges())
             .build()
             .map_err(failed)
-    }
-}
-
-/// Encodes text, with control tokens recognised in the dialect's own words only.
-pub struct Encoder {
-    template: Tokenizer,
-    content: Tokenizer,
-}
-
-impl Encoder {
-    /// Ids of a piece of the dialect's own text: control tokens are recognised.
-    ///
-    /// # Errors
-    /// [`TokenizerError::Failed`] when `tokenizers` fails.
-    pub fn template(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        Ok(self.template.encode_fast(text, false).map_err(failed)?.get_ids().to_vec())
-    }
-
-    /// Ids of any other text: `<|im_end|>` is text.
-    ///
-    /// # Errors
-    /// [`TokenizerError::Failed`] when `tokenizers` fails.
-    pub fn content(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        Ok(self.content.encode_fast(text, false).map_err(failed)?.get_ids().to_vec())
-    }
-
-    /// Ids of a segment, by where its text comes from.
-    ///
-    /// # Errors
-    /// [`TokenizerError::Failed`] when `tokenizers` fails.
-    pub fn segment(&self, segment: &Segment) -> Result<Vec<u32>, TokenizerError> {
-        match segment.source {
-            Source::Template => self.template(&segment.text),
-            Source::Content => self.content(&segment.text),
-        }
-    }
-
-    /// The text of ids, control tokens included.
-    ///
-    /// # Errors
-    /// [`TokenizerError::Failed`] when an id is unknown.
-    pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
-        self.template.decode(ids, false).map_err(failed)
     }
 }

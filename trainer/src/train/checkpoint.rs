@@ -4,7 +4,8 @@
 //! that was never interrupted. Layout: magic, version, length of a JSON header, the header, three
 //! vectors of 32-bit floats (parameters, first and second moments), SHA-256 of all before.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -108,10 +109,7 @@ pub fn save(path: &Path, header: &Header, vectors: Vectors<'_>) -> Result<(), Ch
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(&header)?;
         for vector in [vectors.parameters, vectors.first, vectors.second] {
-            for chunk in vector.chunks(1 << 16) {
-                let bytes: Vec<u8> = chunk.iter().flat_map(|value| value.to_le_bytes()).collect();
-                out.write_all(&bytes)?;
-            }
+            out.write_all(bytemuck::cast_slice(vector))?;
         }
         let hash = out.hash.finalize();
         out.out.write_all(&hash)
@@ -124,54 +122,84 @@ pub fn save(path: &Path, header: &Header, vectors: Vectors<'_>) -> Result<(), Ch
 /// # Errors
 /// [`CheckpointError`] when it cannot be read, is damaged, or belongs to a model of another size.
 pub fn load(path: &Path, parameters: usize) -> Result<Option<Checkpoint>, CheckpointError> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
+    let path_text = || path.display().to_string();
+    let read = match File::open(path) {
+        Ok(file) => decode(file, parameters),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(CheckpointError::Io { path: path.display().to_string(), error });
-        }
+        Err(error) => Err(error.into()),
     };
-    decode(&bytes, parameters)
-        .map(Some)
-        .map_err(|reason| CheckpointError::Damaged { path: path.display().to_string(), reason })
+    read.map(Some).map_err(|fault| match fault {
+        Fault::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            CheckpointError::Io { path: path_text(), error }
+        }
+        Fault::Io(_) => {
+            let reason = "it belongs to a smaller model".to_owned();
+            CheckpointError::Damaged { path: path_text(), reason }
+        }
+        Fault::Damaged(reason) => CheckpointError::Damaged { path: path_text(), reason },
+    })
 }
 
-fn decode(bytes: &[u8], parameters: usize) -> Result<Checkpoint, String> {
-    let end = bytes.len().checked_sub(HASH_BYTES).ok_or("it is too short")?;
-    let (mut body, hash) = bytes.split_at(end);
-    if Sha256::digest(body).as_slice() != hash {
-        return Err("its hash does not fit its content".to_owned());
+/// What a checkpoint that cannot be used suffers from.
+#[derive(Debug)]
+enum Fault {
+    /// Its end came too early, or the file system refused.
+    Io(io::Error),
+    Damaged(String),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
     }
-    if take(&mut body, MAGIC.len())? != MAGIC {
-        return Err("it is no checkpoint".to_owned());
+}
+
+/// Reads it twice, so that it never stands in memory beside its vectors.
+fn decode(mut file: impl Read + Seek, parameters: usize) -> Result<Checkpoint, Fault> {
+    let damaged = |reason: &str| Fault::Damaged(reason.to_owned());
+    let body = file.seek(SeekFrom::End(0))?.checked_sub(HASH_BYTES as u64);
+    let body = body.ok_or_else(|| damaged("it is too short"))?;
+    file.rewind()?;
+    let (mut nowhere, mut stored) = (io::sink(), [0; HASH_BYTES]);
+    let mut hashing = Hashing { out: &mut nowhere, hash: Sha256::new() };
+    io::copy(&mut file.by_ref().take(body), &mut hashing)?;
+    file.read_exact(&mut stored)?;
+    if hashing.hash.finalize().as_slice() != stored {
+        return Err(damaged("its hash does not fit its content"));
     }
-    if take(&mut body, 4)? != VERSION.to_le_bytes() {
-        return Err(format!("its version is not {VERSION}"));
+    file.rewind()?;
+    let mut file = file.take(body);
+    let (mut magic, mut version, mut length) = ([0; 8], [0; 4], [0; 8]);
+    file.read_exact(&mut magic)?;
+    if &magic != MAGIC {
+        return Err(damaged("it is no checkpoint"));
     }
-    let length = take(&mut body, 8)?.try_into().map_err(|_| "it is too short")?;
-    let length = usize::try_from(u64::from_le_bytes(length)).map_err(|_| "it is too long")?;
-    let header = serde_json::from_slice(take(&mut body, length)?)
-        .map_err(|error| format!("its header: {error}"))?;
-    let mut vector = || -> Result<Vec<f32>, String> {
-        let values = take(&mut body, parameters * 4)?.as_chunks::<4>().0;
-        Ok(values.iter().map(|value| f32::from_le_bytes(*value)).collect())
+    file.read_exact(&mut version)?;
+    if version != VERSION.to_le_bytes() {
+        return Err(Fault::Damaged(format!("its version is not {VERSION}")));
+    }
+    file.read_exact(&mut length)?;
+    let mut header = Vec::new();
+    file.by_ref().take(u64::from_le_bytes(length)).read_to_end(&mut header)?;
+    let header = serde_json::from_slice(&header)
+        .map_err(|error| Fault::Damaged(format!("its header: {error}")))?;
+    let mut vector = || -> io::Result<Vec<f32>> {
+        let mut values = vec![0.0; parameters];
+        file.read_exact(bytemuck::cast_slice_mut(&mut values))?;
+        Ok(values)
     };
     let (parameters, first, second) = (vector()?, vector()?, vector()?);
-    if !body.is_empty() {
-        return Err("it belongs to a larger model".to_owned());
+    if file.limit() > 0 {
+        return Err(damaged("it belongs to a larger model"));
     }
     Ok(Checkpoint { header, parameters, first, second })
-}
-
-fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], String> {
-    let (taken, left) = rest.split_at_checked(length).ok_or("it belongs to a smaller model")?;
-    *rest = left;
-    Ok(taken)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
 
     #[test]
@@ -196,8 +224,8 @@ mod tests {
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 4;
-            assert!(decode(&damaged, 2).is_err(), "byte {at}");
-            assert!(decode(&bytes[..at], 2).is_err());
+            assert!(decode(Cursor::new(damaged), 2).is_err(), "byte {at}");
+            assert!(decode(Cursor::new(&bytes[..at]), 2).is_err());
         }
     }
 }

@@ -48,7 +48,13 @@ impl Console {
     pub fn on(bar: ProgressBar, metrics: Option<&Path>) -> io::Result<Self> {
         let style = "{bar:30} {percent}% {elapsed}/{duration} {msg}";
         bar.set_style(ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar()));
-        let metrics = metrics.map(append_lines).transpose()?;
+        let opened = metrics.map(|path| {
+            let named = |error: io::Error| {
+                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+            };
+            append_lines(path).map_err(named)
+        });
+        let metrics = opened.transpose()?;
         Ok(Console { bar, metrics, started: None, exactness: String::new() })
     }
 

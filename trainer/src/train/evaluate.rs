@@ -46,7 +46,7 @@ pub fn evaluate(
     let part = |(right, all): &(usize, usize)| *right as f64 / (*all).max(1) as f64;
     Ok(Exactness {
         sequences: sequences.len(),
-        full: counts.full as f64 / sequences.len().max(1) as f64,
+        full: part(&(counts.full, counts.judged)),
         turns: counts.turns.iter().map(part).collect(),
         loss: loss.mean(),
     })
@@ -54,13 +54,16 @@ pub fn evaluate(
 
 #[derive(Default)]
 struct Counts {
+    /// Sequences that have turns, and those of them without a fault.
+    judged: usize,
     full: usize,
     turns: Vec<(usize, usize)>,
 }
 
 impl Counts {
     fn add(&mut self, turns: &[bool]) {
-        self.full += usize::from(turns.iter().all(|right| *right));
+        self.judged += usize::from(!turns.is_empty());
+        self.full += usize::from(!turns.is_empty() && turns.iter().all(|right| *right));
         if self.turns.len() < turns.len() {
             self.turns.resize(turns.len(), (0, 0));
         }

@@ -88,6 +88,9 @@ struct Rounded {
 impl OnProcessor {
     fn new(config: &TrainConfig, mut model: Model) -> Result<Self, TrainError> {
         let rounded = match config.rounded {
+            Some(weights) if model.lora.is_some() => {
+                return Err(TrainError::RoundedWithAdapters(weights));
+            }
             Some(weights) => {
                 let model = Model::zeroed(model.shape.clone())?;
                 Some(Rounded { weights, model, is_stale: true })

@@ -166,6 +166,9 @@ pub enum TrainError {
     /// Only the processor computes with rounded weights.
     #[error("weights {0:?} are learned on the processor alone: use --device cpu")]
     RoundedOnDevice(Weights),
+    /// Only whole models are trained with rounded weights.
+    #[error("weights {0:?} are learned of a whole model only, this one has adapters")]
+    RoundedWithAdapters(Weights),
     /// [`Progress`] asked to stop.
     #[error("stopped after step {0}")]
     Stopped(u64),
@@ -342,17 +345,9 @@ fn fingerprint(config: &TrainConfig, model: &Model, data: &TrainData) -> String 
             }
         }
     }
-    let mut bytes = Vec::new();
-    let mut add = |values: &[f32]| {
-        for values in values.chunks(1 << 16) {
-            bytes.clear();
-            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-            hash.update(&bytes);
-        }
-    };
-    add(&model.parameters);
+    hash.update(bytemuck::cast_slice(&model.parameters));
     if let Some(Lora { adaptations, dropout, parameters, .. }) = &model.lora {
-        add(parameters);
+        hash.update(bytemuck::cast_slice(parameters));
         hash.update(format!("{adaptations:?} {dropout}"));
     }
     hex::encode(hash.finalize())

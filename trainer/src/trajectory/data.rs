@@ -63,7 +63,7 @@ impl DataConfig {
     pub fn read(&self, dialect: &Dialect) -> Result<Split> {
         self.check()?;
         if self.is_unfiltered() {
-            eprintln!(
+            errln!(
                 "{}: as `retort-train collect` wrote it, wrong answers and all; `retort-train filter` \
                  drops them",
                 self.trajectories.display()
@@ -86,6 +86,13 @@ impl DataConfig {
             let side = if is_held_out { &mut split.held_out } else { &mut split.train };
             side.push(row.transcript);
         }
+        ensure!(
+            !split.train.is_empty(),
+            "data.held_out_share: all {} rows of {} are held out at {share}, none is left to learn \
+             from; lower it",
+            split.held_out.len(),
+            self.trajectories.display()
+        );
         Ok(split)
     }
 
@@ -144,6 +151,16 @@ mod tests {
         let split = data(folder.path(), &rows).read(&dialect).unwrap();
         assert_eq!(split.train.len() + split.held_out.len(), 60);
         assert!((5..35).contains(&split.held_out.len()));
+    }
+
+    #[test]
+    fn something_is_left_to_learn_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let dialect = Dialect::named("retort").unwrap();
+        let mut all = data(folder.path(), &[row(1, "retort")]);
+        all.held_out_share = 0.999_999;
+        let told = all.read(&dialect).unwrap_err().to_string();
+        assert!(told.starts_with("data.held_out_share: all 1 rows"), "{told}");
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub fn import(args: &ImportArgs) -> Result<()> {
     manifest.complete = true;
     manifest.sha256 = Some(file_sha256(&args.out)?);
     manifest.write(&manifest_path(&args.out))?;
-    println!("{} trajectories: {}", trajectories.len(), args.out.display());
+    outln!("{} trajectories: {}", trajectories.len(), args.out.display());
     Ok(())
 }
 
@@ -75,6 +75,7 @@ pub fn import(args: &ImportArgs) -> Result<()> {
 /// A file that cannot be read or written, or an unknown dialect.
 pub fn export(args: &ExportArgs) -> Result<()> {
     refuse_same(&args.trajectories, &args.out)?;
+    refuse_manifest(&args.out, "export-trajectories")?;
     let trajectories = read_trajectories(&args.trajectories)?;
     let mut dialects: BTreeMap<String, Dialect> = BTreeMap::new();
     let mut rows = Vec::with_capacity(trajectories.len());
@@ -96,7 +97,7 @@ pub fn export(args: &ExportArgs) -> Result<()> {
     }
     write_rows(&args.out, rows.iter())
         .with_context(|| format!("{} cannot be written", args.out.display()))?;
-    println!("{} rows: {}", rows.len(), args.out.display());
+    outln!("{} rows: {}", rows.len(), args.out.display());
     Ok(())
 }
 

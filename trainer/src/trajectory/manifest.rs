@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::durable::replace_text;
+use crate::hash::file_sha256;
 use crate::remote::Spent;
 
 /// Version of [`Manifest`].
@@ -107,6 +108,22 @@ impl Manifest {
         Ok(Some(earlier))
     }
 
+    /// Refuses complete rows that were changed since.
+    ///
+    /// # Errors
+    /// When they cannot be read, or their hash is another.
+    pub fn check_rows(&self, rows: &Path) -> Result<()> {
+        let Some(hash) = self.sha256.as_deref().filter(|_| self.complete) else { return Ok(()) };
+        ensure!(
+            file_sha256(rows)? == hash,
+            "{}: changed since it was complete (its hash is not the one in {}); take back what it \
+             was, or remove both: it is then made anew",
+            rows.display(),
+            manifest_path(rows).display()
+        );
+        Ok(())
+    }
+
     /// What was spent by now, when rows say `rows`.
     #[must_use]
     pub fn spent_with(&self, rows: Spent) -> Spent {
@@ -157,6 +174,21 @@ pub fn manifest_path(rows: &Path) -> PathBuf {
     rows.with_extension("manifest.json")
 }
 
+/// Refuses rows of which no manifest says how they were made.
+///
+/// # Errors
+/// Says so.
+pub fn earlier_of(rows: &Path, has_manifest: bool, count: usize) -> Result<()> {
+    ensure!(
+        has_manifest || count == 0,
+        "{}: {} is missing, so it is not known how these rows were made; name another file with \
+         --out",
+        rows.display(),
+        manifest_path(rows).display()
+    );
+    Ok(())
+}
+
 /// Refuses an output that would take the place of its input.
 ///
 /// # Errors
@@ -166,7 +198,7 @@ pub fn refuse_same(input: &Path, out: &Path) -> Result<()> {
     let is_same = place(out).is_some_and(|at| place(input) == Some(at));
     ensure!(
         !is_same,
-        "{}: --out is the file that is read; name another, so that nothing is lost",
+        "{}: that is read, and would be replaced; name another, so that nothing is lost",
         out.display()
     );
     Ok(())
@@ -211,6 +243,21 @@ mod tests {
         assert_eq!(first.earlier(&path).unwrap(), Some(first));
         let told = Manifest::new("collect", made_by("b")).earlier(&path).unwrap_err().to_string();
         assert!(told.contains("teacher was \"a\", now \"b\"") && !told.contains("seed"), "{told}");
+    }
+
+    #[test]
+    fn complete_rows_that_were_changed_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = folder.path().join("rows.jsonl");
+        fs::write(&rows, "{}\n").unwrap();
+        let sha256 = Some(file_sha256(&rows).unwrap());
+        let whole = Manifest { complete: true, sha256, ..Manifest::new("run", made_by("a")) };
+        whole.check_rows(&rows).unwrap();
+        fs::write(&rows, "").unwrap();
+        assert!(whole.check_rows(&rows).unwrap_err().to_string().contains("changed since"));
+        Manifest { complete: false, ..whole }.check_rows(&rows).unwrap();
+        assert!(earlier_of(&rows, false, 1).unwrap_err().to_string().contains("is missing"));
+        earlier_of(&rows, false, 0).unwrap();
     }
 
     #[test]

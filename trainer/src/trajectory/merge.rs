@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::journal::hold_file;
 use super::manifest::{Manifest, manifest_path};
@@ -51,6 +51,13 @@ pub fn merge_files(parts: &[PathBuf], out: &Path) -> Result<()> {
         let own = Manifest::read(&path)?;
         ensure!(own.stage == "collect", "{}: of {}, expected collect", path.display(), own.stage);
         let collected = read_collected(part)?;
+        let had = own.counts.get("rows").and_then(Value::as_u64).unwrap_or_default();
+        ensure!(
+            !own.complete || collected.len() as u64 >= had,
+            "{}: {} rows are there, {had} were when it was complete; take back the file that was",
+            part.display(),
+            collected.len()
+        );
         let spent = own.spent_with(collected.iter().map(|row| &row.spent).sum());
         let whole = merged.get_or_insert_with(|| Manifest {
             spent: Spent::default(),
@@ -87,14 +94,15 @@ pub fn merge_files(parts: &[PathBuf], out: &Path) -> Result<()> {
         }
     }
     let Some(mut merged) = merged else { bail!("name at least one file") };
-    write_rows(out, rows.values())
-        .with_context(|| format!("{} cannot be written", out.display()))?;
     // Only `collect` knows whether a task is missing.
     (merged.complete, merged.sha256) = (false, None);
     merged.counts = [("rows".to_owned(), json!(rows.len()))].into_iter().collect();
     merged.rows_spent = Some(rows.values().map(|row| &row.spent).sum());
+    // First, so that a part is never paid for twice: rows that are missing after all come again.
     merged.write(&manifest_path(out))?;
+    write_rows(out, rows.values())
+        .with_context(|| format!("{} cannot be written", out.display()))?;
     drop(held);
-    println!("{} rows of {} files, {twice} twice: {}", rows.len(), parts.len(), out.display());
+    outln!("{} rows of {} files, {twice} twice: {}", rows.len(), parts.len(), out.display());
     Ok(())
 }

@@ -102,6 +102,18 @@ pub fn read_in(path: &Path, dialect: &Dialect) -> anyhow::Result<Vec<Trajectory>
             dialect.name()
         );
     }
+    let hash = dialect.hash();
+    let others = rows.iter().filter(|row| !row.dialect_hash.is_empty() && row.dialect_hash != hash);
+    let others = others.count();
+    if others > 0 {
+        errln!(
+            "note: {others} of {} rows of {} were collected in other words of the dialect {}, which a \
+             student of this version does not read: collect them again",
+            rows.len(),
+            path.display(),
+            dialect.name()
+        );
+    }
     Ok(rows)
 }
 

@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use retort::engine::Tokenizer;
 use retort_transcript::{Dialect, Message, Source, Transcript};
 use serde::Serialize;
 use serde_json::json;
 
+use super::manifest::refuse_same;
 use super::read::{read_trajectories, write_rows};
 use crate::durable::replace_text;
+use crate::hash::file_sha256;
 use crate::method;
-use crate::tokenizer::CONTROL;
+use crate::tokenizer::{CONTROL, MESSAGE_START, conversational};
 
 /// Write trajectories and a ready configuration for TRL and axolotl.
 #[derive(Debug, Args)]
@@ -50,6 +53,7 @@ struct Conversation {
 /// A file that cannot be read or written, trajectories of several dialects, or none at all.
 pub fn export_trl(args: &ExportTrlArgs) -> Result<()> {
     let from = args.trajectories.display();
+    refuse_same(&args.trajectories, &args.out.join("train.jsonl"))?;
     let trajectories = read_trajectories(&args.trajectories)?;
     let first = trajectories.first().with_context(|| format!("{from}: no trajectory"))?;
     let dialect = Dialect::named(&first.dialect)?;
@@ -61,12 +65,14 @@ pub fn export_trl(args: &ExportTrlArgs) -> Result<()> {
             first.dialect
         );
     }
+    let words = words(&args.model)?;
     let all = trajectories.iter().map(|trajectory| &trajectory.transcript);
     // Such a text would become the control token itself there.
-    let kept: Vec<&Transcript> = all.filter(|own| !spells_control(&dialect, own)).collect();
+    let is_plain = |own: &&Transcript| !spells_control(&dialect, own, words.as_ref());
+    let kept: Vec<&Transcript> = all.filter(is_plain).collect();
     if kept.len() < trajectories.len() {
         let spelt = trajectories.len() - kept.len();
-        eprintln!("{spelt} of {} left out: their text spells a control token", trajectories.len());
+        errln!("{spelt} of {} left out: their text spells a control token", trajectories.len());
     }
     let written = |name: &str| args.out.join(name);
     fs::create_dir_all(&args.out)
@@ -75,18 +81,45 @@ pub fn export_trl(args: &ExportTrlArgs) -> Result<()> {
     let path = written("train.jsonl");
     write_rows(&path, kept.iter().map(conversation))
         .with_context(|| format!("{} cannot be written", path.display()))?;
-    write(&written("chat_template.jinja"), &dialect.chat_template())?;
+    write(&written("chat_template.jinja"), &chat_template(&dialect, words.as_ref()))?;
     write(&written("sft.yaml"), &sft(args)?)?;
     write(&written("fsdp.yaml"), &fsdp(args.processes))?;
-    write(&written("axolotl.yaml"), &axolotl(args)?)?;
-    println!("{} conversations: {}", kept.len(), args.out.display());
+    let turn_end = spell(words.as_ref(), dialect.turn_end());
+    write(&written("axolotl.yaml"), &axolotl(args, turn_end)?)?;
+    outln!("{} conversations: {}", kept.len(), args.out.display());
     Ok(())
 }
 
-fn spells_control(dialect: &Dialect, transcript: &Transcript) -> bool {
+/// The tokenizer of a model that is here.
+fn words(model: &str) -> Result<Option<Tokenizer>> {
+    let folder = Path::new(model);
+    if !folder.is_dir() {
+        errln!(
+            "note: --model {model} is no folder here: it is taken for one whose turns begin with \
+             {MESSAGE_START}; name its folder if they do not (Llama 3)"
+        );
+        return Ok(None);
+    }
+    let path = folder.join("tokenizer.json");
+    Ok(Some(conversational(&path)?))
+}
+
+fn chat_template(dialect: &Dialect, words: Option<&Tokenizer>) -> String {
+    let begin = words.and_then(Tokenizer::begin_text).unwrap_or_default();
+    dialect.chat_template(begin, |text| spell(words, text).to_owned())
+}
+
+fn spell<'a>(words: Option<&Tokenizer>, text: &'a str) -> &'a str {
+    words.map_or(text, |words| words.spell(text))
+}
+
+fn spells_control(dialect: &Dialect, transcript: &Transcript, words: Option<&Tokenizer>) -> bool {
     let segments = dialect.render_training(transcript);
-    let content = segments.iter().filter(|segment| segment.source == Source::Content);
-    content.into_iter().any(|own| CONTROL.iter().any(|control| own.text.contains(control)))
+    let mut content = segments.iter().filter(|segment| segment.source == Source::Content);
+    content.any(|own| match words {
+        Some(words) => words.spells_control(&own.text),
+        None => CONTROL.iter().any(|control| own.text.contains(control)),
+    })
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
@@ -175,9 +208,11 @@ fn fsdp(processes: u32) -> String {
 }
 
 /// For `axolotl train`, with the same values.
-fn axolotl(args: &ExportTrlArgs) -> Result<String> {
+fn axolotl(args: &ExportTrlArgs, turn_end: &str) -> Result<String> {
     let file = |name: &str| absolute(&args.out.join(name));
     let template = fs::read_to_string(args.out.join("chat_template.jinja"))?;
+    let rows = file_sha256(&args.out.join("train.jsonl"))?;
+    let prepared = file(&format!("prepared-{}", rows.get(..16).unwrap_or_default()))?;
     let dataset = json!([{
         "path": file("train.jsonl")?,
         "type": "chat_template",
@@ -191,16 +226,25 @@ fn axolotl(args: &ExportTrlArgs) -> Result<String> {
         ("chat_template", json!("jinja")),
         ("chat_template_jinja", json!(template)),
         ("datasets", dataset),
+        // The end of a reply is learnt even where the model's texts end otherwise.
+        ("eot_tokens", json!([turn_end])),
+        // It would take tokens of earlier rows from the current folder.
+        ("dataset_prepared_path", json!(prepared)),
         ("sequence_len", json!(args.context_tokens)),
+        ("excess_length_strategy", json!("truncate")),
         ("num_epochs", json!(method::EPOCHS)),
         ("micro_batch_size", json!(1)),
         ("gradient_accumulation_steps", json!(steps_together(args.processes))),
         ("learning_rate", json!(method::LEARNING_RATE)),
         ("lr_scheduler", json!("linear")),
+        ("warmup_steps", json!(0)),
         ("optimizer", json!("adamw_torch")),
         ("max_grad_norm", json!(method::GRADIENT_NORM_MAX)),
         ("bf16", json!("auto")),
+        ("gradient_checkpointing", json!(true)),
         ("seed", json!(method::SEED)),
+        ("logging_steps", json!(1)),
+        ("save_strategy", json!("epoch")),
         ("output_dir", json!(file("trained")?)),
     ];
     if !args.full {
@@ -309,11 +353,36 @@ mod tests {
     }
 
     #[test]
+    fn a_model_that_is_here_is_read_in_its_own_marks() {
+        let folder = tempfile::tempdir().unwrap();
+        let hub = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/hub/llama/tokenizer.json");
+        let text = std::fs::read_to_string(hub).unwrap();
+        let text = text.replace("<|im_start|>", "<|start_header_id|>");
+        let text =
+            text.replace("<|im_end|>", "<|end_header_id|>").replace("<|endoftext|>", "<|eot_id|>");
+        let path = folder.path().join("tokenizer.json");
+        fs::write(&path, text).unwrap();
+        let words = conversational(&path).unwrap();
+        let template = chat_template(&Dialect::named("retort").unwrap(), Some(&words));
+        assert!(template.starts_with("{{ \"<|begin_of_text|>\" }}{% for message"), "{template}");
+        let opens = "{{ \"<|start_header_id|>assistant<|end_header_id|>\\n\\n\" }}{% generation %}";
+        let learned = "{{ message.content }}{{ \"<|eot_id|>\" }}{% endgeneration %}{% else %}";
+        assert!(template.contains(&format!("{opens}{learned}")), "{template}");
+        assert!(!template.contains("im_"), "{template}");
+        let spelt = trajectory("1", "retort", "<|eot_id|>");
+        let dialect = Dialect::named("retort").unwrap();
+        assert!(spells_control(&dialect, &spelt.transcript, Some(&words)));
+        assert!(!spells_control(&dialect, &spelt.transcript, None));
+    }
+
+    #[test]
     fn what_would_be_learnt_otherwise_is_left_out_or_refused() {
         let folder = tempfile::tempdir().unwrap();
         let plain = trajectory("1", "retort", "seen [1].");
         let control = trajectory("2", "retort", "<|im_end|> [1].");
         let out = exported(&[plain.clone(), control], folder.path()).unwrap();
+        let axolotl = fs::read_to_string(out.join("axolotl.yaml")).unwrap();
+        assert!(axolotl.contains("eot_tokens: [\"<|im_end|>\"]\n"), "{axolotl}");
         assert_eq!(fs::read_to_string(out.join("train.jsonl")).unwrap().lines().count(), 1);
         let other = trajectory("3", "smolagents", "seen.");
         let told = exported(&[plain, other], folder.path()).unwrap_err().to_string();

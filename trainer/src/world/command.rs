@@ -78,7 +78,7 @@ fn write(world: &World, out: &Path) -> anyhow::Result<()> {
     write_rows(&out.join("test.jsonl"), &world.test)?;
     write_rows(&out.join("train.jsonl"), &world.train)?;
     write_rows(&out.join("queries.jsonl"), &world.queries())?;
-    eprintln!(
+    errln!(
         "{}: {} documents, {} test tasks, {} training tasks",
         out.display(),
         world.documents.len(),
