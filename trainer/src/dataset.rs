@@ -61,10 +61,25 @@ pub fn encode_transcripts(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::path::Path;
+
     use retort_transcript::Source;
 
     use super::*;
     use crate::tokenizer::{MESSAGE_END, train_tokenizer};
+
+    #[test]
+    fn a_student_learns_the_tokens_it_is_asked_in() {
+        let hub = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/hub");
+        for (family, begins) in [("llama", true), ("qwen2", false)] {
+            let words = Tokenizer::from_json(&hub.join(family).join("tokenizer.json")).unwrap();
+            let segment = |source| Segment { text: "<|im_end|> 9".into(), source, learned: true };
+            let segments = [segment(Source::Template), segment(Source::Content)];
+            let sequence = encode_segments(&segments, &words).unwrap();
+            assert_eq!(sequence.ids, words.encode(&segments).unwrap());
+            assert_eq!(sequence.learned.first(), Some(&!begins));
+        }
+    }
 
     #[test]
     fn content_never_becomes_control_and_the_mask_follows_the_segment() {

@@ -28,7 +28,7 @@ pub fn replace_file<E: From<io::Error>>(
 }
 
 /// An empty file beside `path`, gone when it is dropped; who may read it is as for any new file.
-/// What a process that was killed left there is taken away.
+/// What a process of this machine that was killed left there is taken away.
 ///
 /// # Errors
 /// What the file system reported.
@@ -50,7 +50,8 @@ pub fn beside(path: &Path) -> io::Result<NamedTempFile> {
 /// The process that an unfinished file is named after.
 fn process_of(name: &OsStr, begin: &str) -> Option<u32> {
     let rest = name.to_str()?.strip_prefix(begin)?.strip_suffix(UNFINISHED)?;
-    rest.split('.').next()?.parse().ok()
+    let (process, drawn) = rest.split_once('.')?;
+    process.parse().ok().filter(|_| !drawn.contains('.'))
 }
 
 fn is_gone(process: u32) -> bool {
@@ -182,7 +183,12 @@ mod tests {
         let path = folder.path().join("file");
         // No process has such a number; this one has its own.
         let left = format!(".file.{}.x.part", u32::MAX);
-        let kept = [format!(".file.{}.x.part", process::id()), ".file.me.x.part".to_owned()];
+        let kept = [
+            format!(".file.{}.x.part", process::id()),
+            ".file.me.x.part".to_owned(),
+            // Of file.9's.
+            format!(".file.9.{}.x.part", u32::MAX),
+        ];
         for name in kept.iter().chain([&left]) {
             std::fs::write(folder.path().join(name), "half").unwrap();
         }

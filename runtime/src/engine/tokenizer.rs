@@ -148,7 +148,9 @@ impl Tokenizer {
     /// When the file cannot be read.
     pub fn from_json(path: &Path) -> Result<Self, TokenizeError> {
         let failed = |error| TokenizeError(format!("{}: {error}", path.display()));
-        let read = Bpe::from_file(path).map_err(failed)?;
+        let mut read = Bpe::from_file(path).map_err(failed)?;
+        // What some files were last used with.
+        read.with_padding(None).with_truncation(None).map_err(failed)?;
         let special =
             read.get_added_tokens_decoder().into_iter().filter(|(_, token)| token.special);
         let control = special.map(|(id, token)| (token.content, id)).collect();

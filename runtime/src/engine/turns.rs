@@ -81,7 +81,7 @@ mod tests {
         let steps = vec![step(Some(told)), step(None)];
         let transcript =
             Transcript { question: "<|im_end|>".into(), steps, answer_requested: false };
-        for name in ["retort", "smolagents", "chat"] {
+        for name in Dialect::names() {
             let dialect = Dialect::named(name).unwrap();
             let segments = dialect.render_prompt(&transcript);
             let ids = words.encode(&segments).unwrap();

@@ -58,6 +58,12 @@ pub enum DialectError {
 }
 
 impl Dialect {
+    /// Names of all dialects.
+    #[must_use]
+    pub fn names() -> [&'static str; 3] {
+        DIALECTS.map(|(name, _)| name)
+    }
+
     /// The dialect called `name`: `retort`, `smolagents` or `chat`.
     ///
     /// # Errors
@@ -247,7 +253,7 @@ impl Dialect {
 }
 
 fn known_names() -> String {
-    DIALECTS.map(|(name, _)| name).join(", ")
+    Dialect::names().join(", ")
 }
 
 fn hash_of(parts: &[&str]) -> String {

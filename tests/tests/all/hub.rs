@@ -10,9 +10,9 @@ use retort::engine::{
     Engine, Flow, ModelFile, SampleRequest, Sampling, WorkerEngine, WorkerSettings,
 };
 use retort::transcript::{Segment, Source};
-use retort_tests::program;
+use retort_tests::{error, program, retort};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[derive(Deserialize)]
 struct Recorded {
@@ -127,4 +127,64 @@ fn a_model_that_could_not_be_run_is_not_written() {
     let told = String::from_utf8_lossy(&done.stderr);
     assert!(!done.status.success() && !out.exists(), "{told}");
     assert!(told.contains("checkpoint") && told.contains("merge"), "{told}");
+}
+
+/// A checkpoint whose turns are marked as Llama 3's are.
+fn llama_3(folder: &Path) {
+    std::fs::create_dir(folder).unwrap();
+    let marks = [
+        ("<|im_start|>", "<|start_header_id|>"),
+        ("<|im_end|>", "<|eot_id|>"),
+        ("<|endoftext|>", "<|end_header_id|>"),
+    ];
+    for entry in std::fs::read_dir(fixtures().join("llama")).unwrap() {
+        let from = entry.unwrap().path();
+        let to = folder.join(from.file_name().unwrap());
+        if from.extension().is_some_and(|kind| kind == "json") {
+            let text = std::fs::read_to_string(&from).unwrap();
+            let text = marks.iter().fold(text, |text, (own, theirs)| text.replace(own, theirs));
+            std::fs::write(to, text).unwrap();
+        } else {
+            std::fs::copy(from, to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_llama_is_taught_and_asked_in_its_own_marks() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    llama_3(&at("llama"));
+    let row = |id: u32| {
+        let question = format!("When was bridge {id} opened?");
+        let reply = "Seen.\n```py\nfinal_answer(\"1836\")\n```";
+        let transcript =
+            json!({"question": question, "steps": [{"reply": reply, "observation": null}]});
+        json!({"version": 1, "id": id.to_string(), "question": question, "answer": "1836",
+               "generated": "1836", "status": "answered", "dialect": "retort", "dialect_hash": "",
+               "transcript": transcript, "teacher": "by heart"})
+    };
+    let rows: String = (0..40).map(|id| row(id).to_string() + "\n").collect();
+    std::fs::write(at("rows.jsonl"), rows).unwrap();
+    let recipe = format!(
+        "kind = 'finetune'\ncheckpoint = {:?}\ndialect = 'retort'\nseed = 1\nepochs = 30\n\
+         context_tokens = 300\ntokens_per_step = 600\nlearning_rate = 1e-2\n\
+         data = {{ trajectories = {:?}, held_out_share = 0.0 }}\n",
+        at("llama"),
+        at("rows.jsonl")
+    );
+    std::fs::write(at("recipe.toml"), recipe).unwrap();
+    let trainer = |arguments: &[&str]| {
+        let mut command = Command::new(program("retort-train"));
+        let done = command.args(arguments).current_dir(dir.path()).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    trainer(&["run", "recipe.toml", "--out", "out"]);
+    let import = ["import", "out/model", "--type", "F16", "--dialect", "retort"];
+    trainer(&[&import[..], &["--out", "taught.gguf"]].concat());
+    let model = at("taught.gguf");
+    let asked =
+        ["ask", "When was bridge 7 opened?", "--corpus", "demo", "--samples", "1", "--model"];
+    let done = retort(dir.path()).args(asked).arg(&model).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "1836\n", "{}", error(&done));
 }

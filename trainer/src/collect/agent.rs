@@ -11,7 +11,6 @@ use super::cot::chain;
 use super::words::{CHAIN, teacher_dialect, thought_label};
 use crate::environment::Environment;
 use crate::remote::Spent;
-use crate::teach::check_dialect;
 use crate::teachers::{Draw, Seat, TeacherTask, Walk, ask, first_thought, instructed, known};
 use crate::trajectory::{Mode, TRAJECTORY_VERSION, Trajectory};
 
@@ -39,7 +38,7 @@ impl<'a> Collector<'a> {
     /// Words for `config`.
     ///
     /// # Errors
-    /// An unknown dialect, one that the programmatic teacher cannot read, or a system prompt that cannot be used.
+    /// An unknown dialect, or a system prompt that cannot be used.
     pub fn new(
         config: &'a CollectConfig,
         seed: u64,
@@ -51,9 +50,6 @@ impl<'a> Collector<'a> {
         let student = Dialect::named(&config.dialect)?;
         // The programmatic teacher needs no telling.
         let acting = if is_program { student.clone() } else { teacher_dialect(config, &student)? };
-        if is_program && config.mode == Mode::Agent {
-            check_dialect(&acting)?;
-        }
         let thinking = instructed(&student, CHAIN)?;
         Ok(Self { config, seed, sandbox, retriever, student, acting, thinking, teacher })
     }

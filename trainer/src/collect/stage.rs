@@ -15,11 +15,12 @@ use super::source::Source;
 use super::words::{CHAIN, teacher_dialect};
 use crate::environment::cache_dir;
 use crate::hash::file_sha256;
-use crate::remote::{Pace, Spent};
+use crate::remote::{Book, Pace, Spent};
+use crate::teach::check_dialect;
 use crate::teachers::{Done, Pool, Teacher, TeacherConfig, TeacherTask, Teaching, instructed};
 use crate::trajectory::{
-    Journal, Keyed as _, Manifest, TRAJECTORY_VERSION, Trajectory, earlier_of, manifest_path,
-    read_collected, versioned, write_rows,
+    Journal, Keyed as _, Manifest, Mode, TRAJECTORY_VERSION, Trajectory, manifest_path,
+    read_collected, refuse_unknown_rows, versioned, write_rows,
 };
 
 /// Collects into `out` what is missing there.
@@ -33,6 +34,9 @@ pub fn collect(
     pace: Arc<dyn Pace>,
 ) -> Result<()> {
     let is_program = matches!(teaching.teacher, TeacherConfig::Program(_));
+    if is_program && config.mode == Mode::Agent {
+        check_dialect(&Dialect::named(&config.dialect)?)?;
+    }
     let source = Source::open(teaching, config, out)?;
     let path = manifest_path(out);
     let mut manifest = Manifest::new("collect", made_by(teaching, config, &source)?);
@@ -40,14 +44,14 @@ pub fn collect(
     let (mut journal, rows) =
         Journal::open(out, |text| versioned(text, "version", TRAJECTORY_VERSION, "a trajectory"))?;
     let rows: Vec<Trajectory> = rows;
-    earlier_of(out, earlier.is_some(), rows.len())?;
+    refuse_unknown_rows(out, earlier.is_some(), rows.len())?;
     let earlier = earlier.unwrap_or_default();
     refuse_other_tasks(out, &rows, &source.tasks)?;
     manifest.inputs = source.inputs.clone();
     manifest.spent = earlier.spent_with(sum(&rows));
     manifest.rows_spent = Some(sum(&rows));
     manifest.parts = earlier.parts;
-    let book = out.with_extension("spent.json");
+    let book = Book::of(out);
     let teacher = Teacher::open(teaching.teacher, teaching.seed, manifest.spent, &book, pace)?;
     manifest.write(&path)?;
 
@@ -136,13 +140,14 @@ fn finish(
     let places: BTreeMap<&str, usize> =
         source.tasks.iter().zip(0..).map(|(task, place)| (task.id.as_str(), place)).collect();
     rows.sort_by_key(|row| places.get(row.id.as_str()).copied().unwrap_or(usize::MAX));
+    let rows_spent = sum(&rows);
     // Files that were put together by hand may have a row twice.
     let mut seen = BTreeSet::new();
     rows.retain(|row| seen.insert(row.id.clone()));
     let have = rows.iter().filter(|row| places.contains_key(row.id.as_str())).count();
     manifest.complete = have == source.tasks.len();
-    manifest.spent = teacher.spent().unwrap_or_else(|| manifest.spent_with(sum(&rows)));
-    manifest.rows_spent = Some(sum(&rows));
+    manifest.spent = teacher.spent().unwrap_or_else(|| manifest.spent_with(rows_spent));
+    manifest.rows_spent = Some(rows_spent);
     manifest.counts = counts(source.tasks.len(), &rows, done);
     if manifest.complete {
         write_rows(out, rows.iter())

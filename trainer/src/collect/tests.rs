@@ -357,6 +357,11 @@ fn the_programmatic_teacher_is_behind_the_same_collection() {
         student: None,
     };
     let out = folder.path().join("out.jsonl");
+    // In words that it cannot read it is refused before anything is written.
+    let unread = CollectConfig { dialect: "smolagents".to_owned(), ..config.collect.clone() };
+    let pace = Arc::new(SystemPace::default());
+    let told = collect(config.teaching(), &unread, &out, pace).unwrap_err().to_string();
+    assert!(told.starts_with("dialect smolagents: the programmatic teacher"), "{told}");
     collect(config.teaching(), &config.collect, &out, Arc::new(SystemPace::default())).unwrap();
     let rows = read_trajectories(&out).unwrap();
     assert_eq!(rows.len(), 6);

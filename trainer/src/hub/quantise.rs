@@ -30,8 +30,8 @@ pub struct QuantiseArgs {
     #[arg(long = "type", value_name = "TYPE", default_value = "Q4_K_M", ignore_case = true)]
     #[arg(value_parser = PossibleValuesParser::new(["Q8_0", "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K"]))]
     kind: String,
-    /// Dialect that the model was trained in.
-    #[arg(long, value_name = "NAME")]
+    /// Dialect that the model was trained in, for --gate.
+    #[arg(long, value_name = "NAME", requires = "gate")]
     dialect: Option<String>,
     #[command(flatten)]
     gate: GateArgs,
@@ -46,8 +46,8 @@ pub fn quantise_model(args: &QuantiseArgs) -> Result<()> {
     let dialect = args.dialect.as_deref().map(Dialect::named).transpose()?;
     let gate = RoundingGate::open(&args.gate)?;
     let whole = ModelFile::open(&args.model)?;
-    let type_of = |tensor: u32| Weights::of_tensor_type(tensor).filter(|own| own.is_whole());
-    if let Some(tensor) = whole.header.tensors.iter().find(|own| type_of(own.kind).is_none()) {
+    let is_whole = |kind: u32| Weights::of_tensor_type(kind).is_some_and(Weights::is_whole);
+    if let Some(tensor) = whole.header.tensors.iter().find(|own| !is_whole(own.kind)) {
         bail!(
             "{}: tensor {} is quantised already, expected F32, F16 or BF16: quantise the file it was \
              made from",

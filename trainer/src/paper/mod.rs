@@ -50,8 +50,8 @@ pub struct TableArgs {
 /// # Errors
 /// Rows that cannot be read, or a picture that cannot be written.
 pub fn table(args: &TableArgs) -> Result<()> {
-    for (rows, svg) in args.rows.iter().zip(args.svg.iter().cycle()) {
-        refuse_same(rows, svg)?;
+    if let Some(svg) = &args.svg {
+        args.rows.iter().try_for_each(|rows| refuse_same(rows, svg))?;
     }
     let rows = read_table(&args.rows)?;
     out!("{}", report(&rows));

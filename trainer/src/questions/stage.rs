@@ -20,10 +20,10 @@ use super::select::{Question, select};
 use super::write::{instruction, pair_instruction};
 use crate::environment::{fingerprint, open_corpus};
 use crate::hash::{file_sha256, is_drawn, sha256};
-use crate::remote::Pace;
+use crate::remote::{Book, Pace};
 use crate::teachers::{Done, Pool, Teacher, Teaching};
 use crate::trajectory::{
-    Journal, Keyed as _, Manifest, earlier_of, manifest_path, versioned, write_rows,
+    Journal, Keyed as _, Manifest, manifest_path, refuse_unknown_rows, versioned, write_rows,
 };
 
 /// Where the questions stand that are set aside for a test, beside those in `questions`.
@@ -63,12 +63,12 @@ pub fn write_questions(
     let (mut journal, rows) = Journal::open(&record, |text| {
         versioned::<PassageRow>(text, "version", PASSAGE_ROW_VERSION, "a row of a passage")
     })?;
-    earlier_of(&record, earlier.is_some(), rows.len())?;
+    refuse_unknown_rows(&record, earlier.is_some(), rows.len())?;
     let earlier = earlier.unwrap_or_default();
     let rows_spent = rows.iter().map(|row| &row.spent).sum();
     manifest.spent = earlier.spent_with(rows_spent);
     manifest.rows_spent = Some(rows_spent);
-    let book = record.with_extension("spent.json");
+    let book = Book::of(&record);
     let teacher = Teacher::open(teaching.teacher, teaching.seed, manifest.spent, &book, pace)?;
     manifest.write(&path)?;
     // Where not a single reply held a question, the teacher was at fault and has been mended since.
@@ -176,7 +176,8 @@ fn finish(
     passages: &[Hit],
     done: &Done,
 ) -> Result<()> {
-    let (_, mut rows) = Journal::open(record, |text| {
+    // Held until the book is closed.
+    let (_held, mut rows) = Journal::open(record, |text| {
         versioned::<PassageRow>(text, "version", PASSAGE_ROW_VERSION, "a row of a passage")
     })?;
     let rows_spent = rows.iter().map(|row| &row.spent).sum();

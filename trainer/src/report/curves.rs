@@ -164,6 +164,7 @@ mod tests {
         let run = |name: &str| Run {
             name: name.to_owned(),
             points: vec![point(1_000_000), point(2_000_000)],
+            ..Run::default()
         };
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("curves.svg");

@@ -23,10 +23,11 @@ pub(super) struct Point {
 }
 
 /// One run, in the order of its tokens.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Run {
     /// Its folder below what was named.
     pub name: String,
+    pub file: PathBuf,
     pub points: Vec<Point>,
 }
 
@@ -36,9 +37,13 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Run>> {
     for path in paths {
         let before = runs.len();
         for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
-            let entry = entry?;
+            // Below what was named, links may lead nowhere.
+            let entry = match entry {
+                Err(error) if error.depth() > 0 => continue,
+                entry => entry?,
+            };
             let is_named = entry.depth() == 0 || entry.file_name() == FILE;
-            if entry.file_type().is_file() && is_named {
+            if !entry.file_type().is_dir() && is_named {
                 runs.push(run(path, entry.path())?);
             }
         }
@@ -50,7 +55,8 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Run>> {
 fn run(root: &Path, file: &Path) -> Result<Run> {
     let shown = file.display();
     let text = fs::read_to_string(file).with_context(|| format!("{shown} cannot be read"))?;
-    Ok(Run { name: name(root, file), points: points(&text).with_context(|| shown.to_string())? })
+    let points = points(&text).with_context(|| shown.to_string())?;
+    Ok(Run { name: name(root, file), file: file.to_owned(), points })
 }
 
 /// The folder of the file below the root; of a file that was named itself, its path.

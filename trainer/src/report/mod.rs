@@ -88,10 +88,10 @@ impl<'a> Summary<'a> {
 /// # Errors
 /// Metrics that cannot be read, or a picture that cannot be written.
 pub fn run(args: &ReportArgs) -> Result<()> {
-    for (run, svg) in args.runs.iter().zip(args.svg.iter().cycle()) {
-        refuse_same(run, svg)?;
-    }
     let runs = metrics::read(&args.runs)?;
+    if let Some(svg) = &args.svg {
+        runs.iter().try_for_each(|run| refuse_same(&run.file, svg))?;
+    }
     let summaries: Vec<Summary<'_>> = runs.iter().map(Summary::of).collect();
     if args.json {
         for summary in &summaries {
@@ -140,13 +140,14 @@ mod tests {
         let run = Run {
             name: "a".to_owned(),
             points: vec![point(10, 9.0, None), point(91, 3.0, Some(judged)), point(100, 2.0, None)],
+            ..Run::default()
         };
         let summary = Summary::of(&run);
         assert_eq!((summary.tokens, summary.done, summary.loss), (100, 0.5, Some(2.5)));
         assert_eq!((summary.held_out_loss, summary.exact), (Some(1.5), Some(0.25)));
         assert_eq!(summary.tokens_per_second, 91.0);
         assert!(summary.row(3).contains("2.500"), "{}", summary.row(3));
-        let begun = Run { name: "b".to_owned(), points: Vec::new() };
+        let begun = Run { name: "b".to_owned(), ..Run::default() };
         assert_eq!(Summary::of(&begun).row(3).split_whitespace().nth(3), Some("-"));
     }
 }

@@ -122,7 +122,7 @@ fn refuse_overwriting(recipe: &Recipe, path: &Path) -> Result<()> {
     let Ok(file) = Tensors::open(path) else { return Ok(()) };
     ensure!(
         path.with_extension("toml").exists() || file.name() == Some(&recipe.name),
-        "{}: a model that this recipe did not make; name another --out, or the recipe otherwise",
+        "{}: a model that this recipe did not make; name another --out, or give the recipe another name",
         path.display()
     );
     Ok(())
@@ -346,7 +346,7 @@ mod tests {
         fs::write(folder.join("own.gguf"), "weights").unwrap();
         let told =
             |recipe: &Recipe| format!("{:#}", make(recipe, folder, Device::Cpu).unwrap_err());
-        assert!(told(&recipe).contains("own.gguf: that is read, and would be replaced"));
+        assert!(told(&recipe).contains("own.gguf: it is read, and would be replaced"));
         // The recipe itself stands where the manifest would.
         let recipe = Recipe { start: None, ..recipe };
         let text = fs::read_to_string(folder.join("own.toml")).unwrap();

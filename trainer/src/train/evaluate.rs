@@ -12,9 +12,9 @@ const BATCH_TOKENS: usize = 8192;
 /// How well a model writes the learned turns of held-out sequences.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Exactness {
-    /// Sequences judged.
+    /// Sequences with_turns.
     pub sequences: usize,
-    /// Part of them with every turn right.
+    /// Part of those that have turns, with every turn right.
     pub full: f64,
     /// Part of the first, second, ... turns that are right.
     pub turns: Vec<f64>,
@@ -23,8 +23,8 @@ pub struct Exactness {
 }
 
 /// Judges `sequences` by what `predict` gives: the loss, and for each sequence the most probable
-/// token at each position with loss. A turn is a run of learned tokens that holds `turn_end`; without one, every
-/// run of learned tokens is a turn.
+/// token at each position with loss. A turn is a run of learned tokens that holds `turn_end`; without
+/// one, every run of learned tokens is a turn.
 ///
 /// # Errors
 /// [`TrainError::Batch`] when a sequence does not fit the model.
@@ -46,7 +46,7 @@ pub fn evaluate(
     let part = |(right, all): &(usize, usize)| *right as f64 / (*all).max(1) as f64;
     Ok(Exactness {
         sequences: sequences.len(),
-        full: part(&(counts.full, counts.judged)),
+        full: part(&(counts.full, counts.with_turns)),
         turns: counts.turns.iter().map(part).collect(),
         loss: loss.mean(),
     })
@@ -55,14 +55,14 @@ pub fn evaluate(
 #[derive(Default)]
 struct Counts {
     /// Sequences that have turns, and those of them without a fault.
-    judged: usize,
+    with_turns: usize,
     full: usize,
     turns: Vec<(usize, usize)>,
 }
 
 impl Counts {
     fn add(&mut self, turns: &[bool]) {
-        self.judged += usize::from(!turns.is_empty());
+        self.with_turns += usize::from(!turns.is_empty());
         self.full += usize::from(!turns.is_empty() && turns.iter().all(|right| *right));
         if self.turns.len() < turns.len() {
             self.turns.resize(turns.len(), (0, 0));

@@ -101,7 +101,8 @@ impl Manifest {
         if !differences.is_empty() {
             bail!(
                 "{}: the rows there were made otherwise ({differences}); name another --out, or \
-                 remove this manifest and its rows, which are then all made anew",
+                 remove this manifest, its rows and what they have spent (.spent.json, if it is \
+                 there), which are then all made anew",
                 path.display()
             );
         }
@@ -178,7 +179,7 @@ pub fn manifest_path(rows: &Path) -> PathBuf {
 ///
 /// # Errors
 /// Says so.
-pub fn earlier_of(rows: &Path, has_manifest: bool, count: usize) -> Result<()> {
+pub fn refuse_unknown_rows(rows: &Path, has_manifest: bool, count: usize) -> Result<()> {
     ensure!(
         has_manifest || count == 0,
         "{}: {} is missing, so it is not known how these rows were made; name another file with \
@@ -198,7 +199,7 @@ pub fn refuse_same(input: &Path, out: &Path) -> Result<()> {
     let is_same = place(out).is_some_and(|at| place(input) == Some(at));
     ensure!(
         !is_same,
-        "{}: that is read, and would be replaced; name another, so that nothing is lost",
+        "{}: it is read, and would be replaced; name another file to write, so that nothing is lost",
         out.display()
     );
     Ok(())
@@ -256,8 +257,10 @@ mod tests {
         fs::write(&rows, "").unwrap();
         assert!(whole.check_rows(&rows).unwrap_err().to_string().contains("changed since"));
         Manifest { complete: false, ..whole }.check_rows(&rows).unwrap();
-        assert!(earlier_of(&rows, false, 1).unwrap_err().to_string().contains("is missing"));
-        earlier_of(&rows, false, 0).unwrap();
+        assert!(
+            refuse_unknown_rows(&rows, false, 1).unwrap_err().to_string().contains("is missing")
+        );
+        refuse_unknown_rows(&rows, false, 0).unwrap();
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::journal::hold_file;
 use super::manifest::{Manifest, manifest_path};
 use super::read::{read_collected, write_rows};
 use super::row::Trajectory;
-use crate::remote::Spent;
+use crate::remote::{Book, Spent};
 
 /// Put files of trajectories into one, each task once.
 #[derive(Debug, Args)]
@@ -59,6 +59,7 @@ pub fn merge_files(parts: &[PathBuf], out: &Path) -> Result<()> {
             collected.len()
         );
         let spent = own.spent_with(collected.iter().map(|row| &row.spent).sum());
+        let spent = Book::spent(&Book::of(part), spent)?;
         let whole = merged.get_or_insert_with(|| Manifest {
             spent: Spent::default(),
             parts: BTreeMap::new(),
@@ -98,7 +99,8 @@ pub fn merge_files(parts: &[PathBuf], out: &Path) -> Result<()> {
     (merged.complete, merged.sha256) = (false, None);
     merged.counts = [("rows".to_owned(), json!(rows.len()))].into_iter().collect();
     merged.rows_spent = Some(rows.values().map(|row| &row.spent).sum());
-    // First, so that a part is never paid for twice: rows that are missing after all come again.
+    // The manifest first: after a crash in between, merging again pays for no part twice, and brings
+    // the rows that are missing.
     merged.write(&manifest_path(out))?;
     write_rows(out, rows.values())
         .with_context(|| format!("{} cannot be written", out.display()))?;

@@ -18,7 +18,7 @@ pub use data::{DataConfig, Split};
 pub use import::{ExportArgs, ImportArgs, export, import};
 pub use journal::{Journal, Keyed};
 pub use manifest::{
-    MANIFEST_FORMAT, Manifest, earlier_of, manifest_path, refuse_manifest, refuse_same,
+    MANIFEST_FORMAT, Manifest, manifest_path, refuse_manifest, refuse_same, refuse_unknown_rows,
 };
 pub use merge::{MergeArgs, merge, merge_files};
 pub use published::{PublishedError, from_published, to_published};

@@ -54,6 +54,7 @@ struct Conversation {
 pub fn export_trl(args: &ExportTrlArgs) -> Result<()> {
     let from = args.trajectories.display();
     refuse_same(&args.trajectories, &args.out.join("train.jsonl"))?;
+    refuse_same(Path::new(&args.model), &args.out)?;
     let trajectories = read_trajectories(&args.trajectories)?;
     let first = trajectories.first().with_context(|| format!("{from}: no trajectory"))?;
     let dialect = Dialect::named(&first.dialect)?;
@@ -320,7 +321,7 @@ mod tests {
     #[test]
     fn the_template_renders_messages_as_students_read_them() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["retort", "smolagents", "chat"] {
+        for name in Dialect::names() {
             let dialect = Dialect::named(name).unwrap();
             let row = trajectory("1", name, "seen [1].");
             let out = exported(std::slice::from_ref(&row), folder.path()).unwrap();
