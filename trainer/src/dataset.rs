@@ -6,7 +6,33 @@
 use retort::engine::{TokenizeError, Tokenizer};
 use retort_transcript::{Dialect, Segment, Transcript};
 
-pub use crate::parallel::Sequence;
+use crate::model::{Batch, SoftTargets};
+
+/// A tokenised text. Token `i` is trained upon when `learned[i]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sequence {
+    /// Token ids.
+    pub ids: Vec<u32>,
+    /// Whether each token has loss; as long as `ids`.
+    pub learned: Vec<bool>,
+    /// What a teacher finds probable at the positions with loss; of all sequences of a step or of
+    /// none.
+    pub soft: SoftTargets,
+}
+
+impl Sequence {
+    /// Tokens of which each is trained upon when `learned`, and nothing else is.
+    #[must_use]
+    pub fn new(ids: Vec<u32>, learned: Vec<bool>) -> Self {
+        Sequence { ids, learned, soft: SoftTargets::default() }
+    }
+
+    /// Makes it the next of a batch.
+    pub fn add_to(&self, batch: &mut Batch) {
+        batch.push(&self.ids, &self.learned);
+        batch.soft.extend(&self.soft);
+    }
+}
 
 /// Encodes the segments of one transcript, each by itself, behind the token with which a model's
 /// texts begin if it has one.

@@ -5,27 +5,8 @@
 
 use rayon::prelude::*;
 
-use crate::model::{Batch, BatchError, Model, Shape, SoftTargets, Workspace, add};
-
-/// A tokenised text. Token `i` is trained upon when `learned[i]`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sequence {
-    /// Token ids.
-    pub ids: Vec<u32>,
-    /// Whether each token has loss; as long as `ids`.
-    pub learned: Vec<bool>,
-    /// What a teacher finds probable at the positions with loss; of all sequences of a step or of
-    /// none.
-    pub soft: SoftTargets,
-}
-
-impl Sequence {
-    /// Tokens of which each is trained upon when `learned`, and nothing else is.
-    #[must_use]
-    pub fn new(ids: Vec<u32>, learned: Vec<bool>) -> Self {
-        Sequence { ids, learned, soft: SoftTargets::default() }
-    }
-}
+use crate::dataset::Sequence;
+use crate::model::{Batch, BatchError, Model, Shape, Workspace, add};
 
 /// What a pass over a batch gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -85,8 +66,7 @@ impl Parts {
         for (index, _) in &self.order {
             let lightest = self.parts.iter_mut().min_by_key(|part| part.batch.ids.len());
             if let (Some(part), Some(sequence)) = (lightest, sequences.get(*index)) {
-                part.batch.push(&sequence.ids, &sequence.learned);
-                part.batch.soft.extend(&sequence.soft);
+                sequence.add_to(&mut part.batch);
                 part.members.push(*index);
             }
         }

@@ -4,9 +4,10 @@
 
 use serde::Deserialize;
 
+use crate::dataset::Sequence;
 use crate::model::{Model, Shape, sum_of_squares};
 use crate::optimise::{Method, Optimiser, OptimiserConfig};
-use crate::parallel::{Sequence, Shards};
+use crate::parallel::Shards;
 
 #[derive(Deserialize)]
 struct Recorded {

@@ -40,7 +40,7 @@ impl Turns {
     /// The first of which all tokens are among `control`.
     pub(super) fn of(control: &[(String, u32)]) -> Option<Self> {
         let is_control = |token: &&str| control.iter().any(|(own, _)| own == token);
-        Self::ALL.into_iter().find(|turns| turns.tokens().iter().all(|token| is_control(&token)))
+        Self::ALL.into_iter().find(|turns| turns.tokens().iter().all(is_control))
     }
 
     /// What is written for `text`, a segment of a dialect's own text.

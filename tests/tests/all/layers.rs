@@ -25,8 +25,8 @@ const TRAINER: Crate = Crate {
     source: "../trainer/src",
     rows: &[
         &["durable", "hash", "method", "model", "remote", "tokenizer", "world"],
-        &["environment", "gguf", "optimise", "parallel", "trajectory"],
-        &["cuda", "dataset", "filter", "score", "teach"],
+        &["dataset", "environment", "gguf", "optimise", "trajectory"],
+        &["cuda", "filter", "parallel", "score", "teach"],
         &["classroom", "hub", "teachers", "train"],
         &["bench", "collect", "questions", "report", "student"],
         &["distil", "finetune", "paper"],

@@ -10,10 +10,10 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{Speed, peer};
+use crate::dataset::Sequence;
 use crate::method;
 use crate::model::{Adaptation, Lora, Model, Role, Shape};
 use crate::optimise::{Method, OptimiserConfig};
-use crate::parallel::Sequence;
 use crate::train::{Learner as _, OnDevice, TrainConfig};
 
 const SCRIPT: &str = include_str!("peer_lora.py");

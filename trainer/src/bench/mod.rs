@@ -14,9 +14,10 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
 use crate::cuda::Device;
+use crate::dataset::Sequence;
 use crate::model::{Model, Shape, Start};
 use crate::optimise::{Method, Optimiser, OptimiserConfig};
-use crate::parallel::{Sequence, Shards};
+use crate::parallel::Shards;
 
 /// Tokens of the vocabulary, as the bundled student's.
 const VOCABULARY: usize = 1400;

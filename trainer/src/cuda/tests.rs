@@ -12,9 +12,10 @@ use rand_chacha::ChaCha8Rng;
 use super::host::{Meeting, Processor};
 use super::machine::{Argument, Machine};
 use super::*;
+use crate::dataset::Sequence;
 use crate::model::{Adaptation, Lora, Model, Role, Shape, Start, attention, reference};
 use crate::optimise::{self, Method, OptimiserConfig};
-use crate::parallel::{Loss, Sequence, Shards};
+use crate::parallel::{Loss, Shards};
 use crate::parity::distance;
 use crate::train::{
     Exactness, Learner, LogitsConfig, MixtureSource, OnDevice, Progress, StepReport, TrainConfig,

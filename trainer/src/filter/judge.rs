@@ -106,10 +106,9 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// When the sandbox does not start.
     pub fn is_right(&mut self, answer: &str, row: &Trajectory) -> Result<Option<bool>> {
-        let scored = score(answer, row.expected());
         match self.config.right {
-            Right::Exact => return Ok(Some(scored.exact_match)),
-            Right::F1 => return Ok(Some(scored.f1 >= self.config.f1_min)),
+            Right::Exact => return Ok(Some(score(answer, row.expected()).exact_match)),
+            Right::F1 => return Ok(Some(score(answer, row.expected()).f1 >= self.config.f1_min)),
             Right::Auto => {
                 // What only punctuation tells apart is left to what follows.
                 let mut expected = row.expected();

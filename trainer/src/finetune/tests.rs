@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::*;
+use crate::dataset::Sequence;
 use crate::hub::LoraConfig;
 use crate::model::Lora;
 use crate::optimise::Optimiser;
-use crate::parallel::Sequence;
 use crate::parallel::Shards;
 use crate::parity::distance;
 

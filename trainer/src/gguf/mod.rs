@@ -205,8 +205,8 @@ mod tests {
         let vocabulary = train_tokenizer(["some text, some text"], &[], 310).unwrap();
         let shape = Shape { layers: 1, ..Shape::small(vocabulary.len()) };
         let model = Model::initialised(shape, Start::Plain, 1).unwrap();
-        let labels =
-            Labels { name: "test".into(), dialect: Some("retort".into()), ..Labels::default() };
+        let dialect = Dialect::named("retort").unwrap();
+        let labels = Labels::of("test".to_owned(), None, Some(&dialect));
         let mut sizes = Vec::new();
         for weights in [Weights::F32, Weights::F16, Weights::Q8_0] {
             let path = folder.path().join("model.gguf");
@@ -218,6 +218,9 @@ mod tests {
             let tail: Vec<u8> = 1.0_f32.to_le_bytes().repeat(128);
             assert!(bytes.ends_with(&tail));
             assert_eq!(bytes.len() % 32, 0);
+            let header = retort::engine::ModelFile::open(&path).unwrap().header;
+            let template = header.text("tokenizer.chat_template").unwrap();
+            assert!(template.contains("<|im_start|>assistant") && !template.contains("{% gen"));
             sizes.push(bytes.len());
         }
         let matrices = vocabulary.len() * 128 + 4 * 128 * 128 + 3 * 128 * 256;

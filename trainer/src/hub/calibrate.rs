@@ -10,10 +10,10 @@ use retort_transcript::{Dialect, Transcript};
 
 use super::Checkpoint;
 use crate::dataset;
+use crate::dataset::Sequence;
 use crate::gguf::{Metadata, Value};
 use crate::hash::file_sha256;
 use crate::model::{Batch, Importance, Model};
-use crate::parallel::Sequence;
 use crate::trajectory::read_in;
 
 /// How much each column of each matrix weighs, by the matrix' name, and metadata that say so.
@@ -87,7 +87,7 @@ fn over(model: &Model, sequences: &[Sequence]) -> Result<Importance> {
     for together in sequences.chunks(rayon::current_num_threads()) {
         let parts = together.par_iter().map(|sequence| {
             let mut batch = Batch::default();
-            batch.push(&sequence.ids, &sequence.learned);
+            sequence.add_to(&mut batch);
             batch.check(&model.shape)?;
             let part = Importance::measure(model, &batch);
             bar.inc(sequence.ids.len() as u64);

@@ -44,8 +44,7 @@ const EVALUATIONS: u64 = 40;
 /// A recipe that is refused, or a stage that failed.
 pub fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
     let path = out.join(format!("{}.gguf", recipe.name));
-    let dialect = Dialect::named(&recipe.dialect)?;
-    check_dialect(&dialect)?;
+    let dialect = dialect(recipe)?;
     refuse_overwriting(recipe, &path)?;
     match measure::stage(recipe, &path)? {
         Stage::Measured => return Ok(path),
@@ -96,6 +95,7 @@ pub fn make(recipe: &Recipe, out: &Path, device: Device) -> Result<PathBuf> {
 /// A device, a start, a teacher of logits or a world to measure on that cannot be used.
 pub fn check(recipe: &Recipe, out: &Path, device: Device) -> Result<()> {
     let path = out.join(format!("{}.gguf", recipe.name));
+    dialect(recipe)?;
     refuse_overwriting(recipe, &path)?;
     measure::stage(recipe, &path)?;
     device.check()?;
@@ -108,6 +108,16 @@ pub fn check(recipe: &Recipe, out: &Path, device: Device) -> Result<()> {
         }
         (None, None) => teacher(recipe, None).map(drop),
     }
+}
+
+/// The words of a recipe's student. Of generated worlds it learns what the programmatic teacher does,
+/// which must be able to read them.
+fn dialect(recipe: &Recipe) -> Result<Dialect> {
+    let dialect = Dialect::named(&recipe.dialect)?;
+    if recipe.data_share < 1.0 {
+        check_dialect(&dialect)?;
+    }
+    Ok(dialect)
 }
 
 /// Refuses a student that would take the place of what it is made from.
@@ -352,6 +362,12 @@ mod tests {
         let text = fs::read_to_string(folder.join("own.toml")).unwrap();
         assert!(told(&recipe).contains("own.toml is no manifest of a student; name another --out"));
         assert_eq!(fs::read_to_string(folder.join("own.toml")).unwrap(), text);
+        // A model of the same name that somebody else made.
+        fs::copy("../models/small.gguf", folder.join("other.gguf")).unwrap();
+        let other = Recipe { name: "other".to_owned(), ..recipe.clone() };
+        assert!(told(&other).contains("other.gguf: a model that this recipe did not make"));
+        let unread = Recipe { dialect: "smolagents".to_owned(), ..other };
+        assert!(told(&unread).contains("dialect smolagents: the programmatic teacher"));
     }
 
     #[test]

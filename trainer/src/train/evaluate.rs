@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
-use crate::parallel::{Loss, Sequence};
+use crate::dataset::Sequence;
+use crate::parallel::Loss;
 
 /// Tokens evaluated at once.
 const BATCH_TOKENS: usize = 8192;

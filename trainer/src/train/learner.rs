@@ -3,10 +3,11 @@
 use super::checkpoint::{Checkpoint, Vectors};
 use super::{OnDevice, TrainConfig, TrainError};
 use crate::cuda::{self, Device};
+use crate::dataset::Sequence;
 use crate::gguf::Weights;
 use crate::model::Model;
 use crate::optimise::Optimiser;
-use crate::parallel::{Loss, Sequence, Shards};
+use crate::parallel::{Loss, Shards};
 
 /// A model that learns.
 pub trait Learner {

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
-use crate::parallel::Sequence;
+use crate::dataset::Sequence;
 
 /// Sequences of one kind and how much of the training they make up.
 #[derive(Clone, Debug, PartialEq)]

@@ -25,10 +25,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::cuda::{Device, DeviceError};
+use crate::dataset::Sequence;
 use crate::gguf::Weights;
 use crate::model::{BatchError, Lora, Model, ShapeError};
 use crate::optimise::OptimiserConfig;
-use crate::parallel::Sequence;
 use checkpoint::{CheckpointError, Header};
 use mixture::Mixture;
 

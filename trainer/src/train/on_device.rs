@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::checkpoint::{Checkpoint, Vectors};
 use super::{Learner, TrainConfig, TrainError};
 use crate::cuda::{DeviceError, Settings, Team};
+use crate::dataset::Sequence;
 use crate::model::Model;
-use crate::parallel::{Loss, Parts, Sequence};
+use crate::parallel::{Loss, Parts};
 
 /// A model that learns on devices. The parts of a step are dealt to them; those of one device
 /// follow one another, and all gradients add up.

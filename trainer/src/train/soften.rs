@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::MixtureSource;
+use crate::dataset::Sequence;
 use crate::model::{Batch, Model, SoftTargets, Workspace};
-use crate::parallel::Sequence;
 
 /// More tokens of a position than are worth their memory.
 const TOP_K_MAX: usize = 256;
@@ -68,7 +68,7 @@ impl LogitsConfig {
         let bar = ProgressBar::new(sequences.len() as u64).with_style(style);
         sequences.par_iter_mut().try_for_each_init(Workspace::default, |workspace, sequence| {
             let mut batch = Batch::default();
-            batch.push(&sequence.ids, &sequence.learned);
+            sequence.add_to(&mut batch);
             batch.check(&teacher.shape)?;
             let top_k = self.top_k.min(vocabulary);
             let mut soft = teacher.most_probable(&batch, top_k, workspace);
