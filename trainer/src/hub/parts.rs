@@ -1,6 +1,6 @@
 //! Which tensor of a checkpoint becomes which of a GGUF file.
 
-use crate::model::{Architecture, Role, Shape, Tensor};
+use crate::model::{Architecture, Layout, Role, Shape, Tensor};
 
 /// Where the values of a tensor come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,81 +55,76 @@ impl Part {
     }
 }
 
+/// Names of tensors in a GGUF file and in a checkpoint.
+const WHOLE: [(&str, &str); 3] = [
+    ("token_embd.weight", "model.embed_tokens.weight"),
+    ("output_norm.weight", "model.norm.weight"),
+    ("output.weight", "lm_head.weight"),
+];
+/// The same behind `blk.N.` and `model.layers.N.`.
+const BLOCK: [(&str, &str); 14] = [
+    ("attn_norm.weight", "input_layernorm.weight"),
+    ("attn_q.weight", "self_attn.q_proj.weight"),
+    ("attn_k.weight", "self_attn.k_proj.weight"),
+    ("attn_v.weight", "self_attn.v_proj.weight"),
+    ("attn_q.bias", "self_attn.q_proj.bias"),
+    ("attn_k.bias", "self_attn.k_proj.bias"),
+    ("attn_v.bias", "self_attn.v_proj.bias"),
+    ("attn_q_norm.weight", "self_attn.q_norm.weight"),
+    ("attn_k_norm.weight", "self_attn.k_norm.weight"),
+    ("attn_output.weight", "self_attn.o_proj.weight"),
+    ("ffn_norm.weight", "post_attention_layernorm.weight"),
+    ("ffn_gate.weight", "mlp.gate_proj.weight"),
+    ("ffn_up.weight", "mlp.up_proj.weight"),
+    ("ffn_down.weight", "mlp.down_proj.weight"),
+];
+/// Of these Llama's rows move.
+const TURNED: [&str; 2] = ["attn_q.weight", "attn_k.weight"];
+
 /// All tensors of such a model, in the order of the file.
 #[must_use]
 pub fn parts(shape: &Shape) -> Vec<Part> {
-    let (tokens, width, half) = (shape.vocabulary, shape.width, shape.head_width / 2);
-    let embedding = Size { rows: tokens, columns: width, role: Role::Embedding };
-    let gain = Size { rows: 1, columns: width, role: Role::Gain };
-    let mut parts = vec![part("token_embd.weight", "model.embed_tokens.weight", embedding)];
+    let tensors = Layout::new(shape).tensors.into_iter();
+    let mut parts: Vec<Part> =
+        tensors.map(|tensor| Part { source: stored(&tensor.name, shape), tensor }).collect();
     if let Some(rope) = shape.llama3_rope {
-        let source = Source::Values(rope.factors(shape.rope_base, shape.head_width));
-        let size = Size { rows: 1, columns: half, role: Role::Gain };
-        parts.push(Part { source, ..part("rope_freqs.weight", "", size) });
-    }
-    parts.extend((0..shape.layers).flat_map(|layer| block(shape, layer)));
-    parts.push(part("output_norm.weight", "model.norm.weight", gain));
-    if !shape.tied {
-        parts.push(part("output.weight", "lm_head.weight", embedding));
+        let values = rope.factors(shape.rope_base, shape.head_width);
+        let (name, columns) = ("rope_freqs.weight".to_owned(), values.len());
+        let tensor = Tensor { name, rows: 1, columns, offset: 0, role: Role::Gain };
+        // Behind the embedding.
+        parts.insert(1, Part { tensor, source: Source::Values(values) });
     }
     parts
 }
 
-fn block(shape: &Shape, layer: usize) -> Vec<Part> {
-    let (width, inner, head) = (shape.width, shape.feed_forward, shape.head_width);
-    let (query, kv) = (shape.query_width(), shape.kv_width());
-    let own = |to: &str, from: &str, size| {
-        part(&format!("blk.{layer}.{to}"), &format!("model.layers.{layer}.{from}"), size)
+/// Where the checkpoint has the tensor `name` of the GGUF file.
+fn stored(name: &str, shape: &Shape) -> Source {
+    let theirs = |names: &[(&'static str, &'static str)], own: &str| {
+        names.iter().find(|(ours, _)| *ours == own).map_or("", |(_, theirs)| theirs)
     };
-    let matrix = |to: &str, from: &str, rows, columns| {
-        let size = Size { rows, columns, role: Role::Matrix };
-        own(&format!("{to}.weight"), &format!("{from}.weight"), size)
+    let in_block = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
+    let Some((layer, part)) = in_block else {
+        return Source::Stored { name: theirs(&WHOLE, name).to_owned(), paired: None };
     };
-    let vector = |to, from, columns, role| own(to, from, Size { rows: 1, columns, role });
-    let turned = |to, from, rows| {
-        let mut part = matrix(to, from, rows, width);
-        if let (Source::Stored { paired, .. }, Architecture::Llama) =
-            (&mut part.source, shape.architecture)
-        {
-            *paired = Some(head);
+    let turns = shape.architecture == Architecture::Llama && TURNED.contains(&part);
+    let name = format!("model.layers.{layer}.{}", theirs(&BLOCK, part));
+    Source::Stored { name, paired: turns.then_some(shape.head_width) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_tensor_has_a_name_of_its_own_in_a_checkpoint() {
+        for architecture in [Architecture::Qwen2, Architecture::Qwen3, Architecture::Llama] {
+            let shape = Shape { architecture, tied: false, ..Shape::small(300) };
+            let parts = parts(&shape);
+            let names: BTreeSet<&str> = parts.iter().filter_map(Part::stored_name).collect();
+            assert_eq!(names.len(), Layout::new(&shape).tensors.len(), "{architecture:?}");
+            assert!(names.iter().all(|name| !name.is_empty() && !name.ends_with('.')), "{names:?}");
         }
-        part
-    };
-    let mut parts = vec![
-        vector("attn_norm.weight", "input_layernorm.weight", width, Role::Gain),
-        turned("attn_q", "self_attn.q_proj", query),
-        turned("attn_k", "self_attn.k_proj", kv),
-        matrix("attn_v", "self_attn.v_proj", kv, width),
-        matrix("attn_output", "self_attn.o_proj", width, query),
-        vector("ffn_norm.weight", "post_attention_layernorm.weight", width, Role::Gain),
-        matrix("ffn_gate", "mlp.gate_proj", inner, width),
-        matrix("ffn_up", "mlp.up_proj", inner, width),
-        matrix("ffn_down", "mlp.down_proj", width, inner),
-    ];
-    match shape.architecture {
-        Architecture::Llama => {}
-        Architecture::Qwen2 => parts.extend([
-            vector("attn_q.bias", "self_attn.q_proj.bias", query, Role::Bias),
-            vector("attn_k.bias", "self_attn.k_proj.bias", kv, Role::Bias),
-            vector("attn_v.bias", "self_attn.v_proj.bias", kv, Role::Bias),
-        ]),
-        Architecture::Qwen3 => parts.extend([
-            vector("attn_q_norm.weight", "self_attn.q_norm.weight", head, Role::Gain),
-            vector("attn_k_norm.weight", "self_attn.k_norm.weight", head, Role::Gain),
-        ]),
     }
-    parts
-}
-
-#[derive(Clone, Copy)]
-struct Size {
-    rows: usize,
-    columns: usize,
-    role: Role,
-}
-
-fn part(to: &str, from: &str, size: Size) -> Part {
-    let Size { rows, columns, role } = size;
-    let tensor = Tensor { name: to.to_owned(), rows, columns, offset: 0, role };
-    Part { tensor, source: Source::Stored { name: from.to_owned(), paired: None } }
 }
