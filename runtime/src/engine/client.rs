@@ -12,6 +12,7 @@ use super::model_file::ModelFile;
 use super::process::{Process, Trouble, unexpected};
 use super::protocol::{PROTOCOL_VERSION, Reply, Request, SampledReply};
 use super::tokenizer::Tokenizer;
+use super::turns::Turns;
 use super::{
     Candidate, Engine, EngineError, Flow, ModelInfo, Prefilled, SampleRequest, WorkerSettings,
 };
@@ -66,8 +67,9 @@ impl WorkerEngine {
         let (name, sha256) = file.identity();
         if tokenizer.turns().is_none() {
             tracing::warn!(
-                "{name} has no control tokens for the turns of a conversation (<|im_start|> and \
-                 <|im_end|>, or those of Llama 3): it reads them as text, and may not end its replies"
+                "{name} has no control tokens for the turns of a conversation ({}): it reads them as \
+                 text, and may not end its replies",
+                Turns::known()
             );
         }
         let info = ModelInfo { name, sha256, context_tokens };

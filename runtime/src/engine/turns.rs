@@ -25,8 +25,7 @@ const LLAMA_3: [(&str, &str); 5] = [
 ];
 
 impl Turns {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::ChatMl, Self::Llama3];
+    const ALL: [Self; 2] = [Self::ChatMl, Self::Llama3];
 
     /// Its control tokens.
     #[must_use]
@@ -35,6 +34,12 @@ impl Turns {
             Self::ChatMl => &["<|im_start|>", "<|im_end|>"],
             Self::Llama3 => &["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
         }
+    }
+
+    /// The tokens of each kind, in words.
+    #[must_use]
+    pub fn known() -> String {
+        Self::ALL.map(|turns| turns.tokens().join(", ")).join("; or ")
     }
 
     /// The first of which all tokens are among `control`.

@@ -6,8 +6,9 @@
 //! same for `tokenizer.json`, and `write` puts them together: rows are read where they lie,
 //! adapted, encoded and written, so a checkpoint never stands in memory as a whole. `calibrate`
 //! lets it read trajectories before it is quantised, `gate` asks questions before and after, `card`
-//! says what came of it; `import` is the command, `quantise` another for models that are GGUF files already. An adapter by itself is written by
-//! `gguf_adapter`. `export` goes the other way: a student trained here becomes a checkpoint.
+//! says what came of it; `import` is the command, `quantise` another for models that are GGUF files
+//! already. An adapter by itself is written by `gguf_adapter`. `export` goes the other way: a
+//! student trained here becomes a checkpoint.
 
 mod adapter;
 mod calibrate;

@@ -65,7 +65,7 @@ fn failed(error: tokenizers::Error) -> TokenizerError {
 pub fn conversational(path: &Path) -> anyhow::Result<Tokenizer> {
     let words = Tokenizer::from_json(path)?;
     if words.turns().is_none() {
-        let known = Turns::ALL.map(|turns| turns.tokens().join(", ")).join("; or ");
+        let known = Turns::known();
         bail!(
             "{}: no special tokens for the turns of a conversation, expected {known}. Add them with \
              transformers (tokenizer.add_special_tokens, model.resize_token_embeddings)",
